@@ -1,0 +1,1 @@
+"""An async actor runtime for tiered teams of language-model agents."""

@@ -1,0 +1,454 @@
+"""Every error of the runtime, in one tree; imports nothing.
+
+::
+
+    MMAError
+     ├─ ActorError
+     │   ├─ ActorStopped        the actor has ended, or ended before it answered
+     │   ├─ ActorFailed         a bug in the handler; the cause is attached
+     │   ├─ ActorStartFailed    the actor could not be built or enter its lifespan
+     │   ├─ RestartsExhausted   a supervisor gave up on a child
+     │   ├─ AskCycle            actors that wait for each other in a circle
+     │   ├─ MailboxFull         no room, and the sender would not wait
+     │   ├─ NameTaken           another live actor has that name
+     │   ├─ Refused             an answer: no, and why
+     │   └─ UnhandledMessage    sent to an actor that has no handler for it
+     ├─ ProviderError           a model provider did not answer as asked
+     │   ├─ AuthenticationFailed
+     │   ├─ PermissionRefused
+     │   ├─ ModelNotFound
+     │   ├─ RateLimited
+     │   ├─ QuotaExhausted
+     │   ├─ BalanceExhausted
+     │   ├─ ContextTooLong
+     │   ├─ ContentFiltered
+     │   ├─ RequestRejected
+     │   ├─ ProviderOverloaded
+     │   ├─ ProviderFailed
+     │   ├─ ConnectionFailed
+     │   ├─ ProviderTimedOut
+     │   ├─ ProtocolViolated
+     │   └─ ScriptUnmatched
+     ├─ ConfigurationError      the user has to change something; nothing was run
+     │   ├─ ScenarioInvalid
+     │   ├─ CredentialsMissing
+     │   └─ UnknownProvider
+     ├─ BudgetExhausted         a limit in dollars, tokens or seconds was reached
+     ├─ PlanRejected            a plan that cannot be run: cycle, unknown id, duplicate
+     ├─ AnswerUnusable          a tier's model did not answer in the form that is due
+     ├─ ToolFailed              what a tool tells the model that went wrong
+     └─ WorkspaceError
+         ├─ OutsideWorkspace
+         └─ MergeConflict
+
+An error takes the facts and words itself. All are picklable: they hold plain values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class MMAError(Exception):
+    """Base of every error that the runtime raises on purpose."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the attributes: the arguments are facts, not one message."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(
+    kind: type[MMAError], args: tuple[object, ...], state: dict[str, object]
+) -> MMAError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+# --- actors -------------------------------------------------------------------
+
+
+class ActorError(MMAError):
+    """Base of what can go wrong between actors."""
+
+
+class ActorStopped(ActorError):
+    """The actor has ended, or it ended before it answered.
+
+    Not `ActorFailed`: nothing is known to be wrong with the request.
+    """
+
+    def __init__(self, name: str, reason: str = "") -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"actor {name!r} has stopped" + (reason and f": {reason}"))
+
+
+class ActorFailed(ActorError):
+    """A handler raised; the bug is the `__cause__`, and the parent has heard of it.
+
+    Not `Refused`, which is an answer and restarts nothing.
+    """
+
+    def __init__(self, name: str, message: str, problem: str) -> None:
+        self.name = name
+        self.message = message
+        self.problem = problem
+        super().__init__(f"actor {name!r} failed while it handled {message}: {problem}")
+
+
+class ActorStartFailed(ActorError):
+    """The actor's constructor or the entry of its `lifespan` raised (the cause)."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        super().__init__(f"actor {name!r} could not start: {problem}")
+
+
+class RestartsExhausted(ActorError):
+    """A child failed more often than its parent's restart intensity allows.
+
+    The last failure is the `__cause__`. It escalates to the parent's parent, and from
+    the top it leaves through `async with` in an `ExceptionGroup`.
+    """
+
+    def __init__(self, name: str, restarts: int, seconds: float) -> None:
+        self.name = name
+        self.restarts = restarts
+        self.seconds = seconds
+        super().__init__(
+            f"actor {name!r} failed again after {restarts} restarts"
+            f" within {seconds:g} s; giving up"
+        )
+
+
+class AskCycle(ActorError):
+    """An ask that would wait for ever, because its answer waits for the asker.
+
+    `chain` spells out who asks whom, first to last.
+    """
+
+    def __init__(self, chain: Sequence[str]) -> None:
+        self.chain = tuple(chain)
+        super().__init__(
+            "these actors would wait for each other for ever: "
+            + " → ".join(self.chain)
+            + "; let one of them `tell`, or answer from a task of its own"
+        )
+
+
+class MailboxFull(ActorError):
+    """The mailbox had no room, and the sender would not wait (`tell`).
+
+    `await ref.send(...)` waits for room instead.
+    """
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self.capacity = capacity
+        super().__init__(
+            f"the mailbox of {name!r} is full ({capacity} messages);"
+            " `await ref.send(...)` waits for room"
+        )
+
+
+class NameTaken(ActorError):
+    """Another live actor has that name; names are free again after the end."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"an actor named {name!r} is already running")
+
+
+class Refused(ActorError):
+    """The answer is no. Raise it in a handler: the asker gets it, nothing restarts."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class UnhandledMessage(ActorError, TypeError):
+    """A message was sent to an actor that does not handle its type.
+
+    Raised where it is sent, and names what the actor does handle.
+    """
+
+    def __init__(self, name: str, message: str, handled: Sequence[str]) -> None:
+        self.name = name
+        self.message = message
+        self.handled = tuple(handled)
+        known = ", ".join(self.handled) or "no messages at all"
+        super().__init__(
+            f"actor {name!r} does not handle {message}; it handles {known}"
+        )
+
+
+# --- providers ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFacts:
+    """What is known about a provider's error; plain values, no secrets.
+
+    *retry_after* is in seconds. *in_stream* tells that output had begun, *partial_text*
+    is what had come by then.
+    """
+
+    provider: str
+    model: str | None = None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    in_stream: bool = False
+    partial_text: str = ""
+
+
+class ProviderError(MMAError):
+    """A model provider did not answer as asked; the SDK's error is the `__cause__`.
+
+    Subclasses tell the meaning. `retryable` says whether the same request may succeed
+    when it is sent again later, unchanged.
+    """
+
+    meaning = "the provider failed"
+    advice = ""
+    retryable = False
+
+    def __init__(self, message: str, facts: ProviderFacts) -> None:
+        self.message = message
+        self.facts = facts
+        where = facts.provider + (f":{facts.model}" if facts.model else "")
+        known = [f"HTTP {facts.status}"] if facts.status else []
+        known += [facts.code] if facts.code else []
+        known += [f"request {facts.request_id}"] if facts.request_id else []
+        text = f"{where}: {self.meaning}"
+        text += f" ({', '.join(known)})" if known else ""
+        text += f": {message}" if message else ""
+        text += f". {self.advice}" if self.advice else ""
+        super().__init__(text)
+
+
+class AuthenticationFailed(ProviderError):
+    """The key is missing, wrong or expired. Not `PermissionRefused`: it is unknown."""
+
+    meaning = "the API key was not accepted"
+    advice = "Check the key, and that it belongs to this provider"
+
+
+class PermissionRefused(ProviderError):
+    """The key is good but may not do this (model, region, organisation)."""
+
+    meaning = "this key may not do that"
+
+
+class ModelNotFound(ProviderError):
+    """There is no such model or deployment at this provider."""
+
+    meaning = "no such model"
+
+
+class RateLimited(ProviderError):
+    """Too many requests or tokens just now; waiting helps. Not `QuotaExhausted`."""
+
+    meaning = "rate limit reached"
+    retryable = True
+
+
+class QuotaExhausted(ProviderError):
+    """A quota for a day or a project is used up; waiting seconds does not help."""
+
+    meaning = "the quota is used up"
+
+
+class BalanceExhausted(ProviderError):
+    """There is no credit left, or a spending limit of the account was reached."""
+
+    meaning = "no credit is left on the account"
+
+
+class ContextTooLong(ProviderError):
+    """The request holds more tokens than the model's context window."""
+
+    meaning = "the request is longer than the model's context window"
+
+
+class ContentFiltered(ProviderError):
+    """The provider's filter stopped the request or the answer."""
+
+    meaning = "stopped by the provider's content filter"
+
+
+class RequestRejected(ProviderError):
+    """The provider does not accept the request as it is; sending it again is useless."""
+
+    meaning = "the request was rejected"
+
+
+class ProviderOverloaded(ProviderError):
+    """The provider is overloaded. Not `RateLimited`: it is not about this account."""
+
+    meaning = "the provider is overloaded"
+    retryable = True
+
+
+class ProviderFailed(ProviderError):
+    """The provider failed within (5xx)."""
+
+    meaning = "the provider failed"
+    retryable = True
+
+
+class ConnectionFailed(ProviderError):
+    """The connection could not be made, or broke."""
+
+    meaning = "the connection failed"
+    retryable = True
+
+
+class ProviderTimedOut(ProviderError):
+    """No answer, or no next part of it, came in time."""
+
+    meaning = "no answer in time"
+    retryable = True
+
+
+class ProtocolViolated(ProviderError):
+    """The answer was not what the interface promises: broken JSON, a stream cut off."""
+
+    meaning = "the answer was malformed"
+    retryable = True
+
+
+class ScriptUnmatched(ProviderError):
+    """A scripted model has no reply for this request."""
+
+    meaning = "the script has no reply for this request"
+
+
+# --- configuration ------------------------------------------------------------
+
+
+class ConfigurationError(MMAError):
+    """Something must be changed by the user before anything can run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong in a file. *line* and *column* count from 1; 0 is unknown."""
+
+    message: str
+    path: str = ""
+    line: int = 0
+    column: int = 0
+
+
+class ScenarioInvalid(ConfigurationError):
+    """A scenario cannot be used; `problems` holds everything that was found."""
+
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self._line(problem) for problem in self.problems))
+
+    def _line(self, problem: Problem) -> str:
+        place = self.file
+        if problem.line:
+            place += f":{problem.line}:{problem.column}"
+
+        path = f"{problem.path}: " if problem.path else ""
+        return f"{place}: {path}{problem.message}"
+
+
+class CredentialsMissing(ConfigurationError):
+    """A provider needs a key that was not found; names where it was looked for."""
+
+    def __init__(self, provider: str, looked_in: Sequence[str], advice: str) -> None:
+        self.provider = provider
+        self.looked_in = tuple(looked_in)
+        self.advice = advice
+        super().__init__(
+            f"no API key for {provider!r}; looked in {', '.join(self.looked_in)}."
+            f" {advice}"
+        )
+
+
+class UnknownProvider(ConfigurationError):
+    """No provider has that name, or it is not available in this version."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        super().__init__(f"provider {name!r}: {problem}")
+
+
+# --- runs ---------------------------------------------------------------------
+
+
+class BudgetExhausted(MMAError):
+    """A budget does not allow another model call.
+
+    *unit* is `usd`, `tokens` or `seconds`; *limit* and *spent* are in that unit.
+    """
+
+    def __init__(self, level: str, unit: str, limit: str, spent: str) -> None:
+        self.level = level
+        self.unit = unit
+        self.limit = limit
+        self.spent = spent
+        super().__init__(
+            f"the {level}'s budget is used up: {spent} of {limit} {unit} spent"
+        )
+
+
+class PlanRejected(MMAError):
+    """A plan cannot be run as it is; `problems` lists every reason."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class AnswerUnusable(MMAError):
+    """A tier's model did not answer in the form that is due, after every attempt."""
+
+    def __init__(self, agent: str, attempts: int, problem: str) -> None:
+        self.agent = agent
+        self.attempts = attempts
+        self.problem = problem
+        super().__init__(
+            f"{agent} gave no usable answer in {attempts} attempts; the last: {problem}"
+        )
+
+
+class ToolFailed(MMAError):
+    """Raise it in a tool: the model gets the text as an error result and may go on."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+
+class WorkspaceError(MMAError):
+    """A file operation on the workspace cannot be done."""
+
+
+class OutsideWorkspace(WorkspaceError):
+    """A path leads out of the workspace, after symbolic links were followed."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path!r} is outside the workspace")
+
+
+class MergeConflict(WorkspaceError):
+    """A ticket changed lines that another accepted ticket changed as well."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        super().__init__(
+            "conflicts with changes that were accepted meanwhile: "
+            + ", ".join(self.paths)
+        )

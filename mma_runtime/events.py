@@ -1,0 +1,294 @@
+"""What can happen, as frozen records; imports nothing.
+
+Everything that the kernel, a model, a tool or the supervisor does or decides becomes
+one of these. The bus stamps each with its place in the order and the wall time, and
+hands it to every subscriber. Prompts, replies and file contents are not in them.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where in a run something happened; made once per agent and shared by its events.
+
+    *task* is the occasion that a tier agent works on: `plan`, `review`, `accept`,
+    `ticket` or `hint`. *attempt* counts from 1.
+    """
+
+    run: str = ""
+    tier: str = ""
+    track: str = ""
+    ticket: str = ""
+    attempt: int = 1
+    task: str = ""
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events.
+
+    *seq* counts from 1 without gaps within one bus; *time* is seconds since the epoch.
+    Both are 0 until the bus has stamped the event.
+    """
+
+    origin: Origin = NOWHERE
+    seq: int = field(default=0, init=False)
+    time: float = field(default=0.0, init=False)
+
+
+# --- actors -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorEvent(Event):
+    """Base of what happens to one actor; *actor* is its full name."""
+
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorStarted(ActorEvent):
+    """The actor has entered its lifespan and takes messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorEnded(ActorEvent):
+    """The actor has left its lifespan for good; *reason* is `stopped` or the failure."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorCrashed(ActorEvent):
+    """A handler or the lifespan raised; *message* is the type that was handled."""
+
+    message: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorRestarted(ActorEvent):
+    """The actor runs again from its recipe, with the same mailbox.
+
+    *restarts* counts all of them; *delay* is the backoff before it, in seconds.
+    """
+
+    restarts: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter(ActorEvent):
+    """A message that nobody handled; *reason* says why, *count* counts per actor."""
+
+    message: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDropped(ActorEvent):
+    """A full mailbox dropped its oldest message; *count* counts per actor."""
+
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsSkipped(Event):
+    """A slow subscriber missed *count* events; it was not waited for."""
+
+    count: int
+
+
+# --- runs, tracks, tickets ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A run began. *models* maps each tier to its `provider:model`."""
+
+    name: str
+    models: dict[str, str]
+    scripted: tuple[str, ...]
+    max_tool_rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """A run ended; *state* is the outcome's, *reason* is for people."""
+
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackPlanned(Event):
+    """Tier 1 planned a track (its id is in the origin)."""
+
+    title: str
+    goal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackFinished(Event):
+    """A track ended: *state* is `accepted`, `rejected` or `failed`."""
+
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketPlanned(Event):
+    """Tier 2 planned a ticket (its id is in the origin)."""
+
+    title: str
+    depends_on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketStarted(Event):
+    """A worker was born for a ticket; *max_tool_rounds* is the bound of its loop."""
+
+    model: str
+    max_tool_rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketReturned(Event):
+    """An attempt was not accepted; *by* is who said so (`review`, `worker`, `merge`)."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketFinished(Event):
+    """A ticket ended: `completed`, `failed`, `bounded`, `blocked` or `cancelled`."""
+
+    state: str
+    reason: str
+    rounds: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewGiven(Event):
+    """Tier 2 has reviewed a ticket's diff."""
+
+    accepted: bool
+    remarks: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HintGiven(Event):
+    """Tier 4 turned *raw_characters* of output into a hint of *tokens* tokens."""
+
+    hint: str
+    tokens: int
+    raw_characters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRejected(Event):
+    """A tier's answer was not in the form that is due and went back with *problem*."""
+
+    problem: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationChecked(Event):
+    """One line of the scenario's `expect` was checked."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesApplied(Event):
+    """The run's changes were written to the user's folder."""
+
+    files: tuple[str, ...]
+
+
+# --- models, tools, costs -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundStarted(Event):
+    """Tool round *round* of at most *max_rounds* begins (both count from 1)."""
+
+    round: int
+    max_rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCallStarted(Event):
+    """A request is about to be sent; *call* names it in the events that follow."""
+
+    call: str
+    model: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCallFinished(Event):
+    """A completion came. Tokens are as billed; *usd* is `None` where no price is known.
+
+    *seconds* is the wall time of the call. *billed* is false for a scripted reply,
+    which is priced as the model it stands in for.
+    """
+
+    call: str
+    model: str
+    finish: str
+    input_tokens: int
+    output_tokens: int
+    usd: Decimal | None
+    billed: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCallFailed(Event):
+    """A call failed; *retry_in* is in seconds, `None` when it is not tried again."""
+
+    call: str
+    model: str
+    error: str
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallStarted(Event):
+    """A tool begins. Its arguments are not here: they are content."""
+
+    call: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallFinished(Event):
+    """A tool ended; *characters* is the length of what the model gets to see."""
+
+    call: str
+    tool: str
+    is_error: bool
+    characters: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetReached(Event):
+    """The run's budget is used up; *unit* is `usd`, `tokens` or `seconds`."""
+
+    unit: str
+    limit: str
+    spent: str

@@ -1,0 +1,1 @@
+"""Neutral words for language models; no SDK is imported below this floor."""

@@ -1,0 +1,72 @@
+"""The one seam between the runtime and a provider of models."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """One model that a key can use.
+
+    *context* and *max_output* are in tokens; *shutdown* is the day it ends. `None` is
+    unknown.
+    """
+
+    id: str
+    context: int | None = None
+    max_output: int | None = None
+    shutdown: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What may be sent to a model."""
+
+    tools: bool = True
+    images: bool = True
+    temperature: bool = True
+    json_schema: bool = True
+
+
+class Provider(Protocol):
+    """A source of completions: one account at one service, or a double of it.
+
+    Raises only `ProviderError` and its kin. Made by a plain call without an event loop;
+    it opens connections on first use and `aclose` closes them.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in `provider:model` addresses."""
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk | Completion, None]:
+        """Send *request*, yield chunks as they come and one `Completion` at the end.
+
+        Close the generator (`contextlib.aclosing`) to leave early. Cancellation closes
+        the connection and is never caught.
+        """
+        ...
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """List the models that the key can use."""
+        ...
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Say what may be sent to *model*; asks nobody."""
+        ...
+
+    def priced_as(self, model: str) -> tuple[str, str, bool]:
+        """Return the price list's provider and model for *model*, and if it is billed.
+
+        A scripted model is priced as the one it stands in for and is never billed.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections. Safe to call twice."""
+        ...
