@@ -1,0 +1,123 @@
+"""How a run ended: one typed outcome, whatever happened."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mma_runtime.costs import CostReport
+
+
+class RunState(StrEnum):
+    """How a run ended.
+
+    `BOUNDED` means that a ticket used up its tool rounds: its partial work is kept.
+    `PROVIDER_FAILED` means that a model provider could not be used (key, connection,
+    model), after the retries.
+    """
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    OVER_BUDGET = "over_budget"
+    BOUNDED = "bounded"
+    PROVIDER_FAILED = "provider_failed"
+    CANCELLED = "cancelled"
+
+
+class TicketState(StrEnum):
+    """Where a ticket stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    BOUNDED = "bounded"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+
+
+class TrackState(StrEnum):
+    """Where a track stands."""
+
+    RUNNING = "running"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketOutcome:
+    """How a ticket ended.
+
+    *rounds* counts model calls of its workers, *attempts* the workers it took. *answer*
+    is the last worker's closing text, partial where the state is `bounded`.
+    """
+
+    id: str
+    title: str
+    track: str
+    state: TicketState
+    reason: str = ""
+    rounds: int = 0
+    attempts: int = 0
+    answer: str = ""
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackOutcome:
+    """How a track ended, in its orchestrator's words."""
+
+    id: str
+    title: str
+    state: TrackState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """One line of the scenario's `expect`, checked."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFile:
+    """A file of the result; *added* and *removed* count lines, `None` for binary."""
+
+    path: str
+    added: int | None
+    removed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended, what it made and what it cost.
+
+    *folder* is the run's folder; in it, *tree* holds the project with all accepted
+    changes and *patch* the changes alone. They are `None` for a scenario without a
+    workspace. *applied* tells that the changes are in the user's folder too. *seconds*
+    is wall time.
+    """
+
+    run: str
+    name: str
+    state: RunState
+    reason: str
+    seconds: float
+    tracks: tuple[TrackOutcome, ...]
+    tickets: tuple[TicketOutcome, ...]
+    costs: CostReport
+    expectations: tuple[Expectation, ...] = ()
+    changes: tuple[ChangedFile, ...] = ()
+    folder: Path | None = None
+    tree: Path | None = None
+    patch: Path | None = None
+    applied: bool = False
+
+    @property
+    def completed(self) -> bool:
+        """Whether all was done and every expectation held."""
+        return self.state is RunState.COMPLETED

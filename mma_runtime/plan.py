@@ -1,0 +1,77 @@
+"""What is to be done: tracks and tickets, as scenarios and models write them down."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Identifier = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
+    Field(description="Letters, digits, `-`, `_` and `.`; at most 64 characters."),
+]
+
+
+class Plan(BaseModel):
+    """Base of what a plan consists of; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Priority(StrEnum):
+    """Which of several ready tickets goes first."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Ticket(Plan):
+    """One piece of work for one worker."""
+
+    id: Identifier
+    title: str = Field("", description="A few words for people; the id if left out.")
+    description: str = Field(description="What to do, where and how.")
+    target_file: str | None = Field(None, description="The file that is changed.")
+    context: tuple[str, ...] = Field(
+        (), description="Files that the worker needs to see besides its target."
+    )
+    depends_on: tuple[Identifier, ...] = Field(
+        (), description="Ids of the tickets that have to be completed before."
+    )
+    priority: Priority = Priority.MEDIUM
+    acceptance: tuple[str, ...] = Field(
+        (), description="Commands that have to succeed in the ticket's checkout."
+    )
+    tools: tuple[str, ...] | None = Field(
+        None, description="Names of the tools for this ticket; the tier's if left out."
+    )
+    model: str | None = Field(
+        None, description="`provider:model` for this ticket; the tier's if left out."
+    )
+
+
+class Track(Plan):
+    """A part of an epic with a goal of its own; one tech lead plans and reviews it."""
+
+    id: Identifier
+    title: str = Field("", description="A few words for people; the id if left out.")
+    goal: str = Field(description="What is true when the track is done.")
+    acceptance: tuple[str, ...] = Field(
+        (), description="What the orchestrator checks before it accepts the track."
+    )
+    modules: tuple[str, ...] = Field(
+        (), description="Files and folders that the track may change; all if empty."
+    )
+
+
+class EpicPlan(Plan):
+    """Tier 1's answer to an epic."""
+
+    tracks: tuple[Track, ...] = Field(min_length=1)
+
+
+class TrackPlan(Plan):
+    """Tier 2's answer to a track."""
+
+    tickets: tuple[Ticket, ...] = Field(min_length=1)
