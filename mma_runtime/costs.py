@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.events import BudgetReached, Event, Origin
-from mma_runtime.kernel import Actor, Message, Request, handles
+from mma_runtime.kernel import Actor, Message, Ref, Request, handles
 from mma_runtime.llm.usage import Usage
 
 
@@ -182,6 +182,13 @@ class Report(Request[CostReport]):
     """Ask the aggregator what has been spent so far."""
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetSpent(Message):
+    """What the aggregator tells its owner, once, when a limit has been reached."""
+
+    exhausted: BudgetExhausted
+
+
 class CostAggregator(Actor):
     """Keeps a run's ledger; the only one that writes to it."""
 
@@ -190,14 +197,11 @@ class CostAggregator(Actor):
     mailbox_capacity = 65_536
 
     def __init__(
-        self,
-        ledger: Ledger,
-        emit: Callable[[Event], None],
-        on_exhausted: Callable[[BudgetExhausted], None],
+        self, ledger: Ledger, owner: Ref, emit: Callable[[Event], None]
     ) -> None:
         self._ledger = ledger
-        self._emit = emit
-        self._on_exhausted = on_exhausted
+        self._owner = owner
+        self._publish = emit
         self._told = ledger.exhausted() is not None
 
     @handles
@@ -210,7 +214,7 @@ class CostAggregator(Actor):
         exhausted = self._ledger.exhausted()
         if exhausted is not None:
             self._told = True
-            self._emit(
+            self._publish(
                 BudgetReached(
                     origin=event.origin,
                     unit=exhausted.unit,
@@ -218,7 +222,7 @@ class CostAggregator(Actor):
                     spent=exhausted.spent,
                 )
             )
-            self._on_exhausted(exhausted)
+            self._owner.tell(BudgetSpent(exhausted))
 
     @handles
     async def report(self, _request: Report) -> CostReport:

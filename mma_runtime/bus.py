@@ -1,0 +1,125 @@
+"""Events fan out to sinks and subscribers; a slow one is never waited for."""
+
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from mma_runtime.events import Event, EventsSkipped
+
+Sink = Callable[[Event], None]
+
+HISTORY = 4_096
+"""Events that a bus keeps for those who subscribe late."""
+
+
+class Subscription:
+    """What one reader has not read yet; iterate over it.
+
+    At most *capacity* events wait for the reader. When it falls behind, the oldest are
+    dropped, and it is told how many by one `EventsSkipped` in their place.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._waiting: deque[Event] = deque(maxlen=capacity)
+        self._skipped = 0
+        self._closed = False
+        self._news = anyio.Event()
+
+    def put(self, event: Event) -> None:
+        """Queue *event*, at the cost of the oldest one when there is no room."""
+        if len(self._waiting) == self._waiting.maxlen:
+            self._skipped += 1
+
+        self._waiting.append(event)
+        self._news.set()
+
+    def skip(self, count: int) -> None:
+        """Count *count* events that the reader came too late for."""
+        self._skipped += count
+
+    def close(self) -> None:
+        """End the iteration after what is still waiting."""
+        self._closed = True
+        self._news.set()
+
+    def __aiter__(self) -> "Subscription":
+        """Iterate over the events, in order."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Wait for the next event. Cancellation loses none."""
+        while not self._waiting and not self._skipped:
+            if self._closed:
+                raise StopAsyncIteration
+
+            self._news = anyio.Event()
+            await self._news.wait()
+
+        if self._skipped:
+            skipped = EventsSkipped(count=self._skipped)
+            self._skipped = 0
+            return skipped
+
+        return self._waiting.popleft()
+
+
+class Bus:
+    """Stamps events and hands them to every sink and subscriber at once.
+
+    *sinks* are called in turn, synchronously; one that raises is the caller's problem,
+    so a sink must not. *history* events are kept for late subscribers.
+    """
+
+    def __init__(self, *sinks: Sink, history: int = HISTORY) -> None:
+        self._sinks = sinks
+        self._history: deque[Event] = deque(maxlen=history)
+        self._subscriptions: list[Subscription] = []
+        self._count = 0
+        self._closed = False
+
+    def emit(self, event: Event) -> None:
+        """Publish *event*. Never waits and never raises for a slow reader."""
+        self._count += 1
+        # Stamped here, once, before anybody else has seen it; to all who read it the
+        # event is frozen.
+        object.__setattr__(event, "seq", self._count)
+        object.__setattr__(event, "time", time.time())
+        self._history.append(event)
+        for sink in self._sinks:
+            sink(event)
+
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    def close(self) -> None:
+        """End all subscriptions after the events that they still hold."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
+
+    @asynccontextmanager
+    async def subscribe(
+        self, *, replay: bool = True, capacity: int = HISTORY
+    ) -> AsyncGenerator[Subscription]:
+        """Subscribe for the length of the `async with` block.
+
+        With *replay* the subscription begins with the events that are still kept;
+        those that are not kept any more are counted by one `EventsSkipped`.
+        """
+        subscription = Subscription(capacity)
+        if replay:
+            subscription.skip(self._count - len(self._history))
+            for event in self._history:
+                subscription.put(event)
+
+        if self._closed:
+            subscription.close()
+
+        self._subscriptions.append(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.remove(subscription)

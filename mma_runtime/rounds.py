@@ -1,0 +1,204 @@
+"""The tool loop: ask the model, run the tools it asks for, bounded by MAX_TOOL_ROUNDS."""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from mma_runtime.errors import (
+    AnswerUnusable,
+    ConfigurationError,
+    ContentFiltered,
+    ProviderFacts,
+)
+from mma_runtime.events import Event, Origin, RoundStarted
+from mma_runtime.llm.chat import (
+    AssistantTurn,
+    ChatRequest,
+    Completion,
+    Finish,
+    Turn,
+    user,
+)
+from mma_runtime.model import Model, OnChunk
+from mma_runtime.tools.toolbox import RoundResults, Toolbox
+
+MAX_TOOL_ROUNDS = 10
+"""The default bound of the loop: model calls for one task, the closing one included.
+
+`max_tool_rounds` in a scenario and the environment variable `MAX_TOOL_ROUNDS` set it.
+"""
+
+CONCLUDE = (
+    "This was the last tool round. You get no more tools. Conclude now: say what is"
+    " done, what is not, and what is left to do."
+)
+EMPTY_REPLY = "Your reply was empty. Use a tool or answer in words."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a model is asked to answer; `None` leaves it to the provider."""
+
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    reasoning_effort: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Conversation:
+    """What was said so far; grows with every round and can be gone on with.
+
+    *calls* counts the model calls that were made in it.
+    """
+
+    system: str
+    turns: list[Turn] = field(default_factory=list[Turn])
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concluded:
+    """The model answered of its own accord, within the bound."""
+
+    answer: str
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounded:
+    """The bound ended the loop: *partial* is no answer, only what there is.
+
+    The conversation holds all that was said; run the rounds again on it to go on.
+    """
+
+    partial: str
+    rounds: int
+    reason: str
+
+
+AfterRound = Callable[[RoundResults], Awaitable[str]]
+
+
+async def run_rounds(
+    model: Model,
+    toolbox: Toolbox,
+    conversation: Conversation,
+    *,
+    origin: Origin,
+    emit: Callable[[Event], None],
+    max_rounds: int = MAX_TOOL_ROUNDS,
+    sampling: Sampling | None = None,
+    after_round: AfterRound | None = None,
+    conclude: str = CONCLUDE,
+    on_chunk: OnChunk | None = None,
+) -> Concluded | Bounded:
+    """Let *model* work on *conversation* with tools until it answers.
+
+    A round is one model call and the tools that it asks for. In the last of
+    *max_rounds* the model is told to conclude and gets no tools; if it asks for one all
+    the same, the outcome is `Bounded`. What *after_round* returns is said to the model
+    before its next call.
+
+    Raises `ProviderError` when the model cannot be reached, and `AnswerUnusable` when
+    it replies with nothing twice in a row. Broken arguments, unknown tools and failing
+    tools go back to the model as error results. Cancellation stops the call and the
+    tools that are running; the conversation keeps what was complete.
+    """
+    sampling = sampling or Sampling()
+    turns = conversation.turns
+    silent = False
+    for number in range(1, max_rounds + 1):
+        last = number == max_rounds
+        if last and number > 1:
+            turns.append(user(conclude))
+
+        emit(RoundStarted(origin=origin, round=number, max_rounds=max_rounds))
+        conversation.calls += 1
+        completion = await model.complete(
+            ChatRequest(
+                model=model.name,
+                system=conversation.system,
+                turns=tuple(turns),
+                tools=() if last else toolbox.specs,
+                temperature=sampling.temperature,
+                max_output_tokens=sampling.max_output_tokens,
+                reasoning_effort=sampling.reasoning_effort,
+                origin=origin,
+                turn=conversation.calls,
+            ),
+            on_chunk,
+        )
+        reply = completion.turn
+        _raise_if_filtered(model, completion)
+        calls = reply.tool_calls
+        if not calls and not reply.text.strip():
+            if silent or last:
+                raise AnswerUnusable(origin.tier, number, "an empty reply")
+
+            silent = True
+            turns.append(user(EMPTY_REPLY))
+            continue
+
+        silent = False
+        turns.append(reply)
+        if not calls:
+            return _ended(completion, reply, number)
+
+        if last:
+            return Bounded(
+                partial=reply.text,
+                rounds=number,
+                reason=f"still asked for {calls[0].name!r} in the last of"
+                f" {max_rounds} tool rounds",
+            )
+
+        results = await toolbox.run(calls, origin=origin, emit=emit)
+        turns.append(results.turn)
+        if after_round is not None and (more := await after_round(results)):
+            turns.append(user(more))
+
+    raise ValueError(f"max_rounds must be at least 1, not {max_rounds}")
+
+
+def _ended(
+    completion: Completion, reply: AssistantTurn, number: int
+) -> Concluded | Bounded:
+    if completion.finish is Finish.LENGTH:
+        return Bounded(
+            partial=reply.text,
+            rounds=number,
+            reason="the answer was cut off at the model's output limit",
+        )
+
+    return Concluded(answer=reply.text, rounds=number)
+
+
+def _raise_if_filtered(model: Model, completion: Completion) -> None:
+    if completion.finish is Finish.CONTENT_FILTER:
+        raise ContentFiltered(
+            completion.turn.text,
+            ProviderFacts(
+                provider=model.provider.name,
+                model=model.name,
+                code=completion.raw_finish,
+                request_id=completion.request_id,
+            ),
+        )
+
+
+def default_max_rounds() -> int:
+    """Return the bound that `MAX_TOOL_ROUNDS` in the environment sets, or the default.
+
+    Raises `ConfigurationError` when the variable is not a whole number above 0.
+    """
+    text = os.environ.get("MAX_TOOL_ROUNDS", "")
+    if not text:
+        return MAX_TOOL_ROUNDS
+
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigurationError(
+            f"the environment variable MAX_TOOL_ROUNDS is {text!r};"
+            " it has to be a whole number above 0"
+        )
+
+    return int(text)
