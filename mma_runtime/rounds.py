@@ -16,6 +16,8 @@ from mma_runtime.llm.chat import (
     ChatRequest,
     Completion,
     Finish,
+    Reasoning,
+    Text,
     Turn,
     user,
 )
@@ -140,11 +142,14 @@ async def run_rounds(
             continue
 
         silent = False
-        turns.append(reply)
         if not calls:
+            turns.append(reply)
             return _ended(completion, reply, number)
 
         if last:
+            # Without the calls: they have no results, and no provider takes a
+            # conversation that goes on after a call without its result.
+            turns.append(AssistantTurn(_without_calls(reply)))
             return Bounded(
                 partial=reply.text,
                 rounds=number,
@@ -152,12 +157,18 @@ async def run_rounds(
                 f" {max_rounds} tool rounds",
             )
 
+        turns.append(reply)
         results = await toolbox.run(calls, origin=origin, emit=emit)
         turns.append(results.turn)
         if after_round is not None and (more := await after_round(results)):
             turns.append(user(more))
 
     raise ValueError(f"max_rounds must be at least 1, not {max_rounds}")
+
+
+def _without_calls(reply: AssistantTurn) -> tuple[Text | Reasoning, ...]:
+    kept = tuple(part for part in reply.parts if isinstance(part, Text | Reasoning))
+    return kept or (Text("(asked for a tool)"),)
 
 
 def _ended(

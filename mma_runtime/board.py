@@ -1,0 +1,170 @@
+"""What a run knows of its tracks and tickets; plain state, decided on by functions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mma_runtime.errors import ProviderError
+from mma_runtime.outcome import (
+    RunState,
+    TicketOutcome,
+    TicketState,
+    TrackOutcome,
+    TrackState,
+)
+from mma_runtime.plan import Ticket, Track
+
+_OVER = (RunState.CANCELLED, RunState.OVER_BUDGET)
+
+
+@dataclass(slots=True)
+class TrackCard:
+    """A track while the run goes on."""
+
+    track: Track
+    state: TrackState = TrackState.RUNNING
+    reason: str = ""
+
+    def outcome(self) -> TrackOutcome:
+        """Take a snapshot."""
+        track = self.track
+        return TrackOutcome(
+            id=track.id,
+            title=track.title or track.id,
+            state=self.state,
+            reason=self.reason,
+        )
+
+
+@dataclass(slots=True)
+class TicketCard:
+    """A ticket while the run goes on; *rounds* counts over all attempts."""
+
+    ticket: Ticket
+    track: str = ""
+    state: TicketState = TicketState.PENDING
+    reason: str = ""
+    rounds: int = 0
+    attempts: int = 0
+    answer: str = ""
+    files: tuple[str, ...] = ()
+    provider_failed: bool = False
+
+    def outcome(self) -> TicketOutcome:
+        """Take a snapshot."""
+        return TicketOutcome(
+            id=self.ticket.id,
+            title=self.ticket.title or self.ticket.id,
+            track=self.track,
+            state=self.state,
+            reason=self.reason,
+            rounds=self.rounds,
+            attempts=self.attempts,
+            answer=self.answer,
+            files=self.files,
+        )
+
+
+class Board:
+    """All tracks and tickets of a run, and what went wrong beside them.
+
+    It outlives the supervisor: a run that was cut off can still say how far it came.
+    """
+
+    def __init__(self) -> None:
+        self.tracks: dict[str, TrackCard] = {}
+        self.tickets: dict[str, TicketCard] = {}
+        self.ended: tuple[RunState, str] | None = None
+        self.provider_problem = ""
+        self.problem = ""
+
+    def add_tracks(self, tracks: Iterable[Track]) -> None:
+        """Put planned tracks on the board."""
+        self.tracks.update((track.id, TrackCard(track)) for track in tracks)
+
+    def add_tickets(
+        self, tickets: Iterable[Ticket], track: str = ""
+    ) -> dict[str, TicketCard]:
+        """Put planned tickets on the board and return their cards by id."""
+        cards = {ticket.id: TicketCard(ticket, track) for ticket in tickets}
+        self.tickets.update(cards)
+        return cards
+
+    def end(self, state: RunState, reason: str) -> None:
+        """Say why the run stops early; the first reason counts."""
+        if self.ended is None:
+            self.ended = (state, reason)
+
+    def note(self, error: BaseException) -> None:
+        """Remember what kept a tier from its work, and whether it was a provider."""
+        if isinstance(error.__cause__, ProviderError):
+            self.provider_problem = self.provider_problem or str(error)
+        else:
+            self.problem = self.problem or str(error)
+
+    def block_dependents(self, failed: TicketCard) -> list[TicketCard]:
+        """Block all that waits for *failed*, directly or not; return what was blocked.
+
+        Each card names the ticket that it waits for and how that one ended.
+        """
+        blocked: list[TicketCard] = []
+        causes = [failed]
+        while causes:
+            cause = causes.pop()
+            for card in self.tickets.values():
+                waits = cause.ticket.id in card.ticket.depends_on
+                if waits and card.state is TicketState.PENDING:
+                    card.state = TicketState.BLOCKED
+                    card.reason = (
+                        f"waits for {cause.ticket.id!r}, which is {cause.state}"
+                    )
+                    blocked.append(card)
+                    causes.append(card)
+
+        return blocked
+
+    def close(self) -> None:
+        """Mark what is not finished as cancelled, when the run stops early."""
+        for card in self.tickets.values():
+            if card.state in (TicketState.PENDING, TicketState.RUNNING):
+                card.state = TicketState.CANCELLED
+                card.reason = card.reason or "the run ended before"
+
+        for track in self.tracks.values():
+            if track.state is TrackState.RUNNING:
+                track.state = TrackState.CANCELLED
+
+    def verdict(self) -> tuple[RunState, str]:
+        """Decide how the run as a whole ended, and why."""
+        if self.ended is not None and self.ended[0] in _OVER:
+            return self.ended
+
+        if self.provider_problem:
+            return RunState.PROVIDER_FAILED, self.provider_problem
+
+        if self.ended is not None:
+            return self.ended
+
+        if self.problem:
+            return RunState.FAILED, self.problem
+
+        return self._from_work()
+
+    def _from_work(self) -> tuple[RunState, str]:
+        tickets = self.tickets.values()
+        failed = [card for card in tickets if card.state is TicketState.FAILED]
+        for card in sorted(failed, key=lambda card: not card.provider_failed):
+            state = (
+                RunState.PROVIDER_FAILED if card.provider_failed else RunState.FAILED
+            )
+            return state, f"ticket {card.ticket.id!r}: {card.reason}"
+
+        for card in tickets:
+            if card.state is TicketState.BOUNDED:
+                return RunState.BOUNDED, f"ticket {card.ticket.id!r}: {card.reason}"
+
+        for track in self.tracks.values():
+            if track.state is not TrackState.ACCEPTED:
+                reason = track.reason or track.state
+                return RunState.FAILED, f"track {track.track.id!r}: {reason}"
+
+        return RunState.COMPLETED, f"{len(tickets)} tickets completed"

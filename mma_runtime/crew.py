@@ -1,0 +1,68 @@
+"""How a run's tier agents are made: each with its model, its tools and its bounds."""
+
+from mma_runtime.errors import ActorFailed, ActorStopped, Refused
+from mma_runtime.events import Origin
+from mma_runtime.job import Job
+from mma_runtime.kernel import Actor, Ref
+from mma_runtime.model import Model
+from mma_runtime.tiers import Equipment, Tier
+from mma_runtime.tools.toolbox import Toolbox
+
+UNUSABLE = (Refused, ActorFailed, ActorStopped)
+"""What an ask raises when an agent could not do its work."""
+
+
+class Crew:
+    """Makes tier agents as children of *parent*, the run's supervisor."""
+
+    def __init__(self, job: Job, parent: Actor, costs: Ref) -> None:
+        self._job = job
+        self._parent = parent
+        self._costs = costs
+        self._models: dict[str, Model] = {}
+
+    async def hire(
+        self,
+        tier: Tier,
+        *,
+        track: str = "",
+        ticket: str = "",
+        attempt: int = 1,
+        task: str = "",
+        address: str | None = None,
+        toolbox: Toolbox = Toolbox(()),
+        qa: Ref | None = None,
+    ) -> Ref:
+        """Spawn an agent of *tier* on its settings, or on the model *address*.
+
+        Its name tells its track, or its ticket and attempt. The ref has to be stopped
+        by who asked for it.
+        """
+        settings = self._job.tiers[tier]
+        whom = f"-{ticket}-{attempt}" if ticket else track and f"-{track}"
+        equipment = Equipment(
+            origin=Origin(
+                run=self._job.run,
+                tier=tier,
+                track=track,
+                ticket=ticket,
+                attempt=attempt,
+                task=task,
+            ),
+            model=self.model(address or settings.address),
+            emit=self._job.emit,
+            toolbox=toolbox,
+            max_rounds=settings.max_rounds,
+            sampling=settings.sampling,
+            rules=self._job.rules,
+            qa=qa,
+        )
+        return await self._parent.spawn(f"{tier}{whom}", settings.agent, equipment)
+
+    def model(self, address: str) -> Model:
+        """Return the model at *address*; there is one for the whole run."""
+        model = self._models.get(address)
+        if model is None:
+            model = self._models[address] = self._job.open_model(address, self._costs)
+
+        return model

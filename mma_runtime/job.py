@@ -1,0 +1,59 @@
+"""What a run has to do and with whom; made by the runtime, read by the supervisor."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mma_runtime.board import Board
+from mma_runtime.costs import Ledger
+from mma_runtime.events import Event
+from mma_runtime.kernel import Ref
+from mma_runtime.model import Model
+from mma_runtime.plan import Ticket, Track
+from mma_runtime.rounds import MAX_TOOL_ROUNDS, Sampling
+from mma_runtime.tiers import AgentClass, Tier
+from mma_runtime.tools.tool import Tool
+from mma_runtime.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierSettings:
+    """How one tier of a run is manned.
+
+    *address* is `provider:model`. *tools* are the names a tier may use; `None` is all
+    there are.
+    """
+
+    agent: AgentClass
+    address: str
+    max_rounds: int = MAX_TOOL_ROUNDS
+    sampling: Sampling = Sampling()
+    tools: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a run has to do and with whom.
+
+    One of *epic*, *track* and *tickets* says where it starts. Tiers that are not in
+    *tiers* have no agent: without a tech lead nothing is reviewed, without QA no hints
+    are given. *open_model* makes a model from its address and the aggregator's ref.
+    *workers* is the most tickets in work at once, *attempts* the most workers for one
+    ticket. *folder* is where unfinished work is kept.
+    """
+
+    run: str
+    tiers: Mapping[Tier, TierSettings]
+    open_model: Callable[[str, Ref], Model]
+    emit: Callable[[Event], None]
+    epic: str = ""
+    track: Track | None = None
+    tickets: tuple[Ticket, ...] = ()
+    workspace: Workspace | None = None
+    folder: Path | None = None
+    tools: tuple[Tool, ...] = ()
+    rules: str = ""
+    workers: int = 4
+    attempts: int = 3
+    board: Board = field(default_factory=Board)
+    ledger: Ledger = field(default_factory=Ledger)

@@ -1,0 +1,247 @@
+"""The supervisor: parent of a run's tier agents, routes tasks between them."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+import anyio
+
+from mma_runtime.board import TicketCard, TrackCard
+from mma_runtime.costs import BudgetSpent, CostAggregator
+from mma_runtime.crew import UNUSABLE, Crew
+from mma_runtime.delivery import Delivery
+from mma_runtime.errors import BudgetExhausted
+from mma_runtime.events import (
+    Origin,
+    TicketFinished,
+    TicketPlanned,
+    TrackFinished,
+    TrackPlanned,
+)
+from mma_runtime.job import Job
+from mma_runtime.kernel import Actor, Message, Ref, handles
+from mma_runtime.outcome import RunState, TicketState, TrackState
+from mma_runtime.plan import Priority, Track
+from mma_runtime.tiers import AcceptTrack, PlanEpic, PlanTrack, Tier, Verdict
+from mma_runtime.workspace import directory_map
+
+_PRIORITIES = tuple(Priority)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun(Message):
+    """Stop the run at once; what was done and spent stays on the board."""
+
+    reason: str = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun(Message):
+    """Begin with the job."""
+
+
+class Supervisor(Actor):
+    """Runs one job; when it has stopped, its board tells how it went.
+
+    The routes run in a task group of its own, so that it takes messages meanwhile:
+    cancelling a run, or the aggregator's word that the budget is spent, ends them at
+    once. What a route asked for is cancelled with it.
+    """
+
+    restart = "temporary"
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.board = job.board
+        self.crew: Crew
+        self._scope = anyio.CancelScope()
+        self._slots = anyio.Semaphore(job.workers, fast_acquire=True)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        """Keep the routes' task group; it ends with the actor."""
+        async with anyio.create_task_group() as self._routes:
+            yield
+            self._routes.cancel_scope.cancel()
+
+    @handles
+    async def start(self, _message: StartRun) -> None:
+        """Begin; goes on in the background."""
+        job = self.job
+        costs = await self.spawn(
+            "costs", CostAggregator, job.ledger, self.ref, job.emit
+        )
+        self.crew = Crew(job, self, costs)
+        self._routes.start_soon(self._play)
+
+    @handles
+    async def cancel(self, message: CancelRun) -> None:
+        """End the run as cancelled."""
+        self._end(RunState.CANCELLED, message.reason)
+
+    @handles
+    async def budget_spent(self, message: BudgetSpent) -> None:
+        """End the run as over its budget."""
+        self._end(RunState.OVER_BUDGET, str(message.exhausted))
+
+    def _end(self, state: RunState, reason: str) -> None:
+        self.board.end(state, reason)
+        self._scope.cancel()
+
+    async def _play(self) -> None:
+        seconds = self.job.ledger.budget.seconds
+        try:
+            with self._scope, anyio.move_on_after(seconds) as limit:
+                await self._route()
+
+            if limit.cancelled_caught and seconds is not None:
+                spent = BudgetExhausted("run", "seconds", f"{seconds:g}", f"{seconds:g}")
+                self.board.end(RunState.OVER_BUDGET, str(spent))
+        finally:
+            self.ref.stop()
+
+    async def _route(self) -> None:
+        job = self.job
+        try:
+            if job.epic:
+                await self._epic(job.epic)
+            elif job.track is not None:
+                await self._tracks((job.track,), orchestrator=None)
+            else:
+                await self._loose_tickets()
+        except UNUSABLE as error:
+            self.board.note(error)
+
+    # --- tiers 1 and 2 --------------------------------------------------------
+
+    async def _epic(self, epic: str) -> None:
+        orchestrator = await self.crew.hire(Tier.ORCHESTRATOR)
+        files = ""
+        if self.job.workspace is not None:
+            files = await directory_map(self.job.workspace.tree)
+
+        plan = await orchestrator.ask(PlanEpic(epic=epic, directory_map=files))
+        await self._tracks(plan.tracks, orchestrator)
+
+    async def _tracks(self, tracks: tuple[Track, ...], orchestrator: Ref | None) -> None:
+        self.board.add_tracks(tracks)
+        for track in tracks:
+            self.job.emit(
+                TrackPlanned(
+                    origin=self._origin(track=track.id),
+                    title=track.title or track.id,
+                    goal=track.goal,
+                )
+            )
+
+        async with anyio.create_task_group() as group:
+            for track in tracks:
+                card = self.board.tracks[track.id]
+                group.start_soon(self._track, card, orchestrator)
+
+    async def _track(self, card: TrackCard, orchestrator: Ref | None) -> None:
+        try:
+            await self._work_on(card, orchestrator)
+        except UNUSABLE as error:
+            self.board.note(error)
+            card.state, card.reason = TrackState.FAILED, str(error)
+
+        self.job.emit(
+            TrackFinished(
+                origin=self._origin(track=card.track.id),
+                state=card.state,
+                reason=card.reason,
+            )
+        )
+
+    async def _work_on(self, card: TrackCard, orchestrator: Ref | None) -> None:
+        track = card.track
+        lead = await self.crew.hire(Tier.TECH_LEAD, track=track.id)
+        view = ""
+        if self.job.workspace is not None:
+            view = await directory_map(self.job.workspace.tree)
+
+        taken = frozenset(self.board.tickets)
+        plan = await lead.ask(PlanTrack(track=track, view=view, taken=taken))
+        cards = self.board.add_tickets(plan.tickets, track.id)
+        await self._tickets(cards, lead)
+        lead.stop()
+        undone = [c for c in cards.values() if c.state is not TicketState.COMPLETED]
+        if undone:
+            names = ", ".join(f"{c.ticket.id!r} is {c.state}" for c in undone)
+            card.state, card.reason = TrackState.FAILED, names
+            return
+
+        verdict = Verdict(accepted=True, remarks="")
+        if orchestrator is not None:
+            summary = tuple(_summary(c) for c in cards.values())
+            verdict = await orchestrator.ask(AcceptTrack(track=track, summary=summary))
+
+        card.state = TrackState.ACCEPTED if verdict.accepted else TrackState.REJECTED
+        card.reason = verdict.remarks
+
+    async def _loose_tickets(self) -> None:
+        lead = None
+        if Tier.TECH_LEAD in self.job.tiers:
+            lead = await self.crew.hire(Tier.TECH_LEAD)
+
+        await self._tickets(self.board.add_tickets(self.job.tickets), lead)
+
+    # --- tickets --------------------------------------------------------------
+
+    async def _tickets(self, cards: dict[str, TicketCard], lead: Ref | None) -> None:
+        """Start each ticket the moment that what it depends on is done."""
+        for card in cards.values():
+            self.job.emit(
+                TicketPlanned(
+                    origin=self._origin(track=card.track, ticket=card.ticket.id),
+                    title=card.ticket.title or card.ticket.id,
+                    depends_on=card.ticket.depends_on,
+                )
+            )
+
+        order = TopologicalSorter(
+            {name: card.ticket.depends_on for name, card in cards.items()}
+        )
+        order.prepare()
+
+        async def follow(card: TicketCard) -> None:
+            async with self._slots:
+                await Delivery(self.job, self.crew, card, lead).run()
+
+            self._report(card)
+            if card.state is TicketState.COMPLETED:
+                order.done(card.ticket.id)
+                start_ready()
+            else:
+                for blocked in self.board.block_dependents(card):
+                    self._report(blocked)
+
+        def start_ready() -> None:
+            ready = [cards[name] for name in order.get_ready()]
+            ready.sort(key=lambda card: _PRIORITIES.index(card.ticket.priority))
+            for card in ready:
+                group.start_soon(follow, card)
+
+        async with anyio.create_task_group() as group:
+            start_ready()
+
+    def _report(self, card: TicketCard) -> None:
+        self.job.emit(
+            TicketFinished(
+                origin=self._origin(track=card.track, ticket=card.ticket.id),
+                state=card.state,
+                reason=card.reason,
+                rounds=card.rounds,
+                attempts=card.attempts,
+            )
+        )
+
+    def _origin(self, *, track: str = "", ticket: str = "") -> Origin:
+        return Origin(run=self.job.run, track=track, ticket=ticket)
+
+
+def _summary(card: TicketCard) -> str:
+    files = ", ".join(card.files) or "no files"
+    return f"{card.ticket.id}: {card.state} ({files}). {card.answer}"
