@@ -1,1 +1,86 @@
-"""An async actor runtime for tiered teams of language-model agents."""
+"""An async actor runtime for tiered teams of language-model agents.
+
+The public names are loaded on first use: importing the package alone is nearly free,
+and the command line can print its help without loading what it does not need.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
+    from mma_runtime.costs import Budget, CostReport
+    from mma_runtime.errors import MMAError
+    from mma_runtime.events import Event
+    from mma_runtime.kernel import Actor, ActorSystem, Message, Ref, Request, handles
+    from mma_runtime.llm.provider import Provider
+    from mma_runtime.llm.usage import Usage
+    from mma_runtime.outcome import Outcome, RunState
+    from mma_runtime.plan import Ticket, Track
+    from mma_runtime.rounds import MAX_TOOL_ROUNDS
+    from mma_runtime.run import Run
+    from mma_runtime.runtime import Runtime
+    from mma_runtime.scenario.schema import Scenario
+    from mma_runtime.tools.tool import Tool, tool
+
+__all__ = [
+    "MAX_TOOL_ROUNDS",
+    "Actor",
+    "ActorSystem",
+    "Budget",
+    "CostReport",
+    "Event",
+    "MMAError",
+    "Message",
+    "Outcome",
+    "Provider",
+    "Ref",
+    "Request",
+    "Run",
+    "RunState",
+    "Runtime",
+    "Scenario",
+    "Ticket",
+    "Tool",
+    "Track",
+    "Usage",
+    "handles",
+    "tool",
+]
+
+_HOMES = {
+    "mma_runtime.costs": ("Budget", "CostReport"),
+    "mma_runtime.errors": ("MMAError",),
+    "mma_runtime.events": ("Event",),
+    "mma_runtime.kernel": (
+        "Actor",
+        "ActorSystem",
+        "Message",
+        "Ref",
+        "Request",
+        "handles",
+    ),
+    "mma_runtime.llm.provider": ("Provider",),
+    "mma_runtime.llm.usage": ("Usage",),
+    "mma_runtime.outcome": ("Outcome", "RunState"),
+    "mma_runtime.plan": ("Ticket", "Track"),
+    "mma_runtime.rounds": ("MAX_TOOL_ROUNDS",),
+    "mma_runtime.run": ("Run",),
+    "mma_runtime.runtime": ("Runtime",),
+    "mma_runtime.scenario.schema": ("Scenario",),
+    "mma_runtime.tools.tool": ("Tool", "tool"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from weakref import WeakSet
 
 import anyio
 
@@ -76,7 +76,8 @@ class Bus:
     def __init__(self, *sinks: Sink, history: int = HISTORY) -> None:
         self._sinks = sinks
         self._history: deque[Event] = deque(maxlen=history)
-        self._subscriptions: list[Subscription] = []
+        # Weakly: a reader that leaves its loop is forgotten without a word.
+        self._subscriptions = WeakSet[Subscription]()
         self._count = 0
         self._closed = False
 
@@ -100,14 +101,13 @@ class Bus:
         for subscription in self._subscriptions:
             subscription.close()
 
-    @asynccontextmanager
-    async def subscribe(
+    def subscribe(
         self, *, replay: bool = True, capacity: int = HISTORY
-    ) -> AsyncGenerator[Subscription]:
-        """Subscribe for the length of the `async with` block.
+    ) -> Subscription:
+        """Return a subscription; it lasts as long as somebody holds it.
 
-        With *replay* the subscription begins with the events that are still kept;
-        those that are not kept any more are counted by one `EventsSkipped`.
+        With *replay* it begins with the events that are still kept; those that are not
+        kept any more are counted by one `EventsSkipped`.
         """
         subscription = Subscription(capacity)
         if replay:
@@ -117,9 +117,7 @@ class Bus:
 
         if self._closed:
             subscription.close()
+        else:
+            self._subscriptions.add(subscription)
 
-        self._subscriptions.append(subscription)
-        try:
-            yield subscription
-        finally:
-            self._subscriptions.remove(subscription)
+        return subscription

@@ -54,7 +54,6 @@ class Crew:
             toolbox=toolbox,
             max_rounds=settings.max_rounds,
             sampling=settings.sampling,
-            rules=self._job.rules,
             qa=qa,
         )
         return await self._parent.spawn(f"{tier}{whom}", settings.agent, equipment)

@@ -52,7 +52,6 @@ class Job:
     workspace: Workspace | None = None
     folder: Path | None = None
     tools: tuple[Tool, ...] = ()
-    rules: str = ""
     workers: int = 4
     attempts: int = 3
     board: Board = field(default_factory=Board)

@@ -1,7 +1,6 @@
 """The tool loop: ask the model, run the tools it asks for, bounded by MAX_TOOL_ROUNDS."""
 
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from mma_runtime.errors import (
@@ -197,12 +196,12 @@ def _raise_if_filtered(model: Model, completion: Completion) -> None:
         )
 
 
-def default_max_rounds() -> int:
-    """Return the bound that `MAX_TOOL_ROUNDS` in the environment sets, or the default.
+def default_max_rounds(environment: Mapping[str, str]) -> int:
+    """Return the bound that `MAX_TOOL_ROUNDS` in *environment* sets, or the default.
 
     Raises `ConfigurationError` when the variable is not a whole number above 0.
     """
-    text = os.environ.get("MAX_TOOL_ROUNDS", "")
+    text = environment.get("MAX_TOOL_ROUNDS", "")
     if not text:
         return MAX_TOOL_ROUNDS
 

@@ -30,8 +30,7 @@ class Tier(StrEnum):
 class Equipment:
     """What a tier agent works with.
 
-    *max_rounds* bounds its tool loop. *rules* are the project's rules, the same for all
-    agents of a run. *qa* is the Tier 4 agent to ask for hints, where there is one.
+    *max_rounds* bounds its tool loop. *qa* is the Tier 4 agent to ask for hints, where there is one.
     """
 
     origin: Origin
@@ -40,7 +39,6 @@ class Equipment:
     toolbox: Toolbox = Toolbox(())
     max_rounds: int = MAX_TOOL_ROUNDS
     sampling: Sampling = Sampling()
-    rules: str = ""
     qa: Ref | None = None
 
 

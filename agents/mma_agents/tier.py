@@ -38,7 +38,7 @@ class TierAgent(Actor):
     def __init__(self, equipment: Equipment) -> None:
         self.equipment = equipment
         self.conversation = Conversation(
-            system=prompt(self.role, rules=equipment.rules).strip()
+            system=prompt(self.role)
         )
 
     def origin(self, task: str, *, ticket: str = "", attempt: int = 1) -> Origin:

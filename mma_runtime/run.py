@@ -1,0 +1,211 @@
+"""One run of a scenario: its events, its outcome, and the way from start to end."""
+
+import time
+from dataclasses import replace
+
+import anyio
+
+from mma_runtime.bus import HISTORY, Bus, Subscription
+from mma_runtime.costs import CostReport
+from mma_runtime.errors import WorkspaceError
+from mma_runtime.events import (
+    ChangesApplied,
+    ExpectationChecked,
+    Origin,
+    RunFinished,
+    RunStarted,
+)
+from mma_runtime.job import Job
+from mma_runtime.kernel import ActorSystem, Ref
+from mma_runtime.outcome import ChangedFile, Expectation, Outcome, RunState
+from mma_runtime.rounds import MAX_TOOL_ROUNDS
+from mma_runtime.scenario.expect import check_expectations
+from mma_runtime.scenario.schema import Scenario
+from mma_runtime.staffing import Team
+from mma_runtime.supervisor import CancelRun, StartRun, Supervisor
+from mma_runtime.tiers import Tier
+
+
+class Run:
+    """A run that `Runtime.start` began.
+
+    *id* names it in events and in the runtime's home.
+    """
+
+    def __init__(
+        self, job: Job, team: Team, scenario: Scenario, bus: Bus, *, apply: bool
+    ) -> None:
+        self.id = job.run
+        self.name = scenario.name
+        self.bus = bus
+        self._job = job
+        self._team = team
+        self._scenario = scenario
+        self._apply = apply
+        self._began = time.monotonic()
+        self._supervisor: Ref | None = None
+        self._checks = anyio.CancelScope()
+        self._outcome: Outcome | None = None
+        self._ended = anyio.Event()
+
+    def events(self, *, replay: bool = True, capacity: int = HISTORY) -> Subscription:
+        """Return the run's events, in order, to iterate over with `async for`.
+
+        With *replay* they begin with what has happened already. The iteration ends
+        with the run. A reader that falls more than *capacity* events behind is told by
+        an `EventsSkipped` how many it missed; it never slows the run.
+        """
+        return self.bus.subscribe(replay=replay, capacity=capacity)
+
+    async def outcome(self) -> Outcome:
+        """Wait until the run has ended and return how.
+
+        Cancelling the wait leaves the run alone.
+        """
+        await self._ended.wait()
+        if self._outcome is None:
+            raise RuntimeError("the runtime was torn down before the run could end")
+
+        return self._outcome
+
+    def costs(self) -> CostReport:
+        """Return what has been spent so far."""
+        return self._job.ledger.report()
+
+    async def cancel(self, reason: str = "cancelled") -> Outcome:
+        """End the run now and return its outcome.
+
+        Model calls and tools that are under way are cancelled, what was done and spent
+        stays. A run that has ended already is not changed.
+        """
+        self.stop(reason)
+        return await self.outcome()
+
+    def stop(self, reason: str) -> None:
+        """Begin to cancel the run; does not wait."""
+        if self._ended.is_set():
+            return
+
+        self._job.board.end(RunState.CANCELLED, reason)
+        self._checks.cancel()
+        if self._supervisor is not None:
+            self._supervisor.tell(CancelRun(reason))
+
+    async def conduct(self, system: ActorSystem) -> None:
+        """Run to the end; the runtime calls it once, in a task of its own."""
+        try:
+            await self._work(system)
+            outcome = await self._keep(await self._conclude())
+            self._outcome = replace(outcome, seconds=time.monotonic() - self._began)
+            self.bus.emit(
+                RunFinished(
+                    origin=Origin(run=self.id),
+                    state=self._outcome.state,
+                    reason=self._outcome.reason,
+                )
+            )
+        finally:
+            self._ended.set()
+            self.bus.close()
+
+    async def _work(self, system: ActorSystem) -> None:
+        worker = self._team.tiers[Tier.WORKER]
+        self.bus.emit(
+            RunStarted(
+                origin=Origin(run=self.id),
+                name=self.name,
+                models=self._team.models,
+                scripted=self._team.scripted,
+                max_tool_rounds=worker.max_rounds or MAX_TOOL_ROUNDS,
+            )
+        )
+        if self._job.board.ended is not None:
+            return
+
+        self._supervisor = await system.spawn(self.id, Supervisor, self._job)
+        self._supervisor.tell(StartRun())
+        reason = await self._supervisor.join()
+        self._supervisor = None
+        if reason is not None:
+            self._job.board.problem = f"the supervisor failed: {reason}"
+
+    async def _conclude(self) -> Outcome:
+        """Check, keep and apply what the run made, and put it into words."""
+        job, board = self._job, self._job.board
+        board.close()
+        state, reason = board.verdict()
+        costs = job.ledger.report()
+        tree = job.workspace.tree if job.workspace is not None else None
+        checked: tuple[Expectation, ...] = ()
+        with self._checks:
+            checked = await check_expectations(
+                self._scenario.expect, state, costs, tree
+            )
+
+        if board.ended is not None and state is not board.ended[0]:
+            # Cancelled while the expectations were checked.
+            state, reason = board.verdict()
+
+        for one in checked:
+            self.bus.emit(
+                ExpectationChecked(
+                    origin=Origin(run=self.id),
+                    name=one.name,
+                    passed=one.passed,
+                    detail=one.detail,
+                )
+            )
+
+        failed = [one for one in checked if not one.passed]
+        if state is RunState.COMPLETED and failed:
+            state = RunState.FAILED
+            reason = f"not as expected: {failed[0].name}: {failed[0].detail}"
+
+        return Outcome(
+            run=self.id,
+            name=self.name,
+            state=state,
+            reason=reason,
+            seconds=0.0,
+            tracks=tuple(card.outcome() for card in board.tracks.values()),
+            tickets=tuple(card.outcome() for card in board.tickets.values()),
+            costs=costs,
+            expectations=checked,
+        )
+
+    async def _keep(self, outcome: Outcome) -> Outcome:
+        """Write the patch, apply it if that is wanted, and remove the checkouts."""
+        workspace = self._job.workspace
+        if workspace is None:
+            return outcome
+
+        try:
+            diff = await workspace.changes()
+            patch = workspace.folder / "changes.patch"
+            await diff.write(patch)
+            wanted = self._apply and outcome.completed
+            applied = await workspace.apply() if wanted else ()
+            await workspace.close()
+        except (WorkspaceError, OSError) as error:
+            return replace(
+                outcome,
+                state=RunState.FAILED,
+                reason=f"the result could not be kept: {error}",
+                folder=workspace.folder,
+                tree=workspace.tree,
+            )
+
+        if applied:
+            self.bus.emit(ChangesApplied(origin=Origin(run=self.id), files=applied))
+
+        return replace(
+            outcome,
+            changes=tuple(
+                ChangedFile(path=file.path, added=file.added, removed=file.removed)
+                for file in diff.stat
+            ),
+            folder=workspace.folder,
+            tree=workspace.tree,
+            patch=patch,
+            applied=bool(applied),
+        )

@@ -1,0 +1,218 @@
+"""The embedding API: a runtime inside a running async program."""
+
+import os
+import secrets
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio import AsyncContextManagerMixin
+from anyio.abc import TaskGroup, TaskStatus
+
+from mma_runtime.bus import Bus
+from mma_runtime.costs import Budget, Ledger
+from mma_runtime.errors import ConfigurationError
+from mma_runtime.events import ActorEvent, Event
+from mma_runtime.job import Job
+from mma_runtime.kernel import ActorSystem
+from mma_runtime.llm.provider import Provider
+from mma_runtime.plan import Ticket
+from mma_runtime.registry import Registry
+from mma_runtime.run import Run
+from mma_runtime.scenario.load import load
+from mma_runtime.scenario.schema import Scenario
+from mma_runtime.staffing import ProviderPool, Team, assemble, tier_settings
+from mma_runtime.tools.tool import Tool
+from mma_runtime.workspace import Workspace
+
+
+class Runtime(AsyncContextManagerMixin):
+    """Runs scenarios inside a running asyncio or trio program.
+
+    Use it as `async with Runtime() as runtime:`. Leaving the block cancels the runs
+    that are still going, in order: their tools and model calls end, their costs are
+    counted, their outcome is set. So does cancelling the scope around the block.
+    Nothing global is touched.
+
+    *home* is the folder under which each run with a workspace gets a folder of its own.
+    *providers* are used for addresses with their name, before any that the registry
+    knows; they are left open. *tools* are given to workers beside the native ones.
+    *environment* is where keys and settings are read from, `os.environ` by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: str | os.PathLike[str] = ".mma",
+        providers: Iterable[Provider] = (),
+        tools: Iterable[Tool] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._home = Path(home)
+        self._tools = tuple(tools)
+        self._environment = os.environ if environment is None else environment
+        self._registry = Registry(environment=self._environment)
+        self._pool = ProviderPool(self._registry, providers)
+        self._runs: dict[str, Run] = {}
+        self._system: ActorSystem | None = None
+        self._tasks: TaskGroup
+        self._closing: anyio.Event
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator["Runtime"]:
+        """Open the runtime for the length of an `async with` block."""
+        self._closing = anyio.Event()
+        async with anyio.create_task_group() as group:
+            await group.start(self._serve)
+            try:
+                yield self
+            finally:
+                self._closing.set()
+
+    async def start(
+        self,
+        scenario: Scenario | str | os.PathLike[str],
+        *,
+        inputs: Mapping[str, str] | None = None,
+        models: Mapping[str, str] | None = None,
+        apply: bool | None = None,
+    ) -> "Run":
+        """Start *scenario* and return its run, which goes on in the background.
+
+        *scenario* is a `Scenario` or the path of a file. *inputs* are values for the
+        inputs that it declares. *models* sets the model of tiers by name, before what
+        the scenario says. *apply* says whether a completed run's changes are written to
+        the user's folder; `None` leaves it to the scenario.
+
+        Raises:
+            ScenarioInvalid: The file cannot be used; holds every problem.
+            ConfigurationError: A model, provider, tool or key is missing.
+            WorkspaceError: The folder cannot be copied.
+        """
+        if self._system is None:
+            raise RuntimeError("use the runtime inside `async with`")
+
+        if not isinstance(scenario, Scenario):
+            scenario = load(
+                scenario,
+                inputs=inputs,
+                environ=self._environment,
+                tools=[tool.name for tool in self._tools],
+            )
+
+        if models:
+            scenario = scenario.with_models(models)
+
+        run = await self._prepare(scenario, apply=apply)
+        self._runs[run.id] = run
+        self._tasks.start_soon(self._conduct, run)
+        return run
+
+    async def _serve(self, *, task_status: TaskStatus[None]) -> None:
+        # Shielded from the host's cancellation, which ends the runs in order instead:
+        # their workers and tools are cancelled, then their costs are counted.
+        with anyio.CancelScope(shield=True):
+            async with (
+                ActorSystem(emit=self._route) as self._system,
+                anyio.create_task_group() as self._tasks,
+            ):
+                task_status.started()
+                await self._closing.wait()
+                for run in self._runs.values():
+                    run.stop("the runtime was closed")
+
+            self._system = None
+            await self._pool.aclose()
+
+    async def _prepare(self, scenario: Scenario, *, apply: bool | None) -> Run:
+        tiers = tier_settings(
+            scenario,
+            self._registry,
+            self._environment,
+            [tool.name for tool in self._tools],
+        )
+        team = assemble(scenario, tiers, self._registry, self._pool)
+        budget = Budget(
+            usd=scenario.budget.usd,
+            tokens=scenario.budget.tokens,
+            seconds=scenario.budget.seconds,
+        )
+        if budget.usd is not None and (unpriced := team.without_price()):
+            raise ConfigurationError(
+                f"a budget in dollars needs the price of {', '.join(unpriced)};"
+                " add it to `prices` in the scenario"
+            )
+
+        name = _run_id()
+        workspace = await self._workspace(scenario, name)
+        bus = Bus()
+        worker = scenario.tier("worker")
+        job = Job(
+            run=name,
+            tiers=team.tiers,
+            open_model=lambda address, costs: team.open_model(
+                address, costs, bus.emit
+            ),
+            emit=bus.emit,
+            epic=scenario.epic or "",
+            track=scenario.track,
+            tickets=_addressed(scenario, self._registry),
+            workspace=workspace,
+            folder=workspace.folder if workspace else None,
+            tools=self._tools,
+            workers=worker.count or len(scenario.tickets or ()) or 1,
+            attempts=worker.attempts,
+            ledger=Ledger(budget),
+        )
+        wanted = scenario.workspace is not None and scenario.workspace.apply
+        return Run(
+            job, team, scenario, bus, apply=wanted if apply is None else apply
+        )
+
+    async def _workspace(self, scenario: Scenario, run: str) -> Workspace | None:
+        if scenario.workspace is None:
+            return None
+
+        self._home.mkdir(parents=True, exist_ok=True)
+        ignore = self._home / ".gitignore"
+        if not ignore.exists():
+            # What runs leave here is nobody's source.
+            ignore.write_text("*\n", encoding="utf-8")
+
+        folder = self._home.absolute() / "runs" / run
+        return await Workspace.open(scenario.workspace.path, folder)
+
+    async def _conduct(self, run: Run) -> None:
+        if self._system is None:
+            return
+
+        try:
+            await run.conduct(self._system)
+        finally:
+            del self._runs[run.id]
+
+    def _route(self, event: Event) -> None:
+        """Hand a kernel event to the run that the actor belongs to."""
+        if isinstance(event, ActorEvent):
+            run = self._runs.get(event.actor.partition("/")[0])
+            if run is not None:
+                run.bus.emit(event)
+
+
+def _run_id() -> str:
+    """Name a run so that names sort by time and do not meet."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+
+
+def _addressed(scenario: Scenario, registry: Registry) -> tuple[Ticket, ...]:
+    """Return the scenario's tickets with their models' full addresses."""
+    return tuple(
+        ticket
+        if ticket.model is None
+        else ticket.model_copy(
+            update={"model": str(registry.parse_address(ticket.model))}
+        )
+        for ticket in scenario.tickets or ()
+    )

@@ -1,0 +1,256 @@
+"""From a scenario to a team: which tiers are needed, and who serves them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from mma_runtime.errors import ConfigurationError, did_you_mean
+from mma_runtime.events import Event
+from mma_runtime.job import TierSettings
+from mma_runtime.kernel import Ref
+from mma_runtime.llm.pricing import PriceList, PriceOverride
+from mma_runtime.llm.provider import Provider
+from mma_runtime.model import Model
+from mma_runtime.registry import Registry
+from mma_runtime.rounds import Sampling, default_max_rounds
+from mma_runtime.scenario.schema import Scenario
+from mma_runtime.tiers import AgentClass, Tier
+from mma_runtime.tools.native import NATIVE_TOOLS
+
+AGENTS = {
+    Tier.ORCHESTRATOR: "mma_agents.orchestrator:Orchestrator",
+    Tier.TECH_LEAD: "mma_agents.tech_lead:TechLead",
+    Tier.WORKER: "mma_agents.worker:Worker",
+    Tier.QA: "mma_agents.qa:QA",
+}
+"""Where each tier's agent is found; an entry point of its name goes before."""
+
+ENTRY_POINTS = "mma.agents"
+SCRIPTED = "scripted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """The tiers that a scenario needs, with the providers of their models."""
+
+    tiers: Mapping[Tier, TierSettings]
+    providers: Mapping[str, Provider]
+    prices: PriceList
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The address of each tier's model."""
+        return {str(tier): one.address for tier, one in self.tiers.items()}
+
+    @property
+    def scripted(self) -> tuple[str, ...]:
+        """The tiers whose replies are scripted, and so are never billed."""
+        return tuple(
+            str(tier)
+            for tier, settings in self.tiers.items()
+            if not self._priced(settings.address)[2]
+        )
+
+    def open_model(
+        self, address: str, costs: Ref, emit: Callable[[Event], None]
+    ) -> Model:
+        """Make the model at *address*, with its price."""
+        name, _, model = address.partition(":")
+        priced_by, priced_as, _ = self._priced(address)
+        return Model(
+            self.providers[name],
+            model,
+            costs=costs,
+            emit=emit,
+            rates=self.prices.rates(priced_by, priced_as),
+        )
+
+    def without_price(self) -> list[str]:
+        """Return the addresses of models whose price nobody knows."""
+        found = [one.address for one in self.tiers.values()]
+        return [
+            address
+            for address in dict.fromkeys(found)
+            if self.prices.rates(*self._priced(address)[:2]) is None
+        ]
+
+    def _priced(self, address: str) -> tuple[str, str, bool]:
+        name, _, model = address.partition(":")
+        return self.providers[name].priced_as(model)
+
+
+def needed_tiers(scenario: Scenario) -> tuple[Tier, ...]:
+    """Return the tiers that *scenario* cannot do without, then those it names a model for.
+
+    An epic needs Tier 1 and 2, a track Tier 2, and all need Tier 3. Tier 4 gives hints
+    and Tier 2 reviews wherever they have a model of their own.
+    """
+    needed = {Tier.WORKER}
+    if scenario.epic is not None:
+        needed |= {Tier.ORCHESTRATOR, Tier.TECH_LEAD}
+    elif scenario.track is not None:
+        needed |= {Tier.TECH_LEAD}
+
+    named = {tier for tier in Tier if getattr(scenario.tiers, tier).model is not None}
+    if scenario.epic is None:
+        named.discard(Tier.ORCHESTRATOR)
+    elif scenario.defaults.model is not None:
+        named.add(Tier.QA)
+
+    return tuple(tier for tier in Tier if tier in needed | named)
+
+
+def tier_settings(
+    scenario: Scenario,
+    registry: Registry,
+    environment: Mapping[str, str],
+    tools: Iterable[str],
+) -> dict[Tier, TierSettings]:
+    """Return how each needed tier is manned; opens nothing.
+
+    Raises:
+        ConfigurationError: A tier has no model, an address or a tool is unknown, or
+            `MAX_TOOL_ROUNDS` in the environment is no number.
+    """
+    rounds = default_max_rounds(environment)
+    settings: dict[Tier, TierSettings] = {}
+    for tier in needed_tiers(scenario):
+        own = scenario.tier(tier.value)
+        if own.model is None:
+            raise ConfigurationError(
+                f"tier {tier.value!r} has no model; set `tiers.{tier.value}.model` or"
+                f" `defaults.model`, or give `--model {tier.value}=PROVIDER:MODEL`"
+            )
+
+        _check_tools(own.tools, tools)
+        settings[tier] = TierSettings(
+            agent=load_agent(tier),
+            address=str(registry.parse_address(own.model)),
+            max_rounds=own.max_tool_rounds or rounds,
+            sampling=Sampling(
+                temperature=own.temperature,
+                max_output_tokens=own.max_output_tokens,
+                reasoning_effort=own.reasoning_effort,
+            ),
+            tools=own.tools,
+        )
+
+    for ticket in scenario.tickets or ():
+        _check_tools(ticket.tools, tools)
+
+    return settings
+
+
+class ProviderPool:
+    """The providers that a runtime has open; shared by its runs, closed with it.
+
+    *given* belong to the caller and are left open.
+    """
+
+    def __init__(self, registry: Registry, given: Iterable[Provider]) -> None:
+        self._registry = registry
+        self._given = {provider.name: provider for provider in given}
+        self._open: dict[tuple[str, Path | None], Provider] = {}
+
+    def provide(self, names: Iterable[str], scenario: Scenario) -> dict[str, Provider]:
+        """Return the providers with these *names*, opened where they are not yet.
+
+        Opens no connection. All keys are looked up before the first is opened.
+
+        Raises:
+            UnknownProvider: There is none of that name.
+            CredentialsMissing: A provider has no key.
+            ScenarioInvalid: The script of replies cannot be used.
+        """
+        names = tuple(dict.fromkeys(names))
+        for name in names:
+            if name not in self._given and name != SCRIPTED:
+                self._registry.credentials_for(name)
+
+        return {name: self._provider(name, scenario) for name in names}
+
+    async def aclose(self) -> None:
+        """Close what was opened here."""
+        for provider in self._open.values():
+            await provider.aclose()
+
+        self._open.clear()
+
+    def _provider(self, name: str, scenario: Scenario) -> Provider:
+        if name in self._given:
+            return self._given[name]
+
+        options: dict[str, Any] = {}
+        if name == SCRIPTED:
+            if scenario.script is None:
+                raise ConfigurationError(
+                    "a tier's model is scripted, but the scenario has no `script`;"
+                    " name the file with its replies"
+                )
+
+            options["script"] = scenario.script
+
+        key = (name, options.get("script"))
+        if key not in self._open:
+            self._open[key] = self._registry.open_provider(name, **options)
+
+        return self._open[key]
+
+
+def assemble(
+    scenario: Scenario,
+    tiers: Mapping[Tier, TierSettings],
+    registry: Registry,
+    pool: ProviderPool,
+) -> Team:
+    """Find a provider for each model of *tiers* and of tickets; sends nothing yet.
+
+    Raises what `ProviderPool.provide` raises.
+    """
+    addresses = [one.address for one in tiers.values()]
+    addresses += [
+        str(registry.parse_address(ticket.model))
+        for ticket in scenario.tickets or ()
+        if ticket.model is not None
+    ]
+    return Team(
+        tiers=tiers,
+        providers=pool.provide(
+            (address.partition(":")[0] for address in addresses), scenario
+        ),
+        prices=PriceList(
+            PriceOverride(
+                match=price.match,
+                input=price.input,
+                output=price.output,
+                cached=price.cached,
+                cache_write=price.cache_write,
+            )
+            for price in scenario.prices
+        ),
+    )
+
+
+def load_agent(tier: Tier) -> AgentClass:
+    """Load the class of *tier*'s agent, on first use."""
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if tier in points:
+        agent: AgentClass = points[tier].load()
+        return agent
+
+    module, _, name = AGENTS[tier].partition(":")
+    agent = getattr(import_module(module), name)
+    return agent
+
+
+def _check_tools(names: Iterable[str] | None, known: Iterable[str]) -> None:
+    known = (*NATIVE_TOOLS, *known)
+    for name in names or ():
+        if name not in known:
+            raise ConfigurationError(
+                f"there is no tool {name!r}{did_you_mean(name, known)};"
+                f" known are {', '.join(sorted(known))}"
+            )
