@@ -37,6 +37,7 @@
      ├─ PlanRejected            a plan that cannot be run: cycle, unknown id, duplicate
      ├─ AnswerUnusable          a tier's model did not answer in the form that is due
      ├─ ToolFailed              what a tool tells the model that went wrong
+     │   └─ CommandFailed       a command's exit code is not 0, or its time is up
      └─ WorkspaceError
          ├─ OutsideWorkspace
          └─ MergeConflict
@@ -429,6 +430,21 @@ class ToolFailed(MMAError):
     def __init__(self, message: str) -> None:
         self.message = message
         super().__init__(message)
+
+
+class CommandFailed(ToolFailed):
+    """A command ran and failed; not for a command that could not be run at all.
+
+    *output* is all that was kept of what it printed. *exit_code* is `None` when its
+    time was up, and negative when a signal ended it, as in `subprocess`.
+    """
+
+    def __init__(self, command: str, exit_code: int | None, output: str) -> None:
+        self.command = command
+        self.exit_code = exit_code
+        self.output = output
+        verdict = "time is up" if exit_code is None else f"exit code {exit_code}"
+        super().__init__(f"{verdict}\n{output or '(no output)'}")
 
 
 class WorkspaceError(MMAError):

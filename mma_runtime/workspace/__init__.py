@@ -1,1 +1,17 @@
-"""."""
+"""A run's private copy of a project: checkouts, diffs, merging, and the way back."""
+
+from mma_runtime.workspace.checkout import Checkout
+from mma_runtime.workspace.diff import Diff, FileChange, FileStat
+from mma_runtime.workspace.directory_map import directory_map
+from mma_runtime.workspace.tree import EXCLUDED
+from mma_runtime.workspace.workspace import Workspace
+
+__all__ = [
+    "EXCLUDED",
+    "Checkout",
+    "Diff",
+    "FileChange",
+    "FileStat",
+    "Workspace",
+    "directory_map",
+]

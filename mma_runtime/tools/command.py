@@ -1,0 +1,323 @@
+"""One command, run in a folder, with no way to outlive or to outspend its caller."""
+
+import os
+import signal
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL
+from tempfile import TemporaryDirectory
+
+from anyio import (
+    CancelScope,
+    create_task_group,
+    current_time,
+    move_on_after,
+    open_process,
+    sleep,
+    wait_readable,
+)
+from anyio.abc import Process
+
+from mma_runtime.errors import WorkspaceError
+
+SECONDS = 120.0
+"""The time limit of a command unless told otherwise."""
+
+OUTPUT_LIMIT = 1_000_000
+"""How many bytes of output are kept; what is dropped is from the middle."""
+
+GRACE = 2.0
+"""Seconds between the request to end and the end by force."""
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+"""What a shell answers where there is no such command, or it cannot be run."""
+
+PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+"""The only variables that a command gets from our environment as they are."""
+
+
+_PAUSE = 0.002
+_BLOCK = 1 << 16
+_DRAINED_BLOCKS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """How a command ended. *exit_code* is `None` when its time was up.
+
+    It is negative when a signal ended it. *output* is what it wrote to stdout and
+    stderr, in order; *truncated* tells that some of it is missing from the middle.
+    """
+
+    exit_code: int | None
+    output: str
+    timed_out: bool = False
+    truncated: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the command said that all is well."""
+        return self.exit_code == 0
+
+
+async def run_command(
+    argv: Sequence[str],
+    cwd: Path,
+    *,
+    seconds: float = SECONDS,
+    output_limit: int = OUTPUT_LIMIT,
+    home: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> CommandResult:
+    """Run *argv* in *cwd*, without a shell and without input, and wait for its end.
+
+    When it has ended, its time is up, or the call is cancelled, its whole process
+    group is ended before this returns: asked first, forced after `GRACE` seconds.
+
+    Args:
+        argv: The command and its arguments.
+        cwd: The folder that it runs in.
+        seconds: The time limit.
+        output_limit: How many bytes of output to keep.
+        home: Its `HOME`, which also holds its temporary files; by default a folder
+            that lives only as long as the command.
+        variables: Set in its environment besides what `environment` sets.
+
+    Raises:
+        WorkspaceError: *cwd* is no folder.
+    """
+    output = _Output(output_limit)
+    with _home(home) as own, _pipe() as (reading, writing):
+        surroundings = environment(own) | dict(variables or {})
+        try:
+            # Shielded: a process that is just being born would else be forgotten.
+            with CancelScope(shield=True):
+                process = await _start(argv, cwd, surroundings, writing)
+        except (OSError, ValueError) as error:
+            return _unstartable(argv, cwd, error)
+        finally:
+            os.close(writing)
+
+        try:
+            with move_on_after(seconds) as limit:
+                await _follow(process, reading, output)
+        finally:
+            with CancelScope(shield=True):
+                await _end_group(process)
+                await process.aclose()
+                output.drain(reading)
+
+    return CommandResult(
+        exit_code=None if limit.cancelled_caught else process.returncode,
+        output=output.text(),
+        timed_out=limit.cancelled_caught,
+        truncated=output.truncated,
+    )
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return all that a command gets to know of its surroundings; no keys are in it.
+
+    The interpreter that runs us, and what is installed beside it, come first on `PATH`.
+    """
+    own = Path(sys.executable).parent
+    inherited = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path = [
+        os.fspath(own),
+        *(folder for folder in inherited if Path(folder).is_absolute()),
+    ]
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {
+        "LANG": "C.UTF-8",
+        **passed_on,
+        "PATH": os.pathsep.join(dict.fromkeys(path)),
+        "HOME": os.fspath(home),
+        "TMPDIR": os.fspath(home),
+        "TERM": "dumb",
+        "NO_COLOR": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+class _Output:
+    """The beginning and the end of a stream of bytes, in bounded memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._half = max(limit // 2, 1)
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    @property
+    def truncated(self) -> bool:
+        return self._dropped > 0
+
+    def add(self, data: bytes) -> None:
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        # Trimmed only now and then: each time moves the whole tail.
+        if len(self._tail) > 2 * self._half:
+            self._trim()
+
+    def drain(self, reading: int) -> None:
+        """Add what lies in a pipe, without waiting for more."""
+        with suppress(BlockingIOError):
+            for _ in range(_DRAINED_BLOCKS):
+                self.add(os.read(reading, _BLOCK))
+
+    def text(self) -> str:
+        self._trim()
+        marker = b""
+        if self._dropped:
+            marker = f"\n[… {self._dropped:,} bytes were not kept …]\n".encode()
+
+        whole = self._head + marker + self._tail
+        # A zero byte is text to nobody, and some services refuse it.
+        return whole.decode(errors="replace").replace("\0", "\ufffd")
+
+    def _trim(self) -> None:
+        surplus = len(self._tail) - self._half
+        if surplus > 0:
+            del self._tail[:surplus]
+            self._dropped += surplus
+
+
+@contextmanager
+def _home(given: Path | None) -> Generator[Path]:
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+
+    with TemporaryDirectory(prefix="mma-", ignore_cleanup_errors=True) as own:
+        yield Path(own)
+
+
+@contextmanager
+def _pipe() -> Generator[tuple[int, int]]:
+    # Our own pipe: the event loop's would stay open with a process that left its group.
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    try:
+        yield reading, writing
+    finally:
+        os.close(reading)
+
+
+async def _start(
+    argv: Sequence[str], cwd: Path, surroundings: Mapping[str, str], output: int
+) -> Process:
+    return await open_process(
+        list(argv),
+        stdin=DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=cwd,
+        env=surroundings,
+        start_new_session=True,
+    )
+
+
+async def _follow(process: Process, reading: int, output: _Output) -> None:
+    async with create_task_group() as group:
+        group.start_soon(_read, reading, output)
+        await process.wait()
+        # What is left of the group holds the pipe open, and has no business any more.
+        await _end_group(process)
+        # Who has left the group may hold it still; nobody waits for that.
+        group.cancel_scope.deadline = current_time() + GRACE
+
+
+async def _read(reading: int, output: _Output) -> None:
+    while True:
+        await wait_readable(reading)
+        data = os.read(reading, _BLOCK)
+        if not data:
+            return
+
+        output.add(data)
+
+
+async def _end_group(process: Process) -> None:
+    """End all processes of the group: ask, wait a little, then force."""
+    if not _signal_group(process, signal.SIGTERM):
+        return
+
+    pause = _PAUSE
+    with move_on_after(GRACE):
+        # Nobody tells when processes that are not our children end. Asking for the
+        # return code is what makes trio take note of our child's end.
+        while process.returncode is None or _group_lives(process):
+            await sleep(pause)
+            pause *= 2
+
+        return
+
+    _signal_group(process, signal.SIGKILL)
+
+
+def _group_lives(process: Process) -> bool:
+    if not _signal_group(process, 0):
+        return False
+
+    # The dead whom nobody buries count as members; only Linux tells them apart.
+    processes = Path("/proc")
+    if not (processes / "self").exists():
+        return True
+
+    return any(
+        _is_alive_in(process.pid, entry)
+        for entry in processes.iterdir()
+        if entry.name.isdecimal()
+    )
+
+
+def _is_alive_in(group: int, entry: Path) -> bool:
+    try:
+        facts = (entry / "stat").read_bytes()
+    except OSError:
+        return False
+
+    # After the name, which is in brackets and may hold anything: state, parent, group.
+    state, _, member_of, *_ = facts.rpartition(b")")[2].split()
+    return int(member_of) == group and state not in b"ZX"
+
+
+def _signal_group(process: Process, number: int) -> bool:
+    """Send a signal to the group; return whether there is anybody in it."""
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        # macOS refuses permission for a group of which only the dead are left.
+        return False
+
+    return True
+
+
+def _unstartable(
+    argv: Sequence[str], cwd: Path, error: OSError | ValueError
+) -> CommandResult:
+    if not cwd.is_dir():
+        raise WorkspaceError(
+            f"cannot run a command in {cwd}: there is no such folder"
+        ) from error
+
+    command = argv[0] if argv else ""
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return CommandResult(
+                exit_code=NOT_FOUND, output=f"there is no command {command!r}"
+            )
+        case OSError():
+            problem = error.strerror
+        case _:
+            problem = str(error)
+
+    return CommandResult(
+        exit_code=NOT_EXECUTABLE, output=f"cannot run {command!r}: {problem}"
+    )

@@ -1,0 +1,214 @@
+"""The tools that one agent has, and one round of calls to them."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from time import perf_counter
+
+from anyio import CapacityLimiter, create_task_group
+
+from mma_runtime.errors import (
+    CommandFailed,
+    ConfigurationError,
+    ToolFailed,
+    WorkspaceError,
+)
+from mma_runtime.events import Event, Origin, ToolCallFinished, ToolCallStarted
+from mma_runtime.llm.chat import Text, ToolCall, ToolResult
+from mma_runtime.tools.tool import Content, Tool
+
+OUTPUT_LIMIT = 8_000
+"""How many characters of one result the model gets to see."""
+
+MAX_CONCURRENT_CALLS = 8
+"""How many read-only calls of one round run at the same time."""
+
+_MARKER_ROOM = 80
+
+KeepOutput = Callable[[str], Awaitable[str]]
+"""Stores a whole text and returns the path at which `read_file` finds it."""
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResults:
+    """What one round of calls came to, in the order of the calls.
+
+    *failures* are the commands that failed, with all of their output: the worker has
+    Tier 4 look at them. To the model they are error results like others.
+    """
+
+    results: tuple[ToolResult, ...]
+    failures: tuple[CommandFailed, ...] = ()
+
+
+class Toolbox:
+    """The tools of one agent.
+
+    *keep* stores what is too long to show (`Checkout.keep_output`); without it, the
+    rest of a long output is lost.
+
+    Raises:
+        ConfigurationError: two tools have the same name.
+    """
+
+    __slots__ = ("_keep", "_tools", "specs")
+
+    def __init__(
+        self, tools: Iterable[Tool], *, keep: KeepOutput | None = None
+    ) -> None:
+        self._tools: dict[str, Tool] = {}
+        for each in tools:
+            if each.name in self._tools:
+                raise ConfigurationError(f"two tools are named {each.name!r}")
+
+            self._tools[each.name] = each
+
+        self._keep = keep
+        self.specs = tuple(each.spec for each in self._tools.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools' names, in their order."""
+        return tuple(self._tools)
+
+    async def run(
+        self, calls: Sequence[ToolCall], *, origin: Origin, emit: Emit
+    ) -> RoundResults:
+        """Run the calls of one round; what goes wrong is in the results, never raised.
+
+        Read-only calls that follow each other run at the same time. Any other call
+        runs alone, after those before it and before those behind it. Cancellation ends
+        running calls and begins no further.
+        """
+        if len(calls) == 1:
+            result, failure = await self._answer(calls[0], origin, emit)
+            return RoundResults((result,), (failure,) if failure else ())
+
+        answers: list[_Answer] = []
+        for group in self._grouped(calls):
+            answers += await self._answer_all(group, origin, emit)
+
+        return RoundResults(
+            tuple(result for result, _ in answers),
+            tuple(failure for _, failure in answers if failure),
+        )
+
+    def _grouped(self, calls: Sequence[ToolCall]) -> list[list[ToolCall]]:
+        groups: list[list[ToolCall]] = []
+        joinable = False
+        for call in calls:
+            found = self._tools.get(call.name)
+            read_only = found is None or found.read_only
+            if read_only and joinable:
+                groups[-1].append(call)
+            else:
+                groups.append([call])
+
+            joinable = read_only
+
+        return groups
+
+    async def _answer_all(
+        self, calls: Sequence[ToolCall], origin: Origin, emit: Emit
+    ) -> "list[_Answer]":
+        if len(calls) == 1:
+            return [await self._answer(calls[0], origin, emit)]
+
+        limiter = CapacityLimiter(MAX_CONCURRENT_CALLS)
+        answers: dict[int, _Answer] = {}
+
+        async def answer(place: int, call: ToolCall) -> None:
+            async with limiter:
+                answers[place] = await self._answer(call, origin, emit)
+
+        async with create_task_group() as group:
+            for place, call in enumerate(calls):
+                group.start_soon(answer, place, call)
+
+        return [answers[place] for place in range(len(calls))]
+
+    async def _answer(self, call: ToolCall, origin: Origin, emit: Emit) -> "_Answer":
+        emit(ToolCallStarted(origin=origin, call=call.id, tool=call.name))
+        began = perf_counter()
+        failure: CommandFailed | None = None
+        is_error = True
+        try:
+            content = await self._call(call)
+            is_error = False
+        except CommandFailed as error:
+            failure = error
+            content = (Text(str(error)),)
+        except (ToolFailed, WorkspaceError) as error:
+            content = (Text(str(error) or type(error).__name__),)
+        except Exception as error:  # noqa: BLE001 - a tool's bug is the model's news
+            content = (Text(f"the tool failed: {type(error).__name__}: {error}"),)
+
+        size = _size(content)
+        if size > OUTPUT_LIMIT:
+            content = await self._cut(content)
+            size = _size(content)
+
+        emit(
+            ToolCallFinished(
+                origin=origin,
+                call=call.id,
+                tool=call.name,
+                is_error=is_error,
+                characters=size,
+                seconds=perf_counter() - began,
+            )
+        )
+        return ToolResult(call.id, call.name, content, is_error), failure
+
+    async def _call(self, call: ToolCall) -> Content:
+        found = self._tools.get(call.name)
+        if found is None:
+            raise ToolFailed(self._unknown(call.name))
+
+        if call.arguments is None:
+            raise ToolFailed(_broken(call.raw))
+
+        return await found.call(call.arguments)
+
+    async def _cut(self, content: Content) -> Content:
+        """Cut the text of *content* in the middle and say how to see the rest."""
+        text = "\n".join(part.text for part in content if isinstance(part, Text))
+        rest = "the rest is lost; ask for less"
+        if self._keep is not None:
+            path = await self._keep(text)
+            rest = f"the whole output is in {path!r}: use read_file with start_line"
+
+        # Room for the marker, which is to be inside the limit.
+        half = (OUTPUT_LIMIT - len(rest) - _MARKER_ROOM) // 2
+        missing = len(text) - 2 * half
+        first_missing = text.count("\n", 0, half) + 1
+        marker = (
+            f"\n[… {missing:,} characters from line {first_missing:,} on; {rest} …]\n"
+        )
+        images = tuple(part for part in content if not isinstance(part, Text))
+        return (Text(text[:half] + marker + text[-half:]), *images)
+
+    def _unknown(self, name: str) -> str:
+        near = get_close_matches(name, self._tools, n=1)
+        advice = f" Did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(self._tools) or "none"
+        return f"there is no tool {name!r}.{advice} The tools are: {known}"
+
+
+_Answer = tuple[ToolResult, CommandFailed | None]
+
+
+def _size(content: Content) -> int:
+    return sum(len(part.text) for part in content if isinstance(part, Text))
+
+
+def _broken(raw: str) -> str:
+    try:
+        found = type(json.loads(raw)).__name__
+    except ValueError as error:
+        return f"the arguments are not valid JSON: {error}. Send one JSON object"
+
+    return f"the arguments must be one JSON object, not a {found}"

@@ -1,0 +1,277 @@
+"""A run's private copy of a project, and the way of its changes back to the user."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from anyio import Lock, to_thread
+
+from mma_runtime.errors import MergeConflict, WorkspaceError
+from mma_runtime.workspace.checkout import Checkout
+from mma_runtime.workspace.diff import Diff, FileChange
+from mma_runtime.workspace.merging import merge_change
+from mma_runtime.workspace.tree import (
+    EXCLUDED,
+    Entry,
+    Snapshot,
+    copy_tree,
+    read_content,
+    remove_tree,
+    take_snapshot,
+)
+from mma_runtime.workspace.writing import apply_changes, replace_file
+
+
+class Workspace:
+    """The integration tree of a run: the source as copied, plus what was merged.
+
+    Tickets work in checkouts; only `merge` changes the integration tree, and commands
+    must not run in it. The user's folder, `source`, changes by `apply` alone.
+
+    In the run's folder lie `tree` (the integration tree), `checkouts`, and `base`: the
+    former contents of files that the run has replaced, by their SHA-256.
+    """
+
+    def __init__(self, source: Path, folder: Path, snapshot: Snapshot) -> None:
+        """Use `open`: it makes what is expected here."""
+        self.source = source
+        self.folder = folder
+        self.tree = folder / "tree"
+        self._base = folder / "base"
+        self._original = snapshot
+        # Never changed in place: each checkout keeps the one that it was made from.
+        self._current = snapshot
+        self._lock = Lock()
+
+    @classmethod
+    async def open(cls, source: Path, folder: Path) -> Self:
+        """Copy *source* into `folder/tree`, without what is in `EXCLUDED`.
+
+        Cancellation removes what was copied so far.
+
+        Raises:
+            WorkspaceError: the source is missing, no folder, unreadable, or would
+                contain its own copy; or the folder holds another run's tree.
+        """
+        return await to_thread.run_sync(cls._open, source, folder)
+
+    @classmethod
+    def _open(cls, source: Path, folder: Path) -> Self:
+        real_source = Path(os.path.realpath(source))
+        real_folder = Path(os.path.realpath(folder))
+        if not real_source.exists():
+            raise WorkspaceError(f"the workspace {source} does not exist")
+
+        if not real_source.is_dir():
+            raise WorkspaceError(f"the workspace {source} is a file; name a folder")
+
+        if real_source == real_folder or real_folder in real_source.parents:
+            raise WorkspaceError(
+                f"the workspace {source} lies inside the run's folder {folder};"
+                " choose another folder for the run"
+            )
+
+        if real_source in real_folder.parents and EXCLUDED.isdisjoint(
+            real_folder.relative_to(real_source).parts
+        ):
+            raise WorkspaceError(
+                f"the run's folder {folder} lies inside the workspace {source},"
+                " which would copy itself; put it elsewhere, or below a '.mma' folder"
+            )
+
+        tree = real_folder / "tree"
+        if tree.exists():
+            raise WorkspaceError(f"{tree} exists: each run needs a folder of its own")
+
+        copy_tree(real_source, tree)
+        try:
+            snapshot = take_snapshot(tree)
+        except BaseException:
+            remove_tree(tree)
+            raise
+
+        return cls(real_source, real_folder, snapshot)
+
+    async def checkout(self, name: str) -> Checkout:
+        """Copy the integration tree for a ticket; shares no file with it.
+
+        Waits for a merge to end. Cancellation removes what was copied so far.
+
+        Raises:
+            WorkspaceError: there is a checkout of that name, or it cannot be written.
+        """
+        async with self._lock:
+            return await to_thread.run_sync(self._checkout, name)
+
+    def _checkout(self, name: str) -> Checkout:
+        folder = self.folder / "checkouts" / f"for-{quote(name, safe='')}"
+        if folder.exists():
+            raise WorkspaceError(f"there is a checkout {name!r} already")
+
+        checkout = Checkout(name, folder, self._current, self._content_of)
+        try:
+            copy_tree(self.tree, checkout.root)
+            checkout.home.mkdir()
+        except BaseException:
+            remove_tree(folder)
+            raise
+
+        return checkout
+
+    async def merge(self, diff: Diff) -> None:
+        """Take a ticket's changes into the integration tree, line by line if need be.
+
+        One merge at a time. A cancelled merge is done whole, or not at all.
+
+        Raises:
+            MergeConflict: others changed the same; the integration tree is unchanged.
+            WorkspaceError: the tree cannot be written; it is unchanged as well.
+        """
+        async with self._lock:
+            await to_thread.run_sync(self._merge, diff)
+
+    def _merge(self, diff: Diff) -> None:
+        merged: list[FileChange] = []
+        conflicts: list[str] = []
+        for change in diff.changes:
+            entry = self._current.get(change.path)
+            content = self._content_of(change.path, entry) if entry else None
+            try:
+                result = merge_change(change, content, entry.mode if entry else None)
+            except MergeConflict:
+                conflicts.append(change.path)
+                continue
+
+            merged += [result] if result else []
+
+        current = dict(self._current)
+        for change in merged:
+            if change.after is None or change.mode_after is None:
+                del current[change.path]
+            else:
+                current[change.path] = Entry.of(change.mode_after, change.after)
+
+        conflicts += _clashes(current, merged)
+        if conflicts:
+            raise MergeConflict(sorted(set(conflicts)))
+
+        self._keep(merged)
+        apply_changes(self.tree, merged)
+        self._current = current
+
+    async def changes(self) -> Diff:
+        """Compare the integration tree with the source as it was copied."""
+        async with self._lock:
+            return await to_thread.run_sync(self._changes)
+
+    def _changes(self) -> Diff:
+        paths = sorted(self._original.keys() | self._current.keys())
+        changes: list[FileChange] = []
+        for path in paths:
+            before, after = self._original.get(path), self._current.get(path)
+            if before != after:
+                change = FileChange(
+                    path=path,
+                    before=self._content_of(path, before) if before else None,
+                    after=self._content_of(path, after) if after else None,
+                    mode_before=before.mode if before else None,
+                    mode_after=after.mode if after else None,
+                )
+                changes.append(change)
+
+        return Diff(tuple(changes))
+
+    async def write_patch(self, path: Path) -> Diff:
+        """Write the run's changes to *path*, for `git apply`; return them."""
+        diff = await self.changes()
+        await to_thread.run_sync(replace_file, path, diff.patch)
+        return diff
+
+    async def apply(self) -> tuple[str, ...]:
+        """Write the run's changes into the user's folder; return the paths.
+
+        A file that is already as the run has it is left alone. When one cannot be
+        written, those before it are taken back. Cancellation waits for the end.
+
+        Raises:
+            WorkspaceError: touched files are not as they were copied, or cannot be
+                written; nothing was changed.
+        """
+        async with self._lock:
+            return await to_thread.run_sync(self._apply)
+
+    def _apply(self) -> tuple[str, ...]:
+        diff = self._changes()
+        pending: list[FileChange] = []
+        foreign: list[str] = []
+        for change in diff.changes:
+            try:
+                found = read_content(os.fspath(self.source), change.path)
+            except OSError as error:
+                raise WorkspaceError(
+                    f"cannot read {change.path!r} in {self.source}: {error.strerror};"
+                    " nothing was changed"
+                ) from error
+
+            mode, content = found or (None, None)
+            if (mode, content) == (change.mode_before, change.before):
+                pending.append(change)
+            elif (mode, content) != (change.mode_after, change.after):
+                foreign.append(change.path)
+
+        if foreign:
+            raise WorkspaceError(
+                f"changed in {self.source} since the run began: {', '.join(foreign)};"
+                " nothing was written. Apply the run's patch by hand, or run again"
+            )
+
+        apply_changes(self.source, pending)
+        return diff.files
+
+    async def close(self) -> None:
+        """Remove all checkouts; the integration tree stays. Safe to call twice."""
+        async with self._lock:
+            await to_thread.run_sync(remove_tree, self.folder / "checkouts")
+
+    def _keep(self, changes: Sequence[FileChange]) -> None:
+        """Store what *changes* replace: checkouts made before still compare with it."""
+        self._base.mkdir(exist_ok=True)
+        for change in changes:
+            if change.before is not None and change.mode_before is not None:
+                entry = Entry.of(change.mode_before, change.before)
+                replace_file(self._base / entry.digest.hex(), change.before)
+
+    def _content_of(self, path: str, entry: Entry) -> bytes:
+        """Return the content that *entry* described, from the tree or the store."""
+        found = read_content(os.fspath(self.tree), path)
+        if found is not None and Entry.of(*found).digest == entry.digest:
+            return found[1]
+
+        try:
+            return (self._base / entry.digest.hex()).read_bytes()
+        except FileNotFoundError as error:
+            raise WorkspaceError(
+                f"{path!r} in the run's tree {self.tree} was changed from outside;"
+                " only merges may change it"
+            ) from error
+
+
+def _clashes(current: Snapshot, merged: Sequence[FileChange]) -> list[str]:
+    """Name new files that stand where others need a folder, or below a file."""
+    added = [change.path for change in merged if change.before is None]
+    if not added:
+        return []
+
+    folders = {folder for path in current for folder in _folders(path)}
+    return [
+        path
+        for path in added
+        if path in folders or any(folder in current for folder in _folders(path))
+    ]
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
