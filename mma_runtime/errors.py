@@ -45,8 +45,15 @@
 An error takes the facts and words itself. All are picklable: they hold plain values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean `x`?" for the nearest of *known*, or nothing."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 class MMAError(Exception):

@@ -30,24 +30,31 @@ class Ticket(Plan):
     """One piece of work for one worker."""
 
     id: Identifier
-    title: str = Field("", description="A few words for people; the id if left out.")
+    title: str = Field(
+        default="", description="A few words for people; the id if left out."
+    )
     description: str = Field(description="What to do, where and how.")
-    target_file: str | None = Field(None, description="The file that is changed.")
+    target_file: str | None = Field(
+        default=None, description="The file that is changed."
+    )
     context: tuple[str, ...] = Field(
-        (), description="Files that the worker needs to see besides its target."
+        default=(), description="Files that the worker needs to see besides its target."
     )
     depends_on: tuple[Identifier, ...] = Field(
-        (), description="Ids of the tickets that have to be completed before."
+        default=(), description="Ids of the tickets that have to be completed before."
     )
     priority: Priority = Priority.MEDIUM
     acceptance: tuple[str, ...] = Field(
-        (), description="Commands that have to succeed in the ticket's checkout."
+        default=(),
+        description="Commands that have to succeed in the ticket's checkout.",
     )
     tools: tuple[str, ...] | None = Field(
-        None, description="Names of the tools for this ticket; the tier's if left out."
+        default=None,
+        description="Names of the tools for this ticket; the tier's if left out.",
     )
     model: str | None = Field(
-        None, description="`provider:model` for this ticket; the tier's if left out."
+        default=None,
+        description="`provider:model` for this ticket; the tier's if left out.",
     )
 
 
@@ -55,13 +62,17 @@ class Track(Plan):
     """A part of an epic with a goal of its own; one tech lead plans and reviews it."""
 
     id: Identifier
-    title: str = Field("", description="A few words for people; the id if left out.")
+    title: str = Field(
+        default="", description="A few words for people; the id if left out."
+    )
     goal: str = Field(description="What is true when the track is done.")
     acceptance: tuple[str, ...] = Field(
-        (), description="What the orchestrator checks before it accepts the track."
+        default=(),
+        description="What the orchestrator checks before it accepts the track.",
     )
     modules: tuple[str, ...] = Field(
-        (), description="Files and folders that the track may change; all if empty."
+        default=(),
+        description="Files and folders that the track may change; all if empty.",
     )
 
 

@@ -1,0 +1,221 @@
+"""What no single key of a scenario can tell: keys that contradict or miss each other.
+
+Works on plain data as it stands in the file, whatever its types, so that these problems
+are found together with the wrong types and not only after them.
+"""
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, cast
+
+from mma_runtime.dag import find_problems
+from mma_runtime.errors import did_you_mean
+
+ENTRIES = ("epic", "track", "tickets")
+
+Loc = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem and the keys that lead to it."""
+
+    loc: Loc
+    message: str
+
+    def __str__(self) -> str:
+        """Return both as one sentence."""
+        return f"{dotted(self.loc)}: {self.message}" if self.loc else self.message
+
+
+def dotted(loc: Loc) -> str:
+    """Write *loc* as people do: `tickets[0].depends_on`."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in loc)
+    return text.removeprefix(".")
+
+
+def table_of(value: object) -> Mapping[str, Any]:
+    """Return *value* if it has keys, else an empty table."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def findings(
+    data: Mapping[str, Any], *, tools: Collection[str] | None = None
+) -> list[Finding]:
+    """Find what is wrong between the keys of *data*.
+
+    *tools* are the names that tools may have; `None` accepts any.
+    """
+    found = [
+        *_entry(data),
+        *_inputs(table_of(data.get("inputs"))),
+        *_models(data),
+        *_worker_keys(table_of(data.get("tiers"))),
+        *_tickets(data),
+        *_commands(data),
+        *_prices(data),
+        *_paths(data),
+    ]
+    if tools is not None:
+        found += _tools(data, tools)
+
+    return found
+
+
+def _list(value: object) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ()
+
+
+def _texts(value: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    for position, text in enumerate(_list(value)):
+        if isinstance(text, str):
+            yield (*loc, position), text
+
+
+def _text(table: object, key: str, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    text = table_of(table).get(key)
+    if isinstance(text, str):
+        yield (*loc, key), text
+
+
+def _each_ticket(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
+    for position, ticket in enumerate(_list(data.get("tickets"))):
+        yield ("tickets", position), table_of(ticket)
+
+
+def _each_tier(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
+    yield ("defaults",), table_of(data.get("defaults"))
+    for name, settings in table_of(data.get("tiers")).items():
+        yield ("tiers", name), table_of(settings)
+
+
+def _entry(data: Mapping[str, Any]) -> Iterator[Finding]:
+    present = [entry for entry in ENTRIES if entry in data]
+    if not present:
+        yield Finding(
+            (), "nothing is to be done; add one of `epic`, `track` and `tickets`"
+        )
+
+    if data.get("tickets") in ([], ()):
+        yield Finding(("tickets",), "must not be empty")
+
+    for entry in present[1:]:
+        yield Finding((entry,), f"there is `{present[0]}` already; keep one of them")
+
+
+def _inputs(inputs: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, settings in inputs.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            message = "an input's name has only letters, digits and `_`"
+            yield Finding(("inputs", name), message)
+
+        table = table_of(settings)
+        if table.get("default") is not None and table.get("required") in (True, "true"):
+            message = "has a default, so it cannot be required as well"
+            yield Finding(("inputs", name, "required"), message)
+
+
+def _models(data: Mapping[str, Any]) -> Iterator[Finding]:
+    for loc, table in (*_each_tier(data), *_each_ticket(data)):
+        for place, model in _text(table, "model", loc):
+            if problem := address_problem(model):
+                yield Finding(place, problem)
+            elif model.startswith("scripted") and "script" not in data:
+                message = "a scripted model needs a file of replies; add `script`"
+                yield Finding(place, message)
+
+
+def address_problem(address: str) -> str:
+    """Return what is wrong with a `provider:model` address, or nothing."""
+    if re.fullmatch(r"[a-z][a-z0-9_-]*[:/]\S+", address):
+        return ""
+
+    model = address.strip(":/ ") or "gpt-4o-mini"
+    return (
+        f"{address!r} does not say which provider serves it;"
+        f" write `provider:model`, as in `openai:{model}`"
+    )
+
+
+def _worker_keys(tiers: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in ("orchestrator", "tech_lead", "qa"):
+        for key in ("count", "attempts"):
+            # One of each is what there is, so saying so is no mistake.
+            if str(table_of(tiers.get(name)).get(key, 1)) != "1":
+                message = "only the `worker` tier has more than one"
+                yield Finding(("tiers", name, key), message)
+
+
+def _tickets(data: Mapping[str, Any]) -> Iterator[Finding]:
+    rows = [
+        (loc, str(ticket.get("id", f"#{loc[-1]}")), _list(ticket.get("depends_on")))
+        for loc, ticket in _each_ticket(data)
+    ]
+    for problem in find_problems((name, map(str, needs)) for _, name, needs in rows):
+        loc = rows[problem.ticket][0]
+        key = (
+            ("id",)
+            if problem.dependency is None
+            else ("depends_on", problem.dependency)
+        )
+        yield Finding((*loc, *key), problem.message)
+
+
+def _commands(data: Mapping[str, Any]) -> Iterator[Finding]:
+    commands = [
+        *_texts(table_of(data.get("expect")).get("commands"), ("expect", "commands"))
+    ]
+    for loc, ticket in _each_ticket(data):
+        commands += _texts(ticket.get("acceptance"), (*loc, "acceptance"))
+
+    for loc, command in commands:
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            yield Finding(loc, f"{command!r} is not a command: {error}".lower())
+        else:
+            if not words:
+                yield Finding(loc, "an empty command")
+
+
+def _prices(data: Mapping[str, Any]) -> Iterator[Finding]:
+    for position, price in enumerate(_list(data.get("prices"))):
+        for loc, pattern in _text(price, "match", ("prices", position)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                message = f"{pattern!r} is not a regular expression: {error}"
+                yield Finding(loc, message)
+
+
+def _paths(data: Mapping[str, Any]) -> Iterator[Finding]:
+    workspace = table_of(data.get("workspace"))
+    if workspace.get("apply") in (True, "true") and workspace.get("path") is None:
+        message = "there is no `workspace.path` that changes could be applied to"
+        yield Finding(("workspace", "apply"), message)
+
+    expect = table_of(data.get("expect"))
+    paths = [*_texts(expect.get("files"), ("expect", "files"))]
+    for position, file in enumerate(_list(expect.get("files"))):
+        paths += _text(file, "path", ("expect", "files", position))
+
+    for loc, ticket in _each_ticket(data):
+        paths += _texts(ticket.get("context"), (*loc, "context"))
+        paths += _text(ticket, "target_file", loc)
+
+    for loc, path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            message = f"{path!r} leads out of the workspace; paths are relative to it"
+            yield Finding(loc, message)
+
+
+def _tools(data: Mapping[str, Any], known: Collection[str]) -> Iterator[Finding]:
+    for loc, table in (*_each_tier(data), *_each_ticket(data)):
+        for place, name in _texts(table.get("tools"), (*loc, "tools")):
+            if name not in known:
+                hint = did_you_mean(name, known)
+                hint = hint or f"; known: {', '.join(sorted(known))}"
+                yield Finding(place, f"unknown tool {name!r}{hint}")

@@ -1,0 +1,199 @@
+"""A scenario from a file or a text: every problem at once, each with its place."""
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+from yaml.nodes import MappingNode, Node
+
+from mma_runtime.errors import Problem, ScenarioInvalid, did_you_mean
+from mma_runtime.scenario.checks import Finding, findings, table_of
+from mma_runtime.scenario.document import (
+    MAX_BYTES,
+    Document,
+    Unreadable,
+    compose,
+    read,
+)
+from mma_runtime.scenario.references import expander
+from mma_runtime.scenario.schema import CHECKED, NATIVE_TOOLS, Scenario
+from mma_runtime.scenario.wording import words
+
+NOTHING: Mapping[str, str] = {}
+
+
+def load(
+    path: str | Path,
+    *,
+    inputs: Mapping[str, str] = NOTHING,
+    environ: Mapping[str, str] = NOTHING,
+    tools: Collection[str] = NATIVE_TOOLS,
+) -> Scenario:
+    """Read the scenario file *path*; paths in it are relative to its folder.
+
+    *inputs* are the values of its declared inputs, *environ* is where other `${NAME}`
+    are looked up, *tools* are the names that tools may have.
+
+    Raises:
+        ScenarioInvalid: It cannot be read or used; the error lists every problem.
+    """
+    path = Path(path)
+    scenario = loads(
+        _text(path),
+        file=str(path),
+        folder=path.parent,
+        inputs=inputs,
+        environ=environ,
+        tools=tools,
+    )
+    return (
+        scenario if scenario.name else scenario.model_copy(update={"name": path.stem})
+    )
+
+
+def loads(
+    text: str,
+    *,
+    file: str = "scenario",
+    folder: Path = Path(),
+    inputs: Mapping[str, str] = NOTHING,
+    environ: Mapping[str, str] = NOTHING,
+    tools: Collection[str] = NATIVE_TOOLS,
+) -> Scenario:
+    """Read a scenario from YAML *text*; *file* is its name in errors.
+
+    The other arguments are those of `load`.
+
+    Raises:
+        ScenarioInvalid: It cannot be used; the error lists every problem.
+    """
+    try:
+        document = _document(text, inputs, environ)
+        scenario = _scenario(document, folder.absolute(), tools)
+    except Unreadable as error:
+        raise ScenarioInvalid(file, [error.problem]) from error
+
+    if scenario is None or document.problems:
+        document.problems.sort(key=lambda problem: (problem.line, problem.column))
+        raise ScenarioInvalid(file, document.problems)
+
+    return scenario
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        problem = Problem(message=f"cannot be read: {reason}")
+        raise ScenarioInvalid(str(path), [problem]) from error
+
+    if len(data) > MAX_BYTES:
+        problem = Problem(message=f"larger than {MAX_BYTES:,} bytes")
+        raise ScenarioInvalid(str(path), [problem])
+
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        message = "not UTF-8 text; save the file in that encoding"
+        problem = Problem(message=message, line=line, column=column)
+        raise ScenarioInvalid(str(path), [problem]) from error
+
+
+def _document(
+    text: str, inputs: Mapping[str, str], environ: Mapping[str, str]
+) -> Document:
+    root = compose(text)
+    if not isinstance(root, MappingNode):
+        message = "a scenario is a table of keys, such as `name:` and `tiers:`"
+        raise Unreadable(Problem(message=message, line=1, column=1))
+
+    node = next((value for key, value in root.value if key.value == "inputs"), None)
+    declared = _declared(node, text, environ)
+    values = {
+        name: str(table["default"])
+        for name, table in declared.items()
+        if table.get("default") is not None
+    }
+    document = read(root, expander({**values, **inputs}, declared, environ), text)
+    for name, table in declared.items():
+        if table.get("required") == "true" and name not in inputs:
+            message = f"is required; pass `--input {name}=...`"
+            document.problems.append(document.problem(("inputs", name), message))
+
+    for name in inputs:
+        if name not in declared:
+            hint = did_you_mean(name, declared)
+            message = f"there is no input {name!r}{hint}"
+            document.problems.append(document.problem(("inputs",), message))
+
+    return document
+
+
+def _declared(
+    node: Node | None, text: str, environ: Mapping[str, str]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the declared inputs by name, as far as they are well formed."""
+    if node is None:
+        return {}
+
+    data = table_of(read(node, expander({}, (), environ), text).data)
+    return {name: table_of(settings) for name, settings in data.items()}
+
+
+def _scenario(
+    document: Document, folder: Path, tools: Collection[str]
+) -> Scenario | None:
+    data = cast("dict[str, Any]", document.data)
+    for finding in (*findings(data, tools=tools), *_absent(data, folder)):
+        document.problems.append(document.problem(finding.loc, finding.message))
+
+    try:
+        scenario = Scenario.model_validate(data, context=CHECKED)
+    except ValidationError as error:
+        schema = Scenario.model_json_schema()
+        document.problems += [
+            document.problem(
+                details["loc"],
+                words(details, schema),
+                at_key=details["type"] == "extra_forbidden",
+            )
+            for details in error.errors()
+        ]
+        return None
+
+    return _with_paths(scenario, folder)
+
+
+def _absent(data: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
+    """Find the paths that the scenario names and that are not there."""
+    workspace = data.get("workspace")
+    path = table_of(workspace).get("path")
+    if isinstance(path, str) and not _absolute(folder, path).is_dir():
+        message = f"there is no folder {str(_absolute(folder, path))!r}"
+        yield Finding(("workspace", "path"), message)
+
+    script = data.get("script")
+    if isinstance(script, str) and not _absolute(folder, script).is_file():
+        message = f"there is no file {str(_absolute(folder, script))!r}"
+        yield Finding(("script",), message)
+
+
+def _with_paths(scenario: Scenario, folder: Path) -> Scenario:
+    workspace, script = scenario.workspace, scenario.script
+    if workspace.path is not None:
+        path = _absolute(folder, workspace.path)
+        workspace = workspace.model_copy(update={"path": path})
+
+    if script is not None:
+        script = _absolute(folder, script)
+
+    return scenario.model_copy(update={"workspace": workspace, "script": script})
+
+
+def _absolute(folder: Path, path: str | Path) -> Path:
+    return folder / Path(path).expanduser()

@@ -1,0 +1,72 @@
+"""References in a scenario's texts: `${NAME}`, `${NAME:-default}`; `$${` is a `${`."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+
+from mma_runtime.errors import did_you_mean
+
+_REFERENCE = re.compile(
+    r"(?P<escaped>\$\$\{)"
+    r"|(?P<whole>\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\})"
+    r"|(?P<broken>\$\{[^}\s]*\}?)"
+)
+
+# What must not get into a prompt because a scenario file asks for it.
+_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+
+
+def expander(
+    values: Mapping[str, str], declared: Collection[str], environ: Mapping[str, str]
+) -> Callable[[str], tuple[str, list[tuple[str, str]]]]:
+    """Return a function that replaces the references in a text.
+
+    *values* of inputs come first, then *environ*; a default holds where both have
+    nothing or an empty text. *declared* are the names of all inputs. The function
+    returns the text and (reference, problem) pairs.
+    """
+
+    def expand(text: str) -> tuple[str, list[tuple[str, str]]]:
+        problems: list[tuple[str, str]] = []
+
+        def replace(match: re.Match[str]) -> str:
+            if match["escaped"]:
+                return "${"
+
+            if match["broken"]:
+                problems.append((match["broken"], _broken(match["broken"])))
+                return match["broken"]
+
+            name, default = match["name"], match["default"]
+            value = values.get(name) if name in declared else environ.get(name)
+            if name not in declared and _SECRET.search(name):
+                problems.append((match["whole"], _secret(name)))
+            elif value is None and default is None:
+                problems.append((match["whole"], _undefined(name, declared)))
+
+            return value or default or ""
+
+        return _REFERENCE.sub(replace, text), problems
+
+    return expand
+
+
+def _broken(reference: str) -> str:
+    return f"{reference!r} is not `${{NAME}}`; write `$${{` for a plain `${{`"
+
+
+def _secret(name: str) -> str:
+    return (
+        f"${{{name}}} looks like a secret, and texts of a scenario reach models;"
+        " declare an input for it if it is none"
+    )
+
+
+def _undefined(name: str, declared: Collection[str]) -> str:
+    if name in declared:
+        return f"the input {name!r} has no value; pass `--input {name}=...`"
+
+    return (
+        f"{name!r} is neither an input nor in the environment"
+        + did_you_mean(name, declared)
+        + f" (a default is written `${{{name}:-...}}`)"
+    )

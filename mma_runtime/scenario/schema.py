@@ -1,0 +1,299 @@
+"""What a scenario can say: every key of the file, with its meaning and its default.
+
+The same classes build a scenario in Python; a file goes through `scenario.load`, which
+adds the line and column to every problem.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+from mma_runtime.plan import Ticket, Track
+from mma_runtime.scenario.checks import ENTRIES, findings
+
+NATIVE_TOOLS = frozenset(
+    {
+        "read_file",
+        "list_directory",
+        "search_files",
+        "write_file",
+        "edit_file",
+        "run_command",
+    }
+)
+
+# What `checks` has already said, with positions, when a file is loaded.
+CHECKED = {"checked": True}
+
+Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+class Table(BaseModel):
+    """Base of everything in a scenario that has keys; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Input(Table):
+    """One value that a run is given by `--input name=value`; used as `${name}`."""
+
+    description: str = Field(default="", description="What the value is for.")
+    default: str | None = Field(
+        default=None, description="The value when none is given."
+    )
+    required: bool = Field(default=False, description="Whether it has to be given.")
+
+
+class Workspace(Table):
+    """The folder that the team works on; it gets a private copy of it."""
+
+    path: Path | None = Field(
+        default=None,
+        description="The folder; if left out, the run begins with an empty one.",
+    )
+    apply: bool = Field(
+        default=False,
+        description="Write the changes back to the folder after a success.",
+    )
+
+
+class Budget(Table):
+    """What a whole run may use up; what is left out is not limited."""
+
+    usd: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="US dollars."
+    )
+    tokens: int | None = Field(
+        default=None, gt=0, description="Tokens, input and output."
+    )
+    seconds: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Seconds of wall time."
+    )
+
+
+class TierOptions(Table):
+    """How one tier works; what is left out comes from `defaults`."""
+
+    model: str | None = Field(
+        default=None,
+        description="`provider:model`, as in `openai:gpt-4o-mini`.",
+        examples=["openai:gpt-4o-mini"],
+    )
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="Sampling temperature; the provider's if left out.",
+    )
+    max_output_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of one answer, hidden reasoning included.",
+    )
+    max_tool_rounds: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tool rounds of one task; MAX_TOOL_ROUNDS (10) if left out.",
+    )
+    tools: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of the tools; the tier's own choice if left out.",
+    )
+    count: int | None = Field(
+        default=None,
+        gt=0,
+        description="Workers only: tickets in work at the same time; 4.",
+    )
+    attempts: int | None = Field(
+        default=None,
+        gt=0,
+        description="Workers only: attempts at one ticket; 3.",
+    )
+    reasoning_effort: str | None = Field(
+        default=None,
+        description="For models that reason: `low`, `medium`, `high`, as they take it.",
+    )
+
+
+class Tiers(Table):
+    """The four tiers of the team."""
+
+    orchestrator: TierOptions = Field(
+        default=TierOptions(),
+        description="Tier 1: an epic into tracks; accepts tracks.",
+    )
+    tech_lead: TierOptions = Field(
+        default=TierOptions(),
+        description="Tier 2: a track into tickets; reviews each diff.",
+    )
+    worker: TierOptions = Field(
+        default=TierOptions(), description="Tier 3: does one ticket with tools."
+    )
+    qa: TierOptions = Field(
+        default=TierOptions(),
+        description="Tier 4: a failing command's output into a hint.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierSetup:
+    """What holds for one tier after `defaults` were filled in.
+
+    *max_tool_rounds* is `None` where the scenario leaves it to `MAX_TOOL_ROUNDS`;
+    *tools* is `None` where it leaves them to the tier. *count* and *attempts* are
+    for workers only.
+    """
+
+    name: str
+    model: str | None
+    temperature: float | None
+    max_output_tokens: int | None
+    max_tool_rounds: int | None
+    tools: tuple[str, ...] | None
+    count: int
+    attempts: int
+    reasoning_effort: str | None
+
+
+class Price(Table):
+    """The price of the models whose name matches; US dollars per million tokens."""
+
+    match: str = Field(description="A regular expression that finds the model's name.")
+    input: Usd = Field(description="Input tokens.")
+    output: Usd = Field(description="Output tokens.")
+    cached: Usd | None = Field(
+        default=None,
+        description="Input read from the provider's cache; as input if left out.",
+    )
+    cache_write: Usd | None = Field(
+        default=None, description="Input written to that cache; as input if left out."
+    )
+
+
+def _path_alone(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class FileExpectation(Table):
+    """What has to hold for one file of the result; a bare path means that it exists."""
+
+    path: str = Field(description="The file, relative to the workspace.")
+    exists: bool = Field(default=True, description="Whether it has to be there.")
+    contains: tuple[str, ...] = Field(
+        default=(), description="Texts that have to be in it."
+    )
+
+
+class Expect(Table):
+    """What has to hold at the end, or the run has failed."""
+
+    outcome: Literal[
+        "completed", "failed", "over_budget", "bounded", "provider_failed", "cancelled"
+    ] = Field(default="completed", description="How the run ends.")
+    files: tuple[Annotated[FileExpectation, BeforeValidator(_path_alone)], ...] = Field(
+        default=(), description="Files of the result."
+    )
+    commands: tuple[str, ...] = Field(
+        default=(),
+        description="Commands that have to succeed in the result; run without shell.",
+    )
+    max_usd: Usd | None = Field(
+        default=None, description="US dollars that it may have cost."
+    )
+
+
+class Scenario(Table):
+    """A team, a task and what is expected of it; one of epic, track, tickets."""
+
+    model_config = ConfigDict(
+        title="mma-runtime scenario",
+        json_schema_extra={"oneOf": [{"required": [entry]} for entry in ENTRIES]},
+    )
+
+    version: Annotated[int, Field(ge=1, le=1)] = Field(
+        default=1, description="The version of these keys; 1."
+    )
+    name: str = Field(default="", description="A short name; the file's if left out.")
+    description: str = Field(
+        default="", description="What it shows or does, for people."
+    )
+    inputs: dict[str, Input] = Field(
+        default={},
+        description="Values from outside, by name; used as `${name}` in any text.",
+    )
+    workspace: Workspace = Field(
+        default=Workspace(), description="What the team works on."
+    )
+    budget: Budget = Field(default=Budget(), description="What the run may use up.")
+    defaults: TierOptions = Field(
+        default=TierOptions(),
+        description="What holds for every tier that does not say.",
+    )
+    tiers: Tiers = Field(default=Tiers(), description="The team.")
+    epic: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A whole task in words; Tier 1 plans tracks.",
+    )
+    track: Track | None = Field(
+        default=None, description="One track; Tier 2 plans tickets."
+    )
+    tickets: tuple[Ticket, ...] | None = Field(
+        default=None, description="Ready tickets; workers begin at once."
+    )
+    prices: tuple[Price, ...] = Field(
+        default=(),
+        description="Prices that come before the built-in ones; first match wins.",
+    )
+    expect: Expect = Field(default=Expect(), description="What is checked at the end.")
+    script: Path | None = Field(
+        default=None,
+        description="The file of replies for models of the provider `scripted`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_as_a_whole(self, info: ValidationInfo) -> Self:
+        if info.context is not CHECKED:
+            found = findings(self.model_dump(exclude_none=True))
+            if found:
+                raise ValueError("; ".join(str(finding) for finding in found))
+
+        return self
+
+    def tier(self, name: str) -> TierSetup:
+        """Return what holds for tier *name*: its own keys, then `defaults`."""
+        own: TierOptions = getattr(self.tiers, name)
+        merged = {
+            **self.defaults.model_dump(exclude_none=True),
+            **own.model_dump(exclude_none=True),
+        }
+        return TierSetup(
+            name=name,
+            model=merged.get("model"),
+            temperature=merged.get("temperature"),
+            max_output_tokens=merged.get("max_output_tokens"),
+            max_tool_rounds=merged.get("max_tool_rounds"),
+            tools=merged.get("tools"),
+            count=merged.get("count", 4),
+            attempts=merged.get("attempts", 3),
+            reasoning_effort=merged.get("reasoning_effort"),
+        )
+
+    def with_models(self, models: Mapping[str, str]) -> Self:
+        """Return the same scenario with other models for some tiers, by tier name."""
+        tiers: dict[str, TierOptions] = {
+            name: getattr(self.tiers, name).model_copy(update={"model": model})
+            for name, model in models.items()
+        }
+        return self.model_copy(update={"tiers": self.tiers.model_copy(update=tiers)})
