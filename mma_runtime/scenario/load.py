@@ -1,6 +1,6 @@
 """A scenario from a file or a text: every problem at once, each with its place."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,20 +20,18 @@ from mma_runtime.scenario.references import expander
 from mma_runtime.scenario.schema import CHECKED, NATIVE_TOOLS, Scenario
 from mma_runtime.scenario.wording import words
 
-NOTHING: Mapping[str, str] = {}
-
 
 def load(
     path: str | Path,
     *,
-    inputs: Mapping[str, str] = NOTHING,
-    environ: Mapping[str, str] = NOTHING,
-    tools: Collection[str] = NATIVE_TOOLS,
+    inputs: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    tools: Iterable[str] = (),
 ) -> Scenario:
     """Read the scenario file *path*; paths in it are relative to its folder.
 
     *inputs* are the values of its declared inputs, *environ* is where other `${NAME}`
-    are looked up, *tools* are the names that tools may have.
+    are looked up, *tools* are the names of tools beside the native ones.
 
     Raises:
         ScenarioInvalid: It cannot be read or used; the error lists every problem.
@@ -57,9 +55,9 @@ def loads(
     *,
     file: str = "scenario",
     folder: Path = Path(),
-    inputs: Mapping[str, str] = NOTHING,
-    environ: Mapping[str, str] = NOTHING,
-    tools: Collection[str] = NATIVE_TOOLS,
+    inputs: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    tools: Iterable[str] = (),
 ) -> Scenario:
     """Read a scenario from YAML *text*; *file* is its name in errors.
 
@@ -69,8 +67,8 @@ def loads(
         ScenarioInvalid: It cannot be used; the error lists every problem.
     """
     try:
-        document = _document(text, inputs, environ)
-        scenario = _scenario(document, folder.absolute(), tools)
+        document = _document(text, inputs or {}, environ or {})
+        scenario = _scenario(document, folder.absolute(), {*NATIVE_TOOLS, *tools})
     except Unreadable as error:
         raise ScenarioInvalid(file, [error.problem]) from error
 

@@ -19,8 +19,11 @@ from pydantic import (
     model_validator,
 )
 
+from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.plan import Ticket, Track
 from mma_runtime.scenario.checks import ENTRIES, findings
+
+TIERS = ("orchestrator", "tech_lead", "worker", "qa")
 
 NATIVE_TOOLS = frozenset(
     {
@@ -37,6 +40,26 @@ NATIVE_TOOLS = frozenset(
 CHECKED = {"checked": True}
 
 Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+def tier_name(text: str) -> str:
+    """Return the name of the tier that *text* names: `worker`, `tier3` or `3`.
+
+    Raises:
+        ConfigurationError: There is no such tier.
+    """
+    name = text.strip().lower().replace("-", "_")
+    number = name.removeprefix("tier").removeprefix("_")
+    if number in {"1", "2", "3", "4"}:
+        return TIERS[int(number) - 1]
+
+    if name not in TIERS:
+        raise ConfigurationError(
+            f"there is no tier {text!r}{did_you_mean(name, TIERS)}"
+            f" (tiers are {', '.join(TIERS)}, or 1 to 4)"
+        )
+
+    return name
 
 
 class Table(BaseModel):
@@ -291,9 +314,17 @@ class Scenario(Table):
         )
 
     def with_models(self, models: Mapping[str, str]) -> Self:
-        """Return the same scenario with other models for some tiers, by tier name."""
-        tiers: dict[str, TierOptions] = {
-            name: getattr(self.tiers, name).model_copy(update={"model": model})
-            for name, model in models.items()
-        }
+        """Return the same scenario with other models for some tiers.
+
+        *models* maps tiers, named as `tier_name` takes them, to `provider:model`.
+
+        Raises:
+            ConfigurationError: There is no such tier.
+        """
+        tiers: dict[str, TierOptions] = {}
+        for tier, model in models.items():
+            name = tier_name(tier)
+            options: TierOptions = getattr(self.tiers, name)
+            tiers[name] = options.model_copy(update={"model": model})
+
         return self.model_copy(update={"tiers": self.tiers.model_copy(update=tiers)})

@@ -312,7 +312,7 @@ def test_an_unknown_tool_is_named_with_a_near_one() -> None:
 
     assert near.message == "unknown tool 'read_fil'; did you mean `read_file`?"
     assert far.message.startswith("unknown tool 'qqq'; known: edit_file, list_")
-    assert loads(text, tools={"read_fil", "qqq"}).defaults.tools == ("read_fil", "qqq")
+    assert loads(text, tools=["read_fil", "qqq"]).defaults.tools == ("read_fil", "qqq")
 
 
 def test_a_scenario_says_what_is_to_be_done_exactly_once() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from mma_runtime.errors import ConfigurationError
 from mma_runtime.plan import Ticket
 from mma_runtime.scenario.schema import (
     Budget,
@@ -12,6 +13,7 @@ from mma_runtime.scenario.schema import (
     TierOptions,
     Tiers,
     Workspace,
+    tier_name,
 )
 
 TICKET = Ticket(id="hello", description="Say hello.")
@@ -58,12 +60,23 @@ def test_models_can_be_replaced_per_tier() -> None:
         epic="x", defaults=TierOptions(model="openai:a", temperature=0.5)
     )
 
-    changed = scenario.with_models({"worker": "openai:b"})
+    changed = scenario.with_models({"tier3": "openai:b"})
 
     assert changed.tier("worker").model == "openai:b"
     assert changed.tier("worker").temperature == 0.5
     assert changed.tier("qa").model == "openai:a"
     assert scenario.tier("worker").model == "openai:a"
+
+
+@pytest.mark.parametrize("text", ["worker", "tier3", "tier_3", "3", "Worker"])
+def test_a_tier_has_a_name_and_a_number(text: str) -> None:
+    assert tier_name(text) == "worker"
+
+
+@pytest.mark.parametrize("text", ["wroker", "tier5", "0", "", "tier"])
+def test_an_unknown_tier_is_refused_with_the_known_ones(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="tiers are orchestrator, tech_lead"):
+        tier_name(text)
 
 
 def test_the_json_schema_describes_every_key() -> None:
