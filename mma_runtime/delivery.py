@@ -2,8 +2,11 @@
 
 import shlex
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 from mma_runtime.board import TicketCard
 from mma_runtime.crew import UNUSABLE, Crew
@@ -28,8 +31,11 @@ from mma_runtime.workspace import Checkout
 MAX_RETURNS = 2
 """How often a worker gets its ticket back before its attempt counts as failed."""
 
-CONTEXT_CHARACTERS = 20_000
-"""The most that a worker is shown of one file before it asks for more."""
+CONTEXT_BYTES = 40_000
+"""The largest file that a worker is shown before it asks."""
+
+OUTPUT_CHARACTERS = 4_000
+"""How much of a failed command's output goes back with the ticket; its end."""
 
 
 class _Rejected(Exception):  # noqa: N818 - never leaves this module
@@ -151,9 +157,11 @@ class Delivery:
         """Return who is not content and with what; no remarks are an acceptance."""
         ticket = self._card.ticket
         verdicts: list[CommandVerdict] = []
-        for command in ticket.acceptance if checkout else ():
-            result = await _run(command, checkout)
-            if not result.passed:
+        for command in ticket.acceptance if checkout is not None else ():
+            result = await run_command(
+                shlex.split(command), checkout.root, home=checkout.home
+            )
+            if not result.succeeded:
                 return "commands", await self._explain(qa, command, result)
 
             verdicts.append(CommandVerdict(command=command, passed=True))
@@ -198,7 +206,8 @@ class Delivery:
         self, qa: Ref | None, command: str, result: CommandResult
     ) -> str:
         """Tell the worker of a failed command, with Tier 4's hint where there is one."""
-        lines = [f"`{command}` failed: {result.summary}"]
+        verdict = "out of time" if result.timed_out else f"exit code {result.exit_code}"
+        lines = [f"`{command}` failed: {verdict}"]
         if qa is not None:
             try:
                 hint = await qa.ask(
@@ -214,7 +223,7 @@ class Delivery:
 
             lines += [f"Hint: {hint}"] if hint else []
 
-        lines += ["Output:", cut(result.output)]
+        lines += ["Output:", _end_of(result.output)]
         return "\n".join(lines)
 
     async def _merge(self, checkout: Checkout | None) -> None:
@@ -236,7 +245,7 @@ class Delivery:
                 diff = await checkout.diff()
                 if diff:
                     name = f"{self._card.ticket.id}-{attempt}.patch"
-                    await diff.write(self._job.folder / "unmerged" / name)
+                    await self._keep(self._job.folder / "unmerged" / name, diff.patch)
 
             await checkout.discard()
 
@@ -250,11 +259,14 @@ class Delivery:
         found: list[tuple[str, str]] = []
         for name in dict.fromkeys((*target, *ticket.context)):
             try:
-                text = await checkout.read_text(name)
-            except (WorkspaceError, OSError, UnicodeDecodeError) as error:
+                content = await to_thread.run_sync(
+                    partial(checkout.read_bytes, name, limit=CONTEXT_BYTES)
+                )
+                found.append((name, content.decode()))
+            except (WorkspaceError, ToolFailed) as error:
                 found.append((name, f"(not shown: {error})"))
-            else:
-                found.append((name, cut(text, CONTEXT_CHARACTERS)))
+            except UnicodeDecodeError:
+                found.append((name, "(not shown: it is not UTF-8 text)"))
 
         return tuple(found)
 
@@ -268,7 +280,13 @@ class Delivery:
         if allowed is not None:
             tools = tuple(tool for tool in tools if tool.name in allowed)
 
-        return Toolbox(tools)
+        keep = checkout.keep_output if checkout is not None else None
+        return Toolbox(tools, keep=keep)
+
+    async def _keep(self, path: Path, content: bytes) -> None:
+        place = anyio.Path(path)
+        await place.parent.mkdir(parents=True, exist_ok=True)
+        await place.write_bytes(content)
 
     async def _hire(
         self,
@@ -298,3 +316,11 @@ class Delivery:
             attempt=attempt,
             task="ticket",
         )
+
+
+def _end_of(output: str) -> str:
+    if len(output) <= OUTPUT_CHARACTERS:
+        return output
+
+    missing = len(output) - OUTPUT_CHARACTERS
+    return f"[… {missing:,} characters left out …]\n{output[-OUTPUT_CHARACTERS:]}"

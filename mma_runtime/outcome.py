@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mma_runtime.costs import CostReport
+from mma_runtime.workspace import FileStat
 
 
 class RunState(StrEnum):
@@ -84,15 +85,6 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangedFile:
-    """A file of the result; *added* and *removed* count lines, `None` for binary."""
-
-    path: str
-    added: int | None
-    removed: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a run ended, what it made and what it cost.
 
@@ -111,7 +103,7 @@ class Outcome:
     tickets: tuple[TicketOutcome, ...]
     costs: CostReport
     expectations: tuple[Expectation, ...] = ()
-    changes: tuple[ChangedFile, ...] = ()
+    changes: tuple[FileStat, ...] = ()
     folder: Path | None = None
     tree: Path | None = None
     patch: Path | None = None

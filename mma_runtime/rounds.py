@@ -17,6 +17,7 @@ from mma_runtime.llm.chat import (
     Finish,
     Reasoning,
     Text,
+    ToolTurn,
     Turn,
     user,
 )
@@ -158,7 +159,7 @@ async def run_rounds(
 
         turns.append(reply)
         results = await toolbox.run(calls, origin=origin, emit=emit)
-        turns.append(results.turn)
+        turns.append(ToolTurn(results.results))
         if after_round is not None and (more := await after_round(results)):
             turns.append(user(more))
 

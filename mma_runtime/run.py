@@ -17,7 +17,7 @@ from mma_runtime.events import (
 )
 from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem, Ref
-from mma_runtime.outcome import ChangedFile, Expectation, Outcome, RunState
+from mma_runtime.outcome import Expectation, Outcome, RunState
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.expect import check_expectations
 from mma_runtime.scenario.schema import Scenario
@@ -135,11 +135,10 @@ class Run:
         board.close()
         state, reason = board.verdict()
         costs = job.ledger.report()
-        tree = job.workspace.tree if job.workspace is not None else None
         checked: tuple[Expectation, ...] = ()
         with self._checks:
             checked = await check_expectations(
-                self._scenario.expect, state, costs, tree
+                self._scenario.expect, state, costs, job.workspace
             )
 
         if board.ended is not None and state is not board.ended[0]:
@@ -180,9 +179,8 @@ class Run:
             return outcome
 
         try:
-            diff = await workspace.changes()
             patch = workspace.folder / "changes.patch"
-            await diff.write(patch)
+            diff = await workspace.write_patch(patch)
             wanted = self._apply and outcome.completed
             applied = await workspace.apply() if wanted else ()
             await workspace.close()
@@ -200,10 +198,7 @@ class Run:
 
         return replace(
             outcome,
-            changes=tuple(
-                ChangedFile(path=file.path, added=file.added, removed=file.removed)
-                for file in diff.stat
-            ),
+            changes=diff.stat,
             folder=workspace.folder,
             tree=workspace.tree,
             patch=patch,

@@ -192,11 +192,6 @@ def _prices(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _paths(data: Mapping[str, Any]) -> Iterator[Finding]:
-    workspace = table_of(data.get("workspace"))
-    if workspace.get("apply") in (True, "true") and workspace.get("path") is None:
-        message = "there is no `workspace.path` that changes could be applied to"
-        yield Finding(("workspace", "apply"), message)
-
     expect = table_of(data.get("expect"))
     paths = [*_texts(expect.get("files"), ("expect", "files"))]
     for position, file in enumerate(_list(expect.get("files"))):

@@ -2,17 +2,21 @@
 
 from decimal import Decimal
 from pathlib import Path
+from shlex import split
 
 from mma_runtime.costs import CostReport
 from mma_runtime.outcome import Expectation, RunState
 from mma_runtime.scenario.schema import Expect
 from mma_runtime.tools.command import run_command
+from mma_runtime.workspace import Workspace
+
+_SHOWN_LINES = 20
 
 
 async def check_expectations(
-    expect: Expect, state: RunState, costs: CostReport, tree: Path | None
+    expect: Expect, state: RunState, costs: CostReport, workspace: Workspace | None
 ) -> tuple[Expectation, ...]:
-    """Check every line of *expect*; commands run in *tree*, the run's result.
+    """Check every line of *expect*; commands run in a checkout of the run's result.
 
     Files and commands are left out when the run ended otherwise than expected: there
     is nothing to hold them against. Cancellation ends a running command.
@@ -27,22 +31,37 @@ async def check_expectations(
     if expect.max_usd is not None:
         found.append(_cost(expect.max_usd, costs))
 
-    if tree is None or state.value != expect.outcome:
+    if workspace is None or state.value != expect.outcome:
         return tuple(found)
 
     for file in expect.files:
-        problem = _file_problem(tree / file.path, file.exists, file.contains)
+        problem = _file_problem(
+            workspace.tree / file.path, exists=file.exists, contains=file.contains
+        )
         found.append(
             Expectation(name=f"file {file.path}", passed=not problem, detail=problem)
         )
 
-    for command in expect.commands:
-        result = await run_command(command, tree)
-        found.append(
-            Expectation(name=command, passed=result.passed, detail=result.summary)
-        )
+    if expect.commands:
+        # Not in the tree itself: what commands leave behind is no result.
+        checkout = await workspace.checkout("expect")
+        for command in expect.commands:
+            result = await run_command(
+                split(command), checkout.root, home=checkout.home
+            )
+            detail = "" if result.succeeded else _tail(result.output)
+            found.append(
+                Expectation(name=command, passed=result.succeeded, detail=detail)
+            )
+
+        await checkout.discard()
 
     return tuple(found)
+
+
+def _tail(output: str) -> str:
+    lines = output.strip().splitlines()[-_SHOWN_LINES:]
+    return "\n".join(lines) or "(no output)"
 
 
 def _cost(limit: Decimal, costs: CostReport) -> Expectation:
@@ -58,7 +77,7 @@ def _cost(limit: Decimal, costs: CostReport) -> Expectation:
     )
 
 
-def _file_problem(path: Path, exists: bool, contains: tuple[str, ...]) -> str:
+def _file_problem(path: Path, *, exists: bool, contains: tuple[str, ...]) -> str:
     if path.is_file() is not exists:
         return "it is missing" if exists else "it is there"
 

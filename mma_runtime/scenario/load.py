@@ -183,7 +183,7 @@ def _absent(data: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
 
 def _with_paths(scenario: Scenario, folder: Path) -> Scenario:
     workspace, script = scenario.workspace, scenario.script
-    if workspace.path is not None:
+    if workspace is not None:
         path = _absolute(folder, workspace.path)
         workspace = workspace.model_copy(update={"path": path})
 

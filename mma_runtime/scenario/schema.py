@@ -81,10 +81,7 @@ class Input(Table):
 class Workspace(Table):
     """The folder that the team works on; it gets a private copy of it."""
 
-    path: Path | None = Field(
-        default=None,
-        description="The folder; if left out, the run begins with an empty one.",
-    )
+    path: Path = Field(description="The folder, relative to the scenario's file.")
     apply: bool = Field(
         default=False,
         description="Write the changes back to the folder after a success.",
@@ -255,8 +252,9 @@ class Scenario(Table):
         default={},
         description="Values from outside, by name; used as `${name}` in any text.",
     )
-    workspace: Workspace = Field(
-        default=Workspace(), description="What the team works on."
+    workspace: Workspace | None = Field(
+        default=None,
+        description="What the team works on; without it there are no file tools.",
     )
     budget: Budget = Field(default=Budget(), description="What the run may use up.")
     defaults: TierOptions = Field(

@@ -62,6 +62,7 @@ def test_paths_are_relative_to_the_scenario_file(tmp_path: Path) -> None:
 
     scenario = load(write(tmp_path, text))
 
+    assert scenario.workspace is not None
     assert scenario.workspace.path == tmp_path / "project"
     assert scenario.script == tmp_path / "replies.yaml"
 
@@ -367,12 +368,9 @@ def test_only_workers_have_a_count_and_attempts() -> None:
     ]
 
 
-def test_changes_cannot_be_applied_to_no_folder() -> None:
+def test_a_workspace_needs_a_folder() -> None:
     assert lines_of("workspace: {apply: true}\n" + SMALLEST) == [
-        (
-            "1:20 workspace.apply: there is no `workspace.path` that changes could be"
-            " applied to"
-        )
+        "1:1 workspace.path: is missing"
     ]
 
 
