@@ -8,7 +8,7 @@ from enum import StrEnum
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.events import BudgetReached, Event, Origin
 from mma_runtime.kernel import Actor, Message, Ref, Request, handles
-from mma_runtime.llm.usage import Usage
+from mma_runtime.llm.usage import NO_USAGE, Usage
 
 
 class CostState(StrEnum):
@@ -63,7 +63,7 @@ class Spent:
     """
 
     calls: int = 0
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     usd: Decimal = Decimal(0)
     unpaid_usd: Decimal = Decimal(0)
     estimated_calls: int = 0
@@ -124,7 +124,7 @@ class _Sum:
     def spent(self) -> Spent:
         return Spent(
             calls=self.calls,
-            usage=self.usage or Usage(),
+            usage=self.usage or NO_USAGE,
             usd=self.usd,
             unpaid_usd=self.unpaid,
             estimated_calls=self.estimated,

@@ -6,7 +6,7 @@ from mma_runtime.job import Job
 from mma_runtime.kernel import Actor, Ref
 from mma_runtime.model import Model
 from mma_runtime.tiers import Equipment, Tier
-from mma_runtime.tools.toolbox import Toolbox
+from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 
 UNUSABLE = (Refused, ActorFailed, ActorStopped)
 """What an ask raises when an agent could not do its work."""
@@ -30,7 +30,7 @@ class Crew:
         attempt: int = 1,
         task: str = "",
         address: str | None = None,
-        toolbox: Toolbox = Toolbox(()),
+        toolbox: Toolbox = NO_TOOLS,
         qa: Ref | None = None,
     ) -> Ref:
         """Spawn an agent of *tier* on its settings, or on the model *address*.

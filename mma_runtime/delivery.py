@@ -25,7 +25,7 @@ from mma_runtime.tiers import (
 )
 from mma_runtime.tools.command import CommandResult, run_command
 from mma_runtime.tools.native import native_tools
-from mma_runtime.tools.toolbox import Toolbox
+from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 from mma_runtime.workspace import Checkout
 
 MAX_RETURNS = 2
@@ -38,7 +38,7 @@ OUTPUT_CHARACTERS = 4_000
 """How much of a failed command's output goes back with the ticket; its end."""
 
 
-class _Rejected(Exception):  # noqa: N818 - never leaves this module
+class _Rejected(Exception):
     """An attempt came to nothing; *by* is who said so, *final* that no other helps."""
 
     def __init__(self, by: str, reason: str, *, final: bool = False) -> None:
@@ -292,7 +292,7 @@ class Delivery:
         self,
         tier: Tier,
         attempt: int,
-        toolbox: Toolbox = Toolbox(()),
+        toolbox: Toolbox = NO_TOOLS,
         qa: Ref | None = None,
     ) -> Ref:
         card = self._card

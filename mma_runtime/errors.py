@@ -290,7 +290,7 @@ class ContentFiltered(ProviderError):
 
 
 class RequestRejected(ProviderError):
-    """The provider does not accept the request as it is; sending it again is useless."""
+    """The provider does not take the request as it is; to send it again is useless."""
 
     meaning = "the request was rejected"
 

@@ -58,7 +58,7 @@ class ActorStarted(ActorEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorEnded(ActorEvent):
-    """The actor has left its lifespan for good; *reason* is `stopped` or the failure."""
+    """The actor has ended for good; *reason* is `stopped` or the failure."""
 
     reason: str
 
@@ -169,7 +169,7 @@ class TicketReturned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketFinished(Event):
-    """A ticket ended: `completed`, `failed`, `bounded`, `blocked` or `cancelled`."""
+    """A ticket is `completed`, `failed`, `bounded`, `blocked` or `cancelled`."""
 
     state: str
     reason: str

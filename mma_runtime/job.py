@@ -10,7 +10,7 @@ from mma_runtime.events import Event
 from mma_runtime.kernel import Ref
 from mma_runtime.model import Model
 from mma_runtime.plan import Ticket, Track
-from mma_runtime.rounds import MAX_TOOL_ROUNDS, Sampling
+from mma_runtime.rounds import MAX_TOOL_ROUNDS, PLAIN, Sampling
 from mma_runtime.tiers import AgentClass, Tier
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
@@ -27,7 +27,7 @@ class TierSettings:
     agent: AgentClass
     address: str
     max_rounds: int = MAX_TOOL_ROUNDS
-    sampling: Sampling = Sampling()
+    sampling: Sampling = PLAIN
     tools: tuple[str, ...] | None = None
 
 

@@ -28,7 +28,7 @@ from mma_runtime.llm.chat import ChatRequest, Chunk, Completion, ToolCallDelta
 from mma_runtime.llm.pricing import Rates
 from mma_runtime.llm.provider import Provider
 from mma_runtime.llm.tokens import estimate_request, estimate_tokens
-from mma_runtime.llm.usage import Usage
+from mma_runtime.llm.usage import NO_USAGE, Usage
 
 OnChunk = Callable[[Chunk], None]
 
@@ -179,7 +179,7 @@ class Model:
                 call=call,
                 model=self.address,
                 state=CostState.BILLED if known else CostState.UNKNOWN,
-                usage=usage or Usage(),
+                usage=usage or NO_USAGE,
                 usd=usd,
                 billed=self._billed,
             )
@@ -210,7 +210,7 @@ class Model:
                 call=call,
                 model=self.address,
                 state=CostState.ESTIMATED if estimated else CostState.UNKNOWN,
-                usage=usage if received else Usage(),
+                usage=usage if received else NO_USAGE,
                 usd=self._rates.cost(usage) if received and self._rates else None,
                 billed=self._billed,
             )

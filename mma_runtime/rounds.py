@@ -1,4 +1,4 @@
-"""The tool loop: ask the model, run the tools it asks for, bounded by MAX_TOOL_ROUNDS."""
+"""The tool loop: ask the model, run its tools, bounded by MAX_TOOL_ROUNDS."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +46,9 @@ class Sampling:
     reasoning_effort: str | None = None
 
 
+PLAIN = Sampling()
+
+
 @dataclass(slots=True, kw_only=True)
 class Conversation:
     """What was said so far; grows with every round and can be gone on with.
@@ -89,7 +92,7 @@ async def run_rounds(
     origin: Origin,
     emit: Callable[[Event], None],
     max_rounds: int = MAX_TOOL_ROUNDS,
-    sampling: Sampling | None = None,
+    sampling: Sampling = PLAIN,
     after_round: AfterRound | None = None,
     conclude: str = CONCLUDE,
     on_chunk: OnChunk | None = None,
@@ -106,7 +109,6 @@ async def run_rounds(
     tools go back to the model as error results. Cancellation stops the call and the
     tools that are running; the conversation keeps what was complete.
     """
-    sampling = sampling or Sampling()
     turns = conversation.turns
     silent = False
     for number in range(1, max_rounds + 1):

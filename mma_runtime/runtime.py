@@ -23,7 +23,7 @@ from mma_runtime.registry import Registry
 from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
-from mma_runtime.staffing import ProviderPool, Team, assemble, tier_settings
+from mma_runtime.staffing import ProviderPool, assemble, tier_settings
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
 
@@ -152,9 +152,7 @@ class Runtime(AsyncContextManagerMixin):
         job = Job(
             run=name,
             tiers=team.tiers,
-            open_model=lambda address, costs: team.open_model(
-                address, costs, bus.emit
-            ),
+            open_model=lambda address, costs: team.open_model(address, costs, bus.emit),
             emit=bus.emit,
             epic=scenario.epic or "",
             track=scenario.track,
@@ -167,9 +165,7 @@ class Runtime(AsyncContextManagerMixin):
             ledger=Ledger(budget),
         )
         wanted = scenario.workspace is not None and scenario.workspace.apply
-        return Run(
-            job, team, scenario, bus, apply=wanted if apply is None else apply
-        )
+        return Run(job, team, scenario, bus, apply=wanted if apply is None else apply)
 
     async def _workspace(self, scenario: Scenario, run: str) -> Workspace | None:
         if scenario.workspace is None:

@@ -83,7 +83,7 @@ class Team:
 
 
 def needed_tiers(scenario: Scenario) -> tuple[Tier, ...]:
-    """Return the tiers that *scenario* cannot do without, then those it names a model for.
+    """Return the tiers that *scenario* cannot do without, and those it has models for.
 
     An epic needs Tier 1 and 2, a track Tier 2, and all need Tier 3. Tier 4 gives hints
     and Tier 2 reviews wherever they have a model of their own.
@@ -239,10 +239,10 @@ def load_agent(tier: Tier) -> AgentClass:
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if tier in points:
         agent: AgentClass = points[tier].load()
-        return agent
+    else:
+        module, _, name = AGENTS[tier].partition(":")
+        agent = getattr(import_module(module), name)
 
-    module, _, name = AGENTS[tier].partition(":")
-    agent = getattr(import_module(module), name)
     return agent
 
 

@@ -96,7 +96,9 @@ class Supervisor(Actor):
                 await self._route()
 
             if limit.cancelled_caught and seconds is not None:
-                spent = BudgetExhausted("run", "seconds", f"{seconds:g}", f"{seconds:g}")
+                spent = BudgetExhausted(
+                    "run", "seconds", f"{seconds:g}", f"{seconds:g}"
+                )
                 self.board.end(RunState.OVER_BUDGET, str(spent))
         finally:
             self.ref.stop()
@@ -124,7 +126,9 @@ class Supervisor(Actor):
         plan = await orchestrator.ask(PlanEpic(epic=epic, directory_map=files))
         await self._tracks(plan.tracks, orchestrator)
 
-    async def _tracks(self, tracks: tuple[Track, ...], orchestrator: Ref | None) -> None:
+    async def _tracks(
+        self, tracks: tuple[Track, ...], orchestrator: Ref | None
+    ) -> None:
         self.board.add_tracks(tracks)
         for track in tracks:
             self.job.emit(

@@ -13,8 +13,8 @@ from mma_runtime.events import Event, Origin
 from mma_runtime.kernel import Actor, Ref, Request
 from mma_runtime.model import Model
 from mma_runtime.plan import EpicPlan, Ticket, Track, TrackPlan
-from mma_runtime.rounds import MAX_TOOL_ROUNDS, Sampling
-from mma_runtime.tools.toolbox import Toolbox
+from mma_runtime.rounds import MAX_TOOL_ROUNDS, PLAIN, Sampling
+from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 
 
 class Tier(StrEnum):
@@ -30,15 +30,16 @@ class Tier(StrEnum):
 class Equipment:
     """What a tier agent works with.
 
-    *max_rounds* bounds its tool loop. *qa* is the Tier 4 agent to ask for hints, where there is one.
+    *max_rounds* bounds its tool loop. *qa* is the Tier 4 agent to ask for hints, where
+    there is one.
     """
 
     origin: Origin
     model: Model
     emit: Callable[[Event], None]
-    toolbox: Toolbox = Toolbox(())
+    toolbox: Toolbox = NO_TOOLS
     max_rounds: int = MAX_TOOL_ROUNDS
-    sampling: Sampling = Sampling()
+    sampling: Sampling = PLAIN
     qa: Ref | None = None
 
 

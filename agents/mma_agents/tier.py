@@ -37,9 +37,7 @@ class TierAgent(Actor):
 
     def __init__(self, equipment: Equipment) -> None:
         self.equipment = equipment
-        self.conversation = Conversation(
-            system=prompt(self.role)
-        )
+        self.conversation = Conversation(system=prompt(self.role))
 
     def origin(self, task: str, *, ticket: str = "", attempt: int = 1) -> Origin:
         """Say where in the run this agent is while it works on *task*."""

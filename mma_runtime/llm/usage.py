@@ -35,3 +35,6 @@ class Usage:
             cache_write_1h=self.cache_write_1h + other.cache_write_1h,
             reasoning=self.reasoning + other.reasoning,
         )
+
+
+NO_USAGE = Usage()

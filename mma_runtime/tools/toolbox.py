@@ -198,6 +198,8 @@ class Toolbox:
         return f"there is no tool {name!r}.{advice} The tools are: {known}"
 
 
+NO_TOOLS = Toolbox(())
+
 _Answer = tuple[ToolResult, CommandFailed | None]
 
 
