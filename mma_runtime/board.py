@@ -115,7 +115,7 @@ class Board:
                 if waits and card.state is TicketState.PENDING:
                     card.state = TicketState.BLOCKED
                     card.reason = (
-                        f"waits for {cause.ticket.id!r}, which is {cause.state}"
+                        f"waits for {cause.ticket.id!r}, which is {cause.state.value}"
                     )
                     blocked.append(card)
                     causes.append(card)
@@ -164,7 +164,7 @@ class Board:
 
         for track in self.tracks.values():
             if track.state is not TrackState.ACCEPTED:
-                reason = track.reason or track.state
+                reason = track.reason or track.state.value
                 return RunState.FAILED, f"track {track.track.id!r}: {reason}"
 
         return RunState.COMPLETED, f"{len(tickets)} tickets completed"

@@ -1,5 +1,6 @@
 """How a run's tier agents are made: each with its model, its tools and its bounds."""
 
+from mma_runtime.costs import Report
 from mma_runtime.errors import ActorFailed, ActorStopped, Refused
 from mma_runtime.events import Origin
 from mma_runtime.job import Job
@@ -20,6 +21,7 @@ class Crew:
         self._parent = parent
         self._costs = costs
         self._models: dict[str, Model] = {}
+        self._hired: set[Ref] = set()
 
     async def hire(
         self,
@@ -35,15 +37,14 @@ class Crew:
     ) -> Ref:
         """Spawn an agent of *tier* on its settings, or on the model *address*.
 
-        Its name tells its track, or its ticket and attempt. The ref has to be stopped
-        by who asked for it.
+        Its name tells its track, or its ticket and attempt. It works until `release`.
         """
         settings = self._job.tiers[tier]
         whom = f"-{ticket}-{attempt}" if ticket else track and f"-{track}"
         equipment = Equipment(
             origin=Origin(
                 run=self._job.run,
-                tier=tier,
+                tier=tier.value,
                 track=track,
                 ticket=ticket,
                 attempt=attempt,
@@ -56,7 +57,30 @@ class Crew:
             sampling=settings.sampling,
             qa=qa,
         )
-        return await self._parent.spawn(f"{tier}{whom}", settings.agent, equipment)
+        agent = await self._parent.spawn(
+            f"{tier.value}{whom}", settings.agent, equipment
+        )
+        self._hired.add(agent)
+        return agent
+
+    def release(self, agent: Ref) -> None:
+        """Stop an agent whose work is done; does not wait."""
+        self._hired.discard(agent)
+        agent.stop()
+
+    async def dismiss(self) -> None:
+        """Stop all agents and wait until what they spent is in the ledger.
+
+        They are cancelled when they do not end within their grace.
+        """
+        for agent in self._hired:
+            agent.stop()
+
+        for agent in self._hired:
+            await agent.join()
+
+        self._hired.clear()
+        await self._costs.ask(Report())
 
     def model(self, address: str) -> Model:
         """Return the model at *address*; there is one for the whole run."""

@@ -10,7 +10,13 @@ from anyio import to_thread
 
 from mma_runtime.board import TicketCard
 from mma_runtime.crew import UNUSABLE, Crew
-from mma_runtime.errors import MergeConflict, ProviderError, ToolFailed, WorkspaceError
+from mma_runtime.errors import (
+    MergeConflict,
+    ProviderError,
+    Refused,
+    ToolFailed,
+    WorkspaceError,
+)
 from mma_runtime.events import Origin, ReviewGiven, TicketReturned, TicketStarted
 from mma_runtime.job import Job
 from mma_runtime.kernel import Ref
@@ -101,10 +107,10 @@ class Delivery:
             qa = None
             if Tier.QA in job.tiers and checkout is not None:
                 qa = await self._hire(Tier.QA, attempt)
-                stack.callback(qa.stop)
+                stack.callback(self._crew.release, qa)
 
             worker = await self._hire(Tier.WORKER, attempt, toolbox, qa)
-            stack.callback(worker.stop)
+            stack.callback(self._crew.release, worker)
             settings = job.tiers[Tier.WORKER]
             job.emit(
                 TicketStarted(
@@ -131,6 +137,9 @@ class Delivery:
                 raise self._unusable("worker", error) from error
 
             card.rounds += report.rounds
+            if report.error is not None:
+                raise self._unusable("worker", report.error)
+
             card.answer = report.answer
             card.reason = report.reason
             if report.bounded:
@@ -157,7 +166,10 @@ class Delivery:
         """Return who is not content and with what; no remarks are an acceptance."""
         ticket = self._card.ticket
         verdicts: list[CommandVerdict] = []
-        for command in ticket.acceptance if checkout is not None else ():
+        for command in ticket.acceptance:
+            if checkout is None:
+                break
+
             result = await run_command(
                 shlex.split(command), checkout.root, home=checkout.home
             )
@@ -195,7 +207,7 @@ class Delivery:
         return "review", verdict.remarks or "not accepted, without a reason"
 
     def _unusable(self, by: str, error: BaseException) -> _Rejected:
-        cause = error.__cause__
+        cause = error.__cause__ if isinstance(error, Refused) else error
         self._card.provider_failed = isinstance(cause, ProviderError)
         # Another worker would meet the same wall; what a provider calls retryable has
         # been retried, but may have passed by the next attempt.
@@ -205,9 +217,9 @@ class Delivery:
     async def _explain(
         self, qa: Ref | None, command: str, result: CommandResult
     ) -> str:
-        """Tell the worker of a failed command, with Tier 4's hint where there is one."""
-        verdict = "out of time" if result.timed_out else f"exit code {result.exit_code}"
-        lines = [f"`{command}` failed: {verdict}"]
+        """Tell the worker of a failed command, with a hint if there is Tier 4."""
+        ended = "out of time" if result.timed_out else f"exit code {result.exit_code}"
+        lines = [f"`{command}` failed: {ended}"]
         if qa is not None:
             try:
                 hint = await qa.ask(
@@ -310,7 +322,7 @@ class Delivery:
     def _origin(self, attempt: int) -> Origin:
         return Origin(
             run=self._job.run,
-            tier=Tier.WORKER,
+            tier=Tier.WORKER.value,
             track=self._card.track,
             ticket=self._card.ticket.id,
             attempt=attempt,

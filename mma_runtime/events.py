@@ -161,7 +161,7 @@ class TicketStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketReturned(Event):
-    """An attempt was not accepted; *by* is who said so (`review`, `worker`, `merge`)."""
+    """An attempt was not accepted; *by* is `review`, `commands`, `worker`, `merge`."""
 
     by: str
     reason: str

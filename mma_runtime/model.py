@@ -189,7 +189,7 @@ class Model:
                 origin=request.origin,
                 call=call,
                 model=self.address,
-                finish=completion.finish,
+                finish=completion.finish.value,
                 input_tokens=usage.input if usage else 0,
                 output_tokens=usage.output if usage else 0,
                 usd=usd,

@@ -100,7 +100,7 @@ class Run:
             self.bus.emit(
                 RunFinished(
                     origin=Origin(run=self.id),
-                    state=self._outcome.state,
+                    state=self._outcome.state.value,
                     reason=self._outcome.reason,
                 )
             )
@@ -124,10 +124,8 @@ class Run:
 
         self._supervisor = await system.spawn(self.id, Supervisor, self._job)
         self._supervisor.tell(StartRun())
-        reason = await self._supervisor.join()
+        await self._supervisor.join()
         self._supervisor = None
-        if reason is not None:
-            self._job.board.problem = f"the supervisor failed: {reason}"
 
     async def _conclude(self) -> Outcome:
         """Check, keep and apply what the run made, and put it into words."""

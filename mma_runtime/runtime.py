@@ -96,7 +96,7 @@ class Runtime(AsyncContextManagerMixin):
 
         if not isinstance(scenario, Scenario):
             scenario = load(
-                scenario,
+                Path(scenario),
                 inputs=inputs,
                 environ=self._environment,
                 tools=[tool.name for tool in self._tools],

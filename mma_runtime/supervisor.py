@@ -100,7 +100,14 @@ class Supervisor(Actor):
                     "run", "seconds", f"{seconds:g}", f"{seconds:g}"
                 )
                 self.board.end(RunState.OVER_BUDGET, str(spent))
+        except Exception as error:
+            # A bug of ours: it crashes the supervisor, and the outcome names it.
+            self.board.problem = f"internal error: {type(error).__name__}: {error}"
+            raise
         finally:
+            with anyio.CancelScope(shield=True):
+                await self.crew.dismiss()
+
             self.ref.stop()
 
     async def _route(self) -> None:
@@ -154,7 +161,7 @@ class Supervisor(Actor):
         self.job.emit(
             TrackFinished(
                 origin=self._origin(track=card.track.id),
-                state=card.state,
+                state=card.state.value,
                 reason=card.reason,
             )
         )
@@ -170,10 +177,10 @@ class Supervisor(Actor):
         plan = await lead.ask(PlanTrack(track=track, view=view, taken=taken))
         cards = self.board.add_tickets(plan.tickets, track.id)
         await self._tickets(cards, lead)
-        lead.stop()
+        self.crew.release(lead)
         undone = [c for c in cards.values() if c.state is not TicketState.COMPLETED]
         if undone:
-            names = ", ".join(f"{c.ticket.id!r} is {c.state}" for c in undone)
+            names = ", ".join(f"{c.ticket.id!r} is {c.state.value}" for c in undone)
             card.state, card.reason = TrackState.FAILED, names
             return
 
@@ -235,7 +242,7 @@ class Supervisor(Actor):
         self.job.emit(
             TicketFinished(
                 origin=self._origin(track=card.track, ticket=card.ticket.id),
-                state=card.state,
+                state=card.state.value,
                 reason=card.reason,
                 rounds=card.rounds,
                 attempts=card.attempts,
@@ -248,4 +255,4 @@ class Supervisor(Actor):
 
 def _summary(card: TicketCard) -> str:
     files = ", ".join(card.files) or "no files"
-    return f"{card.ticket.id}: {card.state} ({files}). {card.answer}"
+    return f"{card.ticket.id}: {card.state.value} ({files}). {card.answer}"

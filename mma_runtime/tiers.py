@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mma_runtime.errors import MMAError
 from mma_runtime.events import Event, Origin
 from mma_runtime.kernel import Actor, Ref, Request
 from mma_runtime.model import Model
@@ -69,13 +70,15 @@ class TicketReport:
     """What a worker says at the end of its work on a ticket.
 
     *bounded* tells that it ran out of rounds: *answer* is then partial, and *reason*
-    says why. *rounds* counts its model calls since the last report.
+    says why. *error* is what kept it from its work. *rounds* counts its tool rounds
+    since the last report.
     """
 
     answer: str
     rounds: int
     bounded: bool = False
     reason: str = ""
+    error: MMAError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

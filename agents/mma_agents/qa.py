@@ -29,9 +29,7 @@ class QA(TierAgent):
     async def hint(self, request: GiveHint) -> str:
         """Say in at most `HINT_TOKENS` tokens what to change; refuse without a hint."""
         equipment = self.equipment
-        origin = self.origin(
-            "hint", ticket=equipment.origin.ticket, attempt=equipment.origin.attempt
-        )
+        origin = self.origin("hint")
         self._calls += 1
         question = prompt(
             "hint",

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -39,9 +39,12 @@ class TierAgent(Actor):
         self.equipment = equipment
         self.conversation = Conversation(system=prompt(self.role))
 
-    def origin(self, task: str, *, ticket: str = "", attempt: int = 1) -> Origin:
-        """Say where in the run this agent is while it works on *task*."""
-        return replace(self.equipment.origin, task=task, ticket=ticket, attempt=attempt)
+    def origin(self, task: str, **where: Any) -> Origin:
+        """Say where in the run this agent is while it works on *task*.
+
+        *where* sets fields of the origin: `track`, `ticket`, `attempt`.
+        """
+        return replace(self.equipment.origin, task=task, **where)
 
 
 @contextmanager

@@ -1,8 +1,15 @@
 """Tier 3: does one ticket with tools; born with it and gone with it."""
 
 from mma_agents.prompts import prompt
-from mma_agents.tier import TierAgent, refusals
-from mma_runtime.errors import ActorFailed, ActorStopped, CommandFailed, Refused
+from mma_agents.tier import TierAgent
+from mma_runtime.errors import (
+    ActorFailed,
+    ActorStopped,
+    AnswerUnusable,
+    CommandFailed,
+    ProviderError,
+    Refused,
+)
 from mma_runtime.kernel import handles
 from mma_runtime.llm.chat import user
 from mma_runtime.rounds import Bounded, run_rounds
@@ -20,7 +27,7 @@ class Worker(TierAgent):
 
     @handles
     async def work(self, request: DoTicket) -> TicketReport:
-        """Do the ticket; refuse when the model cannot be reached or says nothing."""
+        """Do the ticket; the report says how far it came."""
         ticket = request.ticket
         files = "".join(
             f"\n## {path}\n\n```\n{text}\n```\n" for path, text in request.files
@@ -56,7 +63,8 @@ class Worker(TierAgent):
 
     async def _go_on(self) -> TicketReport:
         equipment = self.equipment
-        with refusals():
+        before = self.conversation.calls
+        try:
             ended = await run_rounds(
                 equipment.model,
                 equipment.toolbox,
@@ -67,6 +75,9 @@ class Worker(TierAgent):
                 sampling=equipment.sampling,
                 after_round=self._hints if equipment.qa else None,
             )
+        except (ProviderError, AnswerUnusable) as error:
+            rounds = self.conversation.calls - before
+            return TicketReport(answer="", rounds=rounds, error=error)
 
         if isinstance(ended, Bounded):
             return TicketReport(
