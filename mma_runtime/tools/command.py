@@ -90,13 +90,14 @@ async def run_command(
     Raises:
         WorkspaceError: *cwd* is no folder.
     """
+    if not argv:
+        return CommandResult(exit_code=NOT_FOUND, output="the command is empty")
+
     output = _Output(output_limit)
     with _home(home) as own, _pipe() as (reading, writing):
         surroundings = environment(own) | dict(variables or {})
         try:
-            # Shielded: a process that is just being born would else be forgotten.
-            with CancelScope(shield=True):
-                process = await _start(argv, cwd, surroundings, writing)
+            process = await _start(argv, cwd, surroundings, writing)
         except (OSError, ValueError) as error:
             return _unstartable(argv, cwd, error)
         finally:
@@ -212,15 +213,19 @@ def _pipe() -> Generator[tuple[int, int]]:
 async def _start(
     argv: Sequence[str], cwd: Path, surroundings: Mapping[str, str], output: int
 ) -> Process:
-    return await open_process(
-        list(argv),
-        stdin=DEVNULL,
-        stdout=output,
-        stderr=output,
-        cwd=cwd,
-        env=surroundings,
-        start_new_session=True,
-    )
+    # Shielded: a process that is just being born would else be forgotten.
+    with CancelScope(shield=True):
+        return await open_process(
+            list(argv),
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            env=surroundings,
+            start_new_session=True,
+        )
+
+    raise AssertionError("type checkers cannot know that this shield swallows nothing")
 
 
 async def _follow(process: Process, reading: int, output: _Output) -> None:

@@ -183,11 +183,9 @@ class Toolbox:
 
         # Room for the marker, which is to be inside the limit.
         half = (OUTPUT_LIMIT - len(rest) - _MARKER_ROOM) // 2
-        missing = len(text) - 2 * half
-        first_missing = text.count("\n", 0, half) + 1
-        marker = (
-            f"\n[… {missing:,} characters from line {first_missing:,} on; {rest} …]\n"
-        )
+        missing = f"{len(text) - 2 * half:,} characters"
+        line = text.count("\n", 0, half) + 1
+        marker = f"\n[… {missing} from line {line:,} on are left out; {rest} …]\n"
         images = tuple(part for part in content if not isinstance(part, Text))
         return (Text(text[:half] + marker + text[-half:]), *images)
 

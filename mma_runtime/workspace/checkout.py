@@ -86,7 +86,7 @@ class Checkout:
         except OSError as error:
             raise WorkspaceError(_problem(path, error)) from error
 
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):
                 raise WorkspaceError(f"{path!r} is a folder, not a file")
@@ -100,7 +100,10 @@ class Checkout:
                     f" at most {limit:,} are read"
                 )
 
-            return file.read(limit)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(limit)
+        finally:
+            os.close(descriptor)
 
     def write_bytes(self, path: str, content: bytes) -> bool:
         """Write a file in one step, and the folders it lies in. Blocks as reading does.

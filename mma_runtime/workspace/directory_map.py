@@ -32,7 +32,7 @@ def draw_map(root: Path, max_entries: int, max_depth: int | None) -> str:
     folders: dict[str, _Folder] = {"": _Folder()}
     levels: dict[int, list[tuple[str, str, bool]]] = {}
     try:
-        for path, entry in walk(os.fspath(root)):
+        for path, entry in walk(os.fspath(root), max_depth=max_depth):
             parent, _, name = path.rpartition("/")
             depth = path.count("/") + 1
             levels.setdefault(depth, []).append(
@@ -49,11 +49,7 @@ def draw_map(root: Path, max_entries: int, max_depth: int | None) -> str:
             total += 1
             path = f"{parent}/{name}" if parent else name
             visible = parent in folders
-            if (
-                visible
-                and shown < max_entries
-                and (not max_depth or depth <= max_depth)
-            ):
+            if visible and shown < max_entries:
                 shown += 1
                 folders[parent].names.append((name, is_folder))
                 if is_folder:

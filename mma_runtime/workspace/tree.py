@@ -66,11 +66,13 @@ Snapshot = Mapping[str, Entry]
 """What a folder held: entries by their POSIX path relative to it."""
 
 
-def walk(root: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(
+    root: str, *, max_depth: int | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield all that belongs to the folder *root*, a folder before what it holds.
 
-    Paths are relative and POSIX. Stops with the task that waits for this thread, when
-    that is cancelled.
+    Paths are relative and POSIX. *max_depth* counts levels from 1. Stops when the
+    task that waits for this thread is cancelled.
     """
     pending = [("", root)]
     while pending:
@@ -88,7 +90,8 @@ def walk(root: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
             path = prefix + entry.name
             yield path, entry
-            if entry.is_dir(follow_symlinks=False):
+            deeper = max_depth is None or path.count("/") + 1 < max_depth
+            if deeper and entry.is_dir(follow_symlinks=False):
                 pending.append((path + "/", entry.path))
 
 
