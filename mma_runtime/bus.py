@@ -95,11 +95,18 @@ class Bus:
         for subscription in self._subscriptions:
             subscription.put(event)
 
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody holds a subscription that has not ended."""
+        return len(self._subscriptions) > 0
+
     def close(self) -> None:
         """End all subscriptions after the events that they still hold."""
         self._closed = True
         for subscription in self._subscriptions:
             subscription.close()
+
+        self._subscriptions.clear()
 
     def subscribe(
         self, *, replay: bool = True, capacity: int = HISTORY

@@ -19,13 +19,16 @@ from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.provider import Provider
 from mma_runtime.plan import Ticket
-from mma_runtime.registry import Registry
+from mma_runtime.registry import ProviderSpec, Registry
 from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.staffing import ProviderPool, assemble, tier_settings
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
+
+GIVEN = "given by the host"
+"""Stands where the registry has a target, for providers that are open already."""
 
 
 class Runtime(AsyncContextManagerMixin):
@@ -53,8 +56,12 @@ class Runtime(AsyncContextManagerMixin):
         self._home = Path(home)
         self._tools = tuple(tools)
         self._environment = os.environ if environment is None else environment
-        self._registry = Registry(environment=self._environment)
-        self._pool = ProviderPool(self._registry, providers)
+        given = tuple(providers)
+        self._registry = Registry(
+            [ProviderSpec(name=one.name, target=GIVEN) for one in given],
+            environment=self._environment,
+        )
+        self._pool = ProviderPool(self._registry, given)
         self._runs: dict[str, Run] = {}
         self._system: ActorSystem | None = None
         self._tasks: TaskGroup
@@ -64,12 +71,19 @@ class Runtime(AsyncContextManagerMixin):
     async def __asynccontextmanager__(self) -> AsyncGenerator["Runtime"]:
         """Open the runtime for the length of an `async with` block."""
         self._closing = anyio.Event()
+        error: Exception | None = None
         async with anyio.create_task_group() as group:
             await group.start(self._serve)
             try:
                 yield self
+            except Exception as caught:  # noqa: BLE001 - raised below, unwrapped
+                error = caught
             finally:
                 self._closing.set()
+
+        # Outside of the group, which would wrap it: a host catches what it raised.
+        if error is not None:
+            raise error
 
     async def start(
         self,
