@@ -1,9 +1,11 @@
 """The supervisor: parent of a run's tier agents, routes tasks between them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 
 import anyio
 
@@ -22,7 +24,7 @@ from mma_runtime.events import (
 from mma_runtime.job import Job
 from mma_runtime.kernel import Actor, Message, Ref, handles
 from mma_runtime.outcome import RunState, TicketState, TrackState
-from mma_runtime.plan import Priority, Track
+from mma_runtime.plan import Priority, Ticket, Track
 from mma_runtime.tiers import AcceptTrack, PlanEpic, PlanTrack, Tier, Verdict
 from mma_runtime.workspace import directory_map
 
@@ -56,7 +58,9 @@ class Supervisor(Actor):
         self.board = job.board
         self.crew: Crew
         self._scope = anyio.CancelScope()
-        self._slots = anyio.Semaphore(job.workers, fast_acquire=True)
+        self._working = 0
+        self._queued = 0
+        self._waiting: list[tuple[int, int, Callable[[], None]]] = []
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
@@ -173,9 +177,8 @@ class Supervisor(Actor):
         if self.job.workspace is not None:
             view = await directory_map(self.job.workspace.tree)
 
-        taken = frozenset(self.board.tickets)
-        plan = await lead.ask(PlanTrack(track=track, view=view, taken=taken))
-        cards = self.board.add_tickets(plan.tickets, track.id)
+        tickets = await self._plan(lead, track, view)
+        cards = self.board.add_tickets(tickets, track.id)
         await self._tickets(cards, lead)
         self.crew.release(lead)
         undone = [c for c in cards.values() if c.state is not TicketState.COMPLETED]
@@ -191,6 +194,15 @@ class Supervisor(Actor):
 
         card.state = TrackState.ACCEPTED if verdict.accepted else TrackState.REJECTED
         card.reason = verdict.remarks
+
+    async def _plan(self, lead: Ref, track: Track, view: str) -> tuple[Ticket, ...]:
+        while True:
+            taken = frozenset(self.board.tickets)
+            plan = await lead.ask(PlanTrack(track=track, view=view, taken=taken))
+            # Another track may have taken an id while this one was being planned; then
+            # the lead is asked again, which is refused for an id that is not new.
+            if self.board.tickets.keys().isdisjoint(t.id for t in plan.tickets):
+                return plan.tickets
 
     async def _loose_tickets(self) -> None:
         lead = None
@@ -216,27 +228,49 @@ class Supervisor(Actor):
             {name: card.ticket.depends_on for name, card in cards.items()}
         )
         order.prepare()
+        unfinished = set(cards)
+        finished = anyio.Event()
 
         async def follow(card: TicketCard) -> None:
-            async with self._slots:
-                await Delivery(self.job, self.crew, card, lead).run()
-
-            self._report(card)
+            await Delivery(self.job, self.crew, card, lead).run()
+            self._working -= 1
+            closed = [card]
             if card.state is TicketState.COMPLETED:
                 order.done(card.ticket.id)
-                start_ready()
+                queue_ready()
             else:
-                for blocked in self.board.block_dependents(card):
-                    self._report(blocked)
+                closed += self.board.block_dependents(card)
 
-        def start_ready() -> None:
-            ready = [cards[name] for name in order.get_ready()]
-            ready.sort(key=lambda card: _PRIORITIES.index(card.ticket.priority))
-            for card in ready:
-                group.start_soon(follow, card)
+            for each in closed:
+                self._report(each)
+                unfinished.discard(each.ticket.id)
+
+            if not unfinished:
+                finished.set()
+
+            self._start_waiting()
+
+        def queue_ready() -> None:
+            for name in order.get_ready():
+                self._queue(cards[name], partial(group.start_soon, follow, cards[name]))
 
         async with anyio.create_task_group() as group:
-            start_ready()
+            queue_ready()
+            self._start_waiting()
+            # The group may be without a task while others have all the workers.
+            await finished.wait()
+
+    def _queue(self, card: TicketCard, start: Callable[[], None]) -> None:
+        """Let a ready ticket wait for a worker, by priority, then in order."""
+        self._queued += 1
+        priority = _PRIORITIES.index(card.ticket.priority)
+        heappush(self._waiting, (priority, self._queued, start))
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._working < self.job.workers:
+            self._working += 1
+            _, _, start = heappop(self._waiting)
+            start()
 
     def _report(self, card: TicketCard) -> None:
         self.job.emit(

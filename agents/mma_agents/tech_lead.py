@@ -25,6 +25,7 @@ class TechLead(PlanningAgent):
             goal=track.goal,
             acceptance="\n".join(f"- {item}" for item in track.acceptance) or "- goal",
             modules=", ".join(track.modules) or "anything",
+            taken=", ".join(sorted(request.taken)) or "none",
             view=request.view,
         )
 
