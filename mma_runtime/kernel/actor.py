@@ -1,0 +1,165 @@
+"""The base class of actors: state, handlers, and what an actor may do."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, ClassVar, ParamSpec, get_args
+
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from mma_runtime.errors import NameTaken
+from mma_runtime.events import Event
+from mma_runtime.kernel.cell import Cell
+from mma_runtime.kernel.family import Family
+from mma_runtime.kernel.mailbox import Overflow
+from mma_runtime.kernel.message import Handlers, Message, Terminated
+from mma_runtime.kernel.ref import Ref
+from mma_runtime.kernel.registry import Registry
+from mma_runtime.kernel.supervision import Restart, Strategy
+
+P = ParamSpec("P")
+
+
+class Actor:
+    """State that is touched by one message at a time.
+
+    Subclass it, keep the state in `self`, and mark async methods with `@handles`. The
+    class attributes say how it is treated by others; `strategy`, `intensity` and
+    `backoff` say how it treats its children.
+    """
+
+    restart: ClassVar[Restart] = "permanent"
+    """Whether its parent brings it back: always, after a failure only, or never."""
+
+    mailbox_capacity: ClassVar[int] = 1024
+    """How many messages may wait."""
+
+    overflow: ClassVar[Overflow] = "wait"
+    """What a full mailbox does with one more."""
+
+    grace: ClassVar[float] = 5.0
+    """Seconds that a stop may take, with all its children, before it is cancelled."""
+
+    strategy: ClassVar[Strategy] = "one_for_one"
+    """Which children are restarted with a failed one."""
+
+    intensity: ClassVar[tuple[int, float]] = (3, 5.0)
+    """How many restarts of children are allowed within how many seconds."""
+
+    backoff: ClassVar[tuple[float, float]] = (0.05, 2.0)
+    """The delay before the first restart, and the longest one, in seconds."""
+
+    handlers: ClassVar[Handlers]
+    has_lifespan: ClassVar[bool] = False
+
+    _cell: Cell
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.handlers = Handlers(cls)
+        cls.has_lifespan = cls.lifespan is not Actor.lifespan
+        _check(cls)
+
+    @property
+    def ref(self) -> Ref:
+        """The handle on this actor."""
+        return Ref(self._cell)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        """Acquire, `yield`, release: around all the messages of one incarnation.
+
+        Its exit always runs. A task group opened in it may run tasks beside the
+        messages; if one of them fails, the actor fails.
+        """
+        yield
+
+    async def spawn(
+        self, name: str, kind: Callable[P, "Actor"], *args: P.args, **kwargs: P.kwargs
+    ) -> Ref:
+        """Start a child named `parent/name`; it ends before its parent does.
+
+        Everything else is as with `ActorSystem.spawn`.
+        """
+        cell = self._cell
+        full_name = f"{cell.name}/{check_name(name)}"
+        recipe = (kind, args, kwargs)
+        return await spawn(full_name, recipe, cell.family(), cell.registry)
+
+    def watch(self, ref: Ref) -> None:
+        """Have one `Terminated` sent to this actor when the other has ended.
+
+        At once if it has ended already; once, however often it is watched.
+
+        Raises:
+            UnhandledMessage: this class has no handler for `Terminated`.
+        """
+        cell = self._cell
+        self.handlers.find(Message, Terminated(ref.name, ""), cell.name)
+        cell.watch(ref.cell)
+
+    def emit(self, event: Event) -> None:
+        """Tell whoever listens to the system's events."""
+        emit = self._cell.registry.emit
+        if emit is not None:
+            emit(event)
+
+
+Recipe = tuple[Callable[..., Actor], tuple[Any, ...], dict[str, Any]]
+"""What an actor is made from, at its start and at each restart."""
+
+
+async def spawn(
+    full_name: str, recipe: Recipe, family: Family, registry: Registry
+) -> Ref:
+    """Start an actor in *family*; the part that actors and systems share."""
+    kind, args, kwargs = recipe
+    if not (isinstance(kind, type) and issubclass(kind, Actor)):
+        raise TypeError(f"spawn needs a subclass of Actor, not {kind!r}")
+
+    await checkpoint_if_cancelled()
+    if full_name in registry.actors:
+        raise NameTaken(full_name)
+
+    cell = Cell(full_name, kind, partial(_build, kind, args, kwargs), family, registry)
+    family.adopt(cell)
+    registry.actors[full_name] = cell
+    await cell.start()
+    return Ref(cell)
+
+
+def _build(
+    kind: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any], cell: Cell
+) -> Actor:
+    actor = kind.__new__(kind)
+    # Before the constructor, which may use `self.ref`.
+    actor._cell = cell  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
+    kind.__init__(actor, *args, **kwargs)
+    return actor
+
+
+def check_name(name: str) -> str:
+    """Return *name*, which must be usable as one part of a full name."""
+    if not name or "/" in name:
+        raise ValueError(f"an actor's name must be text without a '/', not {name!r}")
+
+    return name
+
+
+def _check(kind: type[Actor]) -> None:
+    """Refuse settings that would only be noticed at the first failure."""
+    for setting, allowed in _CHOICES.items():
+        value = getattr(kind, setting)
+        if value not in allowed:
+            known = ", ".join(map(repr, allowed))
+            raise ValueError(f"{kind.__qualname__}.{setting} is {value!r}, not {known}")
+
+    if kind.mailbox_capacity < 1:
+        raise ValueError(f"{kind.__qualname__}.mailbox_capacity must be at least 1")
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "overflow": get_args(Overflow),
+    "restart": get_args(Restart),
+    "strategy": get_args(Strategy),
+}
