@@ -1,0 +1,134 @@
+"""What a person sees while a run goes on: plain lines, or a region that is redrawn."""
+
+import time
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mma_runtime.cli.narration import narrate
+from mma_runtime.cli.progress import Progress, Sum, TicketLine
+from mma_runtime.cli.tables import COLOURS
+from mma_runtime.cli.wording import price, printable
+from mma_runtime.events import Event
+
+# Lines that the region leaves to what was said before.
+MARGIN = 8
+
+
+class Display:
+    """Says each noteworthy event in a line of its own.
+
+    *transcript* keeps all that was printed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress()
+        self.transcript: list[RenderableType] = []
+
+    def add(self, event: Event) -> None:
+        """Take in *event* and say what there is to say about it."""
+        self.progress.add(event)
+        text = narrate(event)
+        if text:
+            self.say(Text(text, style=_style(event), overflow="fold"))
+
+    def say(self, what: RenderableType) -> None:
+        """Print *what* for good."""
+        self.transcript.append(what)
+        self.console.print(what, soft_wrap=isinstance(what, Text))
+
+    def refresh(self) -> None:
+        """Redraw what changes with time; called a few times a second."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was found. Safe to call twice."""
+
+
+class LiveDisplay(Display):
+    """Keeps a region below what was said: a line per tier and running ticket."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def refresh(self) -> None:
+        """Redraw the region."""
+        if self._live.is_started:
+            room = max(1, self.console.height - MARGIN - len(self.progress.tiers))
+            self._live.update(region(self.progress, time.time(), room), refresh=True)
+
+    def close(self) -> None:
+        """Remove the region."""
+        self._live.stop()
+
+
+def region(progress: Progress, now: float, room: int) -> Table:
+    """Lay out the state of tiers and running tickets, at most *room* tickets.
+
+    *now* is the time in seconds since the epoch.
+    """
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for name, tier in progress.tiers.items():
+        busy = "cyan" if tier.active else "dim"
+        table.add_row(name, Text(tier.state, style=busy), *_figures(tier.spent))
+
+    for name, ticket in _first(progress.running, room):
+        label = Text(f"  {printable(name)}", style="bold")
+        table.add_row(label, _ticket_state(ticket), *_figures(ticket.spent))
+
+    hidden = len(progress.running) - room
+    if hidden > 0:
+        table.add_row("", Text(f"and {hidden:,} more", style="dim"))
+
+    table.add_row("all", _summary(progress, now), *_figures(progress.spent))
+    return table
+
+
+def _first(
+    tickets: Mapping[str, TicketLine], room: int
+) -> Iterable[tuple[str, TicketLine]]:
+    return list(tickets.items())[:room]
+
+
+def _ticket_state(ticket: TicketLine) -> str:
+    parts = [f"attempt {ticket.attempt}"] if ticket.attempt > 1 else []
+    if ticket.round:
+        parts.append(f"round {ticket.round} of {ticket.max_rounds}")
+
+    return " · ".join([*parts, ticket.doing] if ticket.doing else parts)
+
+
+def _summary(progress: Progress, now: float) -> str:
+    seconds = int(max(0.0, now - progress.began)) if progress.began else 0
+    done = progress.count("completed")
+    parts = [f"{seconds // 60}:{seconds % 60:02}"]
+    if progress.tickets:
+        parts.append(f"{done} of {len(progress.tickets)} tickets completed")
+
+    return " · ".join(parts)
+
+
+def _figures(spent: Sum) -> tuple[str, str]:
+    if not spent.calls:
+        return "", ""
+
+    return f"{spent.tokens:,} tokens", price(spent.usd, spent.calls, spent.unknown)
+
+
+def _style(event: Event) -> str:
+    return COLOURS.get(getattr(event, "state", ""), "")

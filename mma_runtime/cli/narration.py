@@ -1,0 +1,149 @@
+"""One sentence for each event that is worth a line, and nothing for the others."""
+
+from functools import singledispatch
+
+from mma_runtime.cli.wording import count, one_line
+from mma_runtime.events import (
+    ActorCrashed,
+    AnswerRejected,
+    BudgetReached,
+    ChangesApplied,
+    Event,
+    EventsSkipped,
+    ExpectationChecked,
+    HintGiven,
+    ModelCallFailed,
+    ReviewGiven,
+    RunStarted,
+    TicketFinished,
+    TicketPlanned,
+    TicketReturned,
+    TicketStarted,
+    TrackFinished,
+    TrackPlanned,
+)
+
+
+@singledispatch
+def narrate(event: Event) -> str:
+    """Return what is to be said about *event*, in one or more lines, or nothing."""
+    del event
+    return ""
+
+
+@narrate.register
+def _(event: RunStarted) -> str:
+    lines = [f"run {event.origin.run}: {one_line(event.name)}"]
+    width = max(map(len, event.models), default=0)
+    for tier, model in event.models.items():
+        kind = "scripted, nothing is billed" if tier in event.scripted else "real model"
+        lines.append(f"  {tier:<{width}}  {model}  ({kind})")
+
+    lines.append(f"  at most {count(event.max_tool_rounds, 'tool round')} for a task")
+    return "\n".join(lines)
+
+
+@narrate.register
+def _(event: TrackPlanned) -> str:
+    return f"track {event.origin.track}: planned: {one_line(event.title)}"
+
+
+@narrate.register
+def _(event: TrackFinished) -> str:
+    return f"track {event.origin.track}: {event.state}{_because(event.reason)}"
+
+
+@narrate.register
+def _(event: TicketPlanned) -> str:
+    after = f" (after {', '.join(event.depends_on)})" if event.depends_on else ""
+    return f"ticket {event.origin.ticket}: planned: {one_line(event.title)}{after}"
+
+
+@narrate.register
+def _(event: TicketStarted) -> str:
+    origin = event.origin
+    return f"ticket {origin.ticket}: attempt {origin.attempt} on {event.model}"
+
+
+@narrate.register
+def _(event: TicketReturned) -> str:
+    return (
+        f"ticket {event.origin.ticket}: returned by {event.by}{_because(event.reason)}"
+    )
+
+
+@narrate.register
+def _(event: TicketFinished) -> str:
+    work = f"{count(event.rounds, 'round')}, {count(event.attempts, 'attempt')}"
+    # What is good needs no reason.
+    why = "" if event.state == "completed" else _because(event.reason)
+    return f"ticket {event.origin.ticket}: {event.state} ({work}){why}"
+
+
+@narrate.register
+def _(event: ReviewGiven) -> str:
+    if not event.accepted:
+        # The ticket's return says the same and more.
+        return ""
+
+    return f"ticket {event.origin.ticket}: accepted in review"
+
+
+@narrate.register
+def _(event: HintGiven) -> str:
+    return (
+        f"ticket {event.origin.ticket}: hint of {count(event.tokens, 'token')} from"
+        f" {event.raw_characters:,} characters of output: {one_line(event.hint)}"
+    )
+
+
+@narrate.register
+def _(event: AnswerRejected) -> str:
+    return (
+        f"{_who(event)}: answer {event.tries} cannot be used: {one_line(event.problem)}"
+    )
+
+
+@narrate.register
+def _(event: ModelCallFailed) -> str:
+    then = "" if event.retry_in is None else f"; tries again in {event.retry_in:.1f} s"
+    return f"{_who(event)}: {one_line(event.error)}{then}"
+
+
+@narrate.register
+def _(event: BudgetReached) -> str:
+    return f"budget reached: {event.spent} of {event.limit} {event.unit}"
+
+
+@narrate.register
+def _(event: ExpectationChecked) -> str:
+    if event.passed:
+        # The table at the end lists them all.
+        return ""
+
+    return f"expected {one_line(event.name)}: NO{_because(event.detail)}"
+
+
+@narrate.register
+def _(event: ChangesApplied) -> str:
+    return f"changes applied: {count(len(event.files), 'file')}"
+
+
+@narrate.register
+def _(event: ActorCrashed) -> str:
+    return f"actor {event.actor} crashed{_because(event.error)}"
+
+
+@narrate.register
+def _(event: EventsSkipped) -> str:
+    return f"{count(event.count, 'event')} not shown: the display fell behind"
+
+
+def _who(event: Event) -> str:
+    origin = event.origin
+    about = origin.ticket or origin.track
+    return f"{origin.tier} ({about})" if about else origin.tier
+
+
+def _because(reason: str) -> str:
+    return f": {one_line(reason)}" if reason.strip() else ""

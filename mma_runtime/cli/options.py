@@ -1,0 +1,89 @@
+"""Options that several commands take, and their values."""
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from mma_runtime.errors import ConfigurationError
+from mma_runtime.scenario.schema import tier_name
+
+
+class PairType(click.ParamType[tuple[str, str]]):
+    """`name=value`; *kind* names the halves in messages."""
+
+    def __init__(self, kind: str) -> None:
+        self.name = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split at the first `=`."""
+        if isinstance(value, tuple):
+            return cast("tuple[str, str]", value)
+
+        name, separator, rest = str(value).partition("=")
+        if not separator or not name.strip():
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
+
+        return name.strip(), rest
+
+
+class TierModelType(PairType):
+    """`tier=provider:model`."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split, and check the tier's name."""
+        tier, model = super().convert(value, param, ctx)
+        try:
+            return tier_name(tier), model.strip()
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DollarsType(click.ParamType[Decimal]):
+    """An amount in US dollars above 0."""
+
+    name = "dollars"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        """Read the amount exactly as it is written."""
+        try:
+            amount = Decimal(str(value).removeprefix("$"))
+        except InvalidOperation:
+            amount = Decimal("NaN")
+
+        if not amount.is_finite() or amount <= 0:
+            self.fail(f"{value!r} is not an amount in US dollars", param, ctx)
+
+        return amount
+
+
+scenario_file = click.argument("file", type=click.Path(path_type=Path))
+
+models_option = click.option(
+    "--model",
+    "models",
+    type=TierModelType("TIER=PROVIDER:MODEL"),
+    metavar="TIER=PROVIDER:MODEL",
+    multiple=True,
+    help="The model of a tier: orchestrator, tech_lead, worker, qa, or tier1 to tier4.",
+)
+
+inputs_option = click.option(
+    "--input",
+    "inputs",
+    type=PairType("NAME=VALUE"),
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A value for an input that the scenario declares.",
+)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as one JSON object."
+)

@@ -1,0 +1,243 @@
+"""`mma run`: one scenario from its file to its outcome, shown as it goes on."""
+
+import os
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import click
+from rich.table import Table
+
+from mma_runtime.cli.exit_codes import code_of_state
+from mma_runtime.cli.interruption import Interruption
+from mma_runtime.cli.live import Display
+from mma_runtime.cli.options import (
+    DollarsType,
+    inputs_option,
+    json_option,
+    models_option,
+    scenario_file,
+)
+from mma_runtime.cli.records import event_record, outcome_record, to_json
+from mma_runtime.cli.tables import end_tables, result_text
+from mma_runtime.cli.terminal import Results, open_display, report_error, write_svg
+from mma_runtime.errors import MMAError
+from mma_runtime.events import Event
+from mma_runtime.outcome import Outcome, RunState
+from mma_runtime.run import Run
+from mma_runtime.runtime import Runtime
+from mma_runtime.scenario.load import load
+from mma_runtime.scenario.schema import Scenario
+
+# Seconds between two drawings of the live region.
+TICK = 0.1
+
+# Events that may wait for a slow reader of stdout.
+BACKLOG = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be run and how it is to be told."""
+
+    scenario: Scenario
+    models: dict[str, str]
+    apply: bool | None
+    home: Path
+    as_json: bool
+    jsonl: bool
+    svg: Path | None
+
+    @property
+    def for_people(self) -> bool:
+        """Whether stdout gets words and no JSON."""
+        return not self.as_json and not self.jsonl
+
+
+@click.command("run")
+@scenario_file
+@models_option
+@inputs_option
+@click.option(
+    "--apply/--no-apply",
+    default=None,
+    help="Write the changes to the scenario's workspace after a success, or do not;"
+    " by default as the scenario says.",
+)
+@click.option(
+    "--budget",
+    type=DollarsType(),
+    metavar="USD",
+    help="The most that the run may cost in US dollars, before what the scenario says.",
+)
+@json_option
+@click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
+@click.option(
+    "--svg",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw what is shown at the end as a picture.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["asyncio", "trio"]),
+    default="asyncio",
+    show_default=True,
+    help="The event loop.",
+)
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".mma"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where runs keep their folders.",
+)
+def command(
+    *,
+    file: Path,
+    models: tuple[tuple[str, str], ...],
+    inputs: tuple[tuple[str, str], ...],
+    apply: bool | None,
+    budget: Decimal | None,
+    as_json: bool,
+    jsonl: bool,
+    svg: Path | None,
+    backend: str,
+    home: Path,
+) -> int:
+    """Run the scenario FILE.
+
+    stdout gets the result, stderr shows how it goes. Exit codes: 0 completed; 1 failed;
+    2 invalid scenario or usage; 3 over budget; 4 out of tool rounds, or cut short; 6
+    provider or key; 130 and 143 interrupted.
+    """
+    if as_json and jsonl:
+        raise click.UsageError("--json and --jsonl exclude each other.")
+
+    if svg is not None and not svg.absolute().parent.is_dir():
+        raise click.UsageError(f"There is no folder {str(svg.parent)!r} for --svg.")
+
+    results = Results(sys.stdout)
+    try:
+        scenario = load(file, inputs=dict(inputs), environ=os.environ)
+    except MMAError as error:
+        return report_error(error, results if as_json else None)
+
+    if budget is not None:
+        limits = scenario.budget.model_copy(update={"usd": budget})
+        scenario = scenario.model_copy(update={"budget": limits})
+
+    order = Order(
+        scenario=scenario,
+        models=dict(models),
+        apply=apply,
+        home=home,
+        as_json=as_json,
+        jsonl=jsonl,
+        svg=svg,
+    )
+    return anyio.run(_play, order, results, backend=backend)
+
+
+async def _play(order: Order, results: Results) -> int:
+    """Run *order* under the watch for signals; return the exit code."""
+    display = open_display(
+        os.environ, same_terminal=order.jsonl and sys.stdout.isatty()
+    )
+    interruption = Interruption(display.close)
+    try:
+        async with anyio.create_task_group() as tasks:
+            interruption.stop = lambda _reason: tasks.cancel_scope.cancel()
+            await tasks.start(interruption.watch)
+            outcome = await _conduct(order, display, results, interruption)
+            tasks.cancel_scope.cancel()
+            if isinstance(outcome, Outcome):
+                return _finish(outcome, order, display, results, interruption)
+
+            return outcome
+    finally:
+        display.close()
+
+    # Only a signal before there was a run leads here.
+    click.echo("mma: interrupted before the run began", err=True)
+    return interruption.exit_code or 0
+
+
+async def _conduct(
+    order: Order, display: Display, results: Results, interruption: Interruption
+) -> Outcome | int:
+    """Run *order* to its outcome; a code when it could not be started."""
+    async with Runtime(home=order.home) as runtime:
+        try:
+            run = await runtime.start(
+                order.scenario, models=order.models, apply=order.apply
+            )
+        except (MMAError, OSError) as error:
+            display.close()
+            return report_error(error, results if order.as_json else None)
+
+        interruption.stop = run.stop
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_tick, display)
+            await _follow(run, order, display, results)
+            tasks.cancel_scope.cancel()
+
+        return await run.outcome()
+
+
+async def _tick(display: Display) -> None:
+    while True:
+        display.refresh()
+        await anyio.sleep(TICK)
+
+
+async def _follow(run: Run, order: Order, display: Display, results: Results) -> None:
+    async for event in run.events(capacity=BACKLOG):
+        display.add(event)
+        if order.jsonl:
+            # A reader that is slow must not hold up the run: hence the thread.
+            await anyio.to_thread.run_sync(_write_event, event, results)
+
+
+def _write_event(event: Event, results: Results) -> None:
+    results.write(to_json(event_record(event)))
+
+
+def _finish(
+    outcome: Outcome,
+    order: Order,
+    display: Display,
+    results: Results,
+    interruption: Interruption,
+) -> int:
+    """Show and write *outcome*; return the exit code."""
+    display.close()
+    for part in end_tables(outcome):
+        if isinstance(part, Table):
+            display.say("")
+
+        display.say(part)
+
+    code = int(code_of_state(outcome.state))
+    if outcome.state is RunState.CANCELLED:
+        code = interruption.exit_code or code
+
+    workspace = order.scenario.workspace
+    text = result_text(outcome, workspace.path if workspace is not None else None)
+    display.say("")
+    if order.for_people:
+        results.write(text)
+        display.transcript.append(text)
+    else:
+        display.say(text)
+
+    if order.as_json:
+        results.write(to_json(outcome_record(outcome, code), indent=2))
+
+    if order.svg is not None:
+        write_svg(order.svg, f"mma run {order.scenario.name}", display.transcript)
+
+    return code

@@ -1,0 +1,198 @@
+"""The tables at the end of a run, from its outcome."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mma_runtime.cli.wording import count, dollars, one_line, price, printable
+from mma_runtime.costs import CostReport, Spent
+from mma_runtime.outcome import Expectation, Outcome, TicketOutcome
+from mma_runtime.workspace.diff import FileStat
+
+COLOURS = {
+    "completed": "green",
+    "accepted": "green",
+    "failed": "red",
+    "provider_failed": "red",
+    "rejected": "red",
+    "bounded": "yellow",
+    "over_budget": "yellow",
+    "blocked": "yellow",
+    "cancelled": "yellow",
+}
+
+# Marks of a diffstat at most; more changed lines share them.
+BAR = 30
+
+
+def end_tables(outcome: Outcome) -> Iterator[RenderableType]:
+    """Yield what is shown of *outcome*: tickets, costs, changes, expectations."""
+    if outcome.tickets:
+        yield tickets_table(outcome.tickets, outcome.costs)
+
+    if outcome.costs.lines:
+        yield costs_table(outcome.costs)
+        if note := cost_note(outcome.costs):
+            yield Text(note, style="dim")
+
+    if outcome.changes:
+        yield changes_table(outcome.changes)
+
+    if outcome.expectations:
+        yield expectations_table(outcome.expectations)
+
+
+def tickets_table(tickets: tuple[TicketOutcome, ...], costs: CostReport) -> Table:
+    """Lay out how each ticket ended and what all tiers spent on it."""
+    table = _table("Tickets")
+    table.add_column("ticket", no_wrap=True)
+    table.add_column("outcome")
+    for name in ("rounds", "attempts", "tokens", "US dollars"):
+        table.add_column(name, justify="right")
+
+    for ticket in tickets:
+        spent = costs.ticket(ticket.id)
+        outcome = Text(ticket.state.value, style=COLOURS.get(ticket.state, ""))
+        if ticket.reason and ticket.state != "completed":
+            outcome.append(f": {one_line(ticket.reason)}", style="default")
+
+        table.add_row(
+            printable(ticket.id),
+            outcome,
+            str(ticket.rounds),
+            str(ticket.attempts),
+            f"{spent.usage.total:,}",
+            _price(spent),
+        )
+
+    return table
+
+
+def costs_table(costs: CostReport) -> Table:
+    """Lay out tokens and dollars per tier and model."""
+    table = _table("Costs")
+    table.add_column("tier", no_wrap=True)
+    table.add_column("model")
+    for name in ("calls", "input", "output", "US dollars"):
+        table.add_column(name, justify="right")
+
+    for line in costs.lines:
+        table.add_row(line.tier, printable(line.model), *_figures(line.spent))
+
+    table.add_section()
+    table.add_row("total", "", *_figures(costs.total), style="bold")
+    return table
+
+
+def cost_note(costs: CostReport) -> str:
+    """Say in words what the dollars of *costs* are: paid, or what they would be."""
+    total = costs.total
+    notes: list[str] = []
+    if not any(line.billed for line in costs.lines):
+        notes.append(
+            "nothing was billed: scripted replies, priced as the models they stand in"
+            " for"
+        )
+    elif not all(line.billed for line in costs.lines):
+        notes.append(
+            f"{dollars(total.billed_usd)} was billed; scripted replies are priced as"
+            " the models they stand in for"
+        )
+
+    if total.estimated_calls:
+        calls = count(total.estimated_calls, "call")
+        notes.append(f"{calls} estimated: cut off midway")
+
+    if total.unknown_calls:
+        notes.append(f"the price of {count(total.unknown_calls, 'call')} is unknown")
+
+    return "; ".join(notes)
+
+
+def changes_table(changes: tuple[FileStat, ...]) -> Table:
+    """Lay out the changed files as a diffstat."""
+    table = _table("Changes")
+    table.add_column("file")
+    table.add_column("")
+    table.add_column("lines", justify="right")
+    table.add_column("", no_wrap=True)
+    most = max(file.added + file.removed for file in changes)
+    scale = min(1.0, BAR / most) if most else 0.0
+    for file in changes:
+        bar = Text("+" * round(file.added * scale), style="green")
+        bar.append("-" * round(file.removed * scale), style="red")
+        lines = "binary" if file.binary else f"+{file.added} -{file.removed}"
+        table.add_row(printable(file.path), file.state, lines, bar)
+
+    return table
+
+
+def expectations_table(expectations: tuple[Expectation, ...]) -> Table:
+    """Lay out what was expected and whether it held."""
+    table = _table("Expectations")
+    table.add_column("expected")
+    table.add_column("")
+    for one in expectations:
+        held = Text("yes", style="green") if one.passed else Text("NO", style="red")
+        if one.detail and not one.passed:
+            held.append(f": {one_line(one.detail)}", style="default")
+
+        table.add_row(one_line(one.name), held)
+
+    return table
+
+
+def result_text(outcome: Outcome, folder: Path | None) -> str:
+    """Return the result for people: how it ended and where what it made is.
+
+    *folder* is the user's own, for changes that were applied to it.
+    """
+    reason = one_line(outcome.reason, 400)
+    lines = [f"{outcome.state.value}: {reason} ({outcome.seconds:.1f} s)"]
+    if outcome.tree is None:
+        lines += [
+            f"\n{ticket.id}: {printable(ticket.answer).strip()}"
+            for ticket in outcome.tickets
+            if ticket.answer.strip()
+        ]
+    elif outcome.applied:
+        lines.append(f"{count(len(outcome.changes), 'file')} changed in {folder}")
+    elif not outcome.changes:
+        lines.append("no file was changed")
+    else:
+        lines.append(f"changed files: {shown(outcome.tree)}")
+        lines.append(f"as a patch:    {shown(outcome.patch)}")
+
+    return "\n".join(lines)
+
+
+def shown(path: Path | None) -> str:
+    """Return *path* relative to the working folder where it lies in it."""
+    if path is None:
+        return "none"
+
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _figures(spent: Spent) -> tuple[str, str, str, str]:
+    usage = spent.usage
+    return str(spent.calls), f"{usage.input:,}", f"{usage.output:,}", _price(spent)
+
+
+def _price(spent: Spent) -> str:
+    return price(spent.usd, spent.calls, spent.unknown_calls)
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )

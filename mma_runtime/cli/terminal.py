@@ -1,0 +1,138 @@
+"""Where things are written: results to stdout, everything else to stderr."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import TextIO
+
+import click
+from rich.console import Console, RenderableType
+
+from mma_runtime.cli.exit_codes import code_of_error
+from mma_runtime.cli.live import Display, LiveDisplay
+from mma_runtime.cli.records import error_record, to_json
+from mma_runtime.cli.wording import count, printable
+from mma_runtime.errors import MMAError, ScenarioInvalid
+
+# Columns where no terminal says how many it has.
+WIDTH = 100
+
+# rich's own frame, with the fonts that are there instead of fonts from a server.
+SVG_FORMAT = """\
+<svg class="rich-terminal" viewBox="0 0 {width} {height}"
+ xmlns="http://www.w3.org/2000/svg">
+  <style>
+    .{unique_id}-matrix {{
+      font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+      font-size: {char_height}px;
+      line-height: {line_height}px;
+      font-variant-east-asian: full-width;
+    }}
+    .{unique_id}-title {{
+      font-size: 18px;
+      font-weight: bold;
+      font-family: ui-sans-serif, Arial, sans-serif;
+    }}
+    {styles}
+  </style>
+  <defs>
+    <clipPath id="{unique_id}-clip-terminal">
+      <rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
+    </clipPath>
+    {lines}
+  </defs>
+  {chrome}
+  <g transform="translate({terminal_x}, {terminal_y})"
+   clip-path="url(#{unique_id}-clip-terminal)">
+    {backgrounds}
+    <g class="{unique_id}-matrix">
+    {matrix}
+    </g>
+  </g>
+</svg>
+"""
+
+
+class Results:
+    """Writes results to stdout; a reader that has gone away is no error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.closed = False
+
+    def write(self, line: str) -> None:
+        """Write *line* at once, unless nobody reads any more."""
+        if self.closed:
+            return
+
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            self.closed = True
+            # So that the interpreter's own flush at the end meets no broken pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def open_display(environ: Mapping[str, str], *, same_terminal: bool) -> Display:
+    """Return the display for stderr: redrawn on a terminal, plain lines elsewhere.
+
+    Plain too with `NO_COLOR` or `CI` in *environ*, or with *same_terminal*, when
+    results go to that terminal line by line.
+    """
+    plain = (
+        same_terminal
+        or not sys.stderr.isatty()
+        or environ.get("TERM") == "dumb"
+        or bool(environ.get("NO_COLOR") or environ.get("CI"))
+    )
+    console = Console(
+        stderr=True,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        no_color=plain or None,
+        force_terminal=False if plain else None,
+        width=None if sys.stderr.isatty() else WIDTH,
+    )
+    return Display(console) if plain else LiveDisplay(console)
+
+
+def report_error(error: MMAError | OSError, results: Results | None) -> int:
+    """Say on stderr what keeps the run from starting; return the exit code.
+
+    *results* gets the same as JSON.
+    """
+    code = code_of_error(error)
+    text = printable(str(error))
+    if isinstance(error, ScenarioInvalid):
+        found = count(len(error.problems), "problem")
+        text += f"\nmma: {found} in {error.file}; nothing was run"
+    else:
+        text = f"mma: {text}"
+
+    click.echo(text, err=True)
+    if results is not None:
+        results.write(to_json(error_record(error, code), indent=2))
+
+    return code
+
+
+def write_svg(path: Path, title: str, transcript: Iterable[RenderableType]) -> None:
+    """Draw *transcript* as an SVG picture of a terminal; it loads nothing from afar."""
+    console = Console(
+        record=True,
+        file=StringIO(),
+        force_terminal=True,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        width=WIDTH,
+        legacy_windows=False,
+    )
+    for what in transcript:
+        console.print(what)
+
+    console.save_svg(str(path), title=title, code_format=SVG_FORMAT)

@@ -1,0 +1,43 @@
+"""How figures and other people's words are written on a terminal."""
+
+from decimal import Decimal
+
+# Where a sentence of a model or a command is cut.
+WIDTH = 160
+
+
+def one_line(text: str, width: int = WIDTH) -> str:
+    """Return the first line of *text* without control characters, cut at *width*.
+
+    What models and commands write must not steer the terminal.
+    """
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    line = printable(line).strip()
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Replace control characters but line ends by spaces."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 ticket`, `1,200 tickets`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def dollars(amount: Decimal) -> str:
+    """Return *amount* in US dollars, with the digits that matter."""
+    digits = 4 if amount >= Decimal("0.01") or not amount else 6
+    return f"${amount:,.{digits}f}"
+
+
+def price(usd: Decimal, calls: int, unknown: int) -> str:
+    """Return *usd*, the known cost of *calls*; what is not known is never zero.
+
+    *unknown* counts the calls that are not in it.
+    """
+    if not unknown:
+        return dollars(usd)
+
+    return "unknown" if unknown >= calls else f"{dollars(usd)} + unknown"
