@@ -84,8 +84,9 @@ def region(progress: Progress, now: float, room: int) -> Table:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     for name, tier in progress.tiers.items():
-        busy = "cyan" if tier.active else "dim"
-        table.add_row(name, Text(tier.state, style=busy), *_figures(tier.spent))
+        state = progress.state_of(name)
+        style = "dim" if state in {"idle", "waits"} else "cyan"
+        table.add_row(name, Text(state, style=style), *_figures(tier.spent))
 
     for name, ticket in _first(progress.running, room):
         label = Text(f"  {printable(name)}", style="bold")

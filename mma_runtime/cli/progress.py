@@ -61,16 +61,6 @@ class TierLine:
     spent: Sum = field(default_factory=Sum)
     active: dict[str, str] = field(default_factory=dict[str, str])
 
-    @property
-    def state(self) -> str:
-        """What the tier does now, in a few words."""
-        doing = list(dict.fromkeys(self.active.values()))
-        if not doing:
-            return "idle" if self.spent.calls else "waits"
-
-        more = f" (+{len(doing) - 1})" if len(doing) > 1 else ""
-        return doing[0] + more
-
 
 @dataclass(slots=True)
 class TicketLine:
@@ -104,6 +94,20 @@ class Progress:
             for name, ticket in self.tickets.items()
             if ticket.state == "running"
         }
+
+    def state_of(self, tier: str) -> str:
+        """Return what *tier* does now, in a few words."""
+        line = self.tiers[tier]
+        if tier == "worker" and self.running:
+            # Also while their tools run and no model is asked.
+            return f"{len(self.running):,} at work"
+
+        doing = list(dict.fromkeys(line.active.values()))
+        if not doing:
+            return "idle" if line.spent.calls else "waits"
+
+        more = f" (+{len(doing) - 1})" if len(doing) > 1 else ""
+        return doing[0] + more
 
     def count(self, state: str) -> int:
         """Return how many tickets are in *state*."""

@@ -5,6 +5,8 @@ from decimal import Decimal
 # Where a sentence of a model or a command is cut.
 WIDTH = 160
 
+_LEAST = Decimal("0.0001")
+
 
 def one_line(text: str, width: int = WIDTH) -> str:
     """Return the first line of *text* without control characters, cut at *width*.
@@ -27,9 +29,11 @@ def count(number: int, noun: str) -> str:
 
 
 def dollars(amount: Decimal) -> str:
-    """Return *amount* in US dollars, with the digits that matter."""
-    digits = 4 if amount >= Decimal("0.01") or not amount else 6
-    return f"${amount:,.{digits}f}"
+    """Return *amount* in US dollars; a little is not rounded to nothing."""
+    if 0 < amount < _LEAST:
+        return f"<${_LEAST}"
+
+    return f"${amount:,.{2 if amount >= 1 else 4}f}"
 
 
 def price(usd: Decimal, calls: int, unknown: int) -> str:
