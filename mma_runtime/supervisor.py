@@ -60,7 +60,7 @@ class Supervisor(Actor):
         self._scope = anyio.CancelScope()
         self._working = 0
         self._queued = 0
-        self._waiting: list[tuple[int, int, Callable[[], None]]] = []
+        self._waiting: list[tuple[int, int, Callable[[], object]]] = []
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
@@ -260,7 +260,7 @@ class Supervisor(Actor):
             # The group may be without a task while others have all the workers.
             await finished.wait()
 
-    def _queue(self, card: TicketCard, start: Callable[[], None]) -> None:
+    def _queue(self, card: TicketCard, start: Callable[[], object]) -> None:
         """Let a ready ticket wait for a worker, by priority, then in order."""
         self._queued += 1
         priority = _PRIORITIES.index(card.ticket.priority)

@@ -18,8 +18,8 @@ MODELS = {tier: {"model": "function:m"} for tier in ("orchestrator", "tech_lead"
 def team(**answers: Answer | Said) -> FunctionProvider:
     """Return a provider that answers by the task it is asked for.
 
-    Tasks are `plan_epic`, `plan_track`, `accept`, `review`, `ticket` and `hint`. A track
-    and a ticket are accepted unless said otherwise.
+    Tasks are `plan_epic`, `plan_track`, `accept`, `review`, `ticket` and `hint`. Work
+    is done and accepted unless said otherwise.
     """
     known: Mapping[str, Answer | Said] = {
         "accept": accepted(),
@@ -31,7 +31,9 @@ def team(**answers: Answer | Said) -> FunctionProvider:
     def answer(request: ChatRequest) -> Said:
         task = request.origin.task
         if task == "plan":
-            task = "plan_epic" if request.origin.tier == "orchestrator" else "plan_track"
+            task = (
+                "plan_epic" if request.origin.tier == "orchestrator" else "plan_track"
+            )
 
         said = known[task]
         return said(request) if callable(said) else said

@@ -10,7 +10,7 @@ from anyio import (
     wait_all_tasks_blocked,
 )
 
-from mma_runtime.bus import Bus
+from mma_runtime.bus import Bus, Subscription
 from mma_runtime.events import Event, EventsSkipped, RoundStarted
 
 
@@ -18,7 +18,7 @@ def event(number: int) -> RoundStarted:
     return RoundStarted(round=number, max_rounds=9)
 
 
-async def rest(events) -> list[Event]:
+async def rest(events: Subscription) -> list[Event]:
     return [event async for event in events]
 
 

@@ -139,9 +139,11 @@ async def test_a_bad_call_is_an_error_result_and_the_loop_goes_on(
 
     assert await loop.run() == Concluded(answer="sorry", rounds=2)
 
-    (result,) = loop.provider.requests[1].turns[2].results  # type: ignore[union-attr]
+    turn = loop.provider.requests[1].turns[2]
+    assert isinstance(turn, ToolTurn)
+    (result,) = turn.results
     assert result.is_error
-    assert word in result.content[0].text  # type: ignore[union-attr]
+    assert word in str(result.content)
 
 
 async def test_in_the_last_round_the_model_is_told_to_conclude_without_tools() -> None:

@@ -1,12 +1,13 @@
 """How work is routed between the tiers, what is tried again, and how a run ends."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
-from mma_runtime import MMAError, Outcome, Runtime, RunState
+from mma_runtime import MMAError, Outcome, RunState, Runtime
 from mma_runtime.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -19,7 +20,7 @@ from mma_runtime.events import (
     TicketReturned,
     TicketStarted,
 )
-from mma_runtime.llm.chat import ChatRequest, Text, ToolTurn
+from mma_runtime.llm.chat import ChatRequest, Text, ToolTurn, UserTurn
 from mma_runtime.outcome import TicketState, TrackState
 from mma_runtime.testing import FunctionProvider
 from tests.team import (
@@ -45,11 +46,18 @@ async def play(
         return outcome, [event async for event in events]
 
 
+def said(request: ChatRequest) -> str:
+    """Return what the model was told last."""
+    last = request.turns[-1]
+    assert isinstance(last, UserTurn)
+    return "".join(part.text for part in last.parts if isinstance(part, Text))
+
+
 def states(outcome: Outcome) -> dict[str, str]:
     return {ticket.id: ticket.state.value for ticket in outcome.tickets}
 
 
-def failed_with(error: MMAError) -> object:
+def failed_with(error: MMAError) -> Callable[[ChatRequest], Said]:
     def answer(_request: ChatRequest) -> Said:
         raise error
 
@@ -81,8 +89,7 @@ async def test_two_tracks_may_not_use_the_same_ticket_id(tmp_path: Path) -> None
 
     def plan(request: ChatRequest) -> str:
         asked.append(request.origin.track)
-        again = len(asked) > 2
-        return tickets(**{f"x{len(asked)}" if again else "x": []})
+        return tickets(x=[]) if len(asked) <= 2 else tickets(x3=[])
 
     models = team(plan_epic=tracks("a", "b"), plan_track=plan)
     outcome, _ = await play(models, tmp_path, epic="build it")
@@ -90,7 +97,7 @@ async def test_two_tracks_may_not_use_the_same_ticket_id(tmp_path: Path) -> None
     assert outcome.state is RunState.COMPLETED
     assert states(outcome) == {"x": "completed", "x3": "completed"}
     again = [r for r in models.requests if r.origin.tier == "tech_lead"][2]
-    assert "not to be used again: x" in again.turns[-1].parts[0].text  # type: ignore[union-attr]
+    assert "not to be used again: x" in said(again)
 
 
 async def test_a_ticket_starts_the_moment_its_own_dependencies_are_done(
@@ -169,7 +176,7 @@ async def test_prose_where_json_is_due_three_times_ends_the_run(tmp_path: Path) 
     assert outcome.state is RunState.FAILED
     assert "3 attempts" in outcome.reason
     assert len(models.requests) == 3
-    assert "cannot be used" in models.requests[1].turns[-1].parts[0].text  # type: ignore[union-attr]
+    assert "cannot be used" in said(models.requests[1])
     assert [e.tries for e in events if isinstance(e, AnswerRejected)] == [1, 2, 3]
 
 
@@ -230,7 +237,7 @@ async def test_a_failed_ticket_gets_a_fresh_worker_who_is_told_why(
     assert ticket.answer == "at last"
     last = models.requests[-1]
     assert len(last.turns) == 1
-    assert last.turns[0].parts[0].text.count("An earlier attempt failed") == 2  # type: ignore[union-attr]
+    assert said(last).count("An earlier attempt failed") == 2
     assert [e.origin.attempt for e in events if isinstance(e, TicketStarted)] == [
         1,
         2,
@@ -339,7 +346,7 @@ async def test_a_returned_ticket_goes_to_the_same_worker(tmp_path: Path) -> None
     (ticket,) = outcome.tickets
     assert (ticket.attempts, ticket.rounds) == (1, 2)
     second = [r for r in models.requests if r.origin.task == "ticket"][1]
-    assert "1. again" in second.turns[-1].parts[0].text  # type: ignore[union-attr]
+    assert "1. again" in said(second)
     assert [e.by for e in events if isinstance(e, TicketReturned)] == ["review"]
 
 
@@ -375,18 +382,16 @@ async def test_a_failing_acceptance_command_is_explained_to_the_worker(
         tmp_path,
         workspace={"path": folder},
         tiers={"qa": {"model": "function:m"}},
-        tickets=[
-            {"id": "one", "description": "d", "acceptance": [READ_B]}
-        ],
+        tickets=[{"id": "one", "description": "d", "acceptance": [READ_B]}],
     )
 
     assert outcome.state is RunState.COMPLETED
-    told = next(r for r in models.requests if r.turn == 2).turns[-1].parts[0].text  # type: ignore[union-attr]
+    told = said(next(r for r in models.requests if r.turn == 2))
     assert "exit code 1" in told
     assert "Hint: b.txt is missing" in told
     assert "FileNotFoundError" in told
     (hint,) = [r for r in models.requests if r.origin.task == "hint"]
-    assert "FileNotFoundError" in hint.turns[0].parts[0].text  # type: ignore[union-attr]
+    assert "FileNotFoundError" in said(hint)
 
 
 async def test_a_missing_hint_does_not_stop_the_worker(tmp_path: Path) -> None:
