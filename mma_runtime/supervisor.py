@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 
@@ -29,6 +28,7 @@ from mma_runtime.tiers import AcceptTrack, PlanEpic, PlanTrack, Tier, Verdict
 from mma_runtime.workspace import directory_map
 
 _PRIORITIES = tuple(Priority)
+_Start = Callable[[TicketCard], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Supervisor(Actor):
         self._scope = anyio.CancelScope()
         self._working = 0
         self._queued = 0
-        self._waiting: list[tuple[int, int, Callable[[], object]]] = []
+        self._waiting: list[tuple[int, int, TicketCard, _Start]] = []
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
@@ -252,7 +252,10 @@ class Supervisor(Actor):
 
         def queue_ready() -> None:
             for name in order.get_ready():
-                self._queue(cards[name], partial(group.start_soon, follow, cards[name]))
+                self._queue(cards[name], start)
+
+        def start(card: TicketCard) -> None:
+            group.start_soon(follow, card)
 
         async with anyio.create_task_group() as group:
             queue_ready()
@@ -260,17 +263,17 @@ class Supervisor(Actor):
             # The group may be without a task while others have all the workers.
             await finished.wait()
 
-    def _queue(self, card: TicketCard, start: Callable[[], object]) -> None:
+    def _queue(self, card: TicketCard, start: _Start) -> None:
         """Let a ready ticket wait for a worker, by priority, then in order."""
         self._queued += 1
         priority = _PRIORITIES.index(card.ticket.priority)
-        heappush(self._waiting, (priority, self._queued, start))
+        heappush(self._waiting, (priority, self._queued, card, start))
 
     def _start_waiting(self) -> None:
         while self._waiting and self._working < self.job.workers:
             self._working += 1
-            _, _, start = heappop(self._waiting)
-            start()
+            _, _, card, start = heappop(self._waiting)
+            start(card)
 
     def _report(self, card: TicketCard) -> None:
         self.job.emit(
