@@ -1,12 +1,12 @@
 """One command, run in a folder, with no way to outlive or to outspend its caller."""
 
 import os
-import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
@@ -16,12 +16,13 @@ from anyio import (
     current_time,
     move_on_after,
     open_process,
-    sleep,
+    to_thread,
     wait_readable,
 )
 from anyio.abc import Process
 
 from mma_runtime.errors import WorkspaceError
+from mma_runtime.tools.processes import end_group, end_strays
 
 SECONDS = 120.0
 """The time limit of a command unless told otherwise."""
@@ -36,11 +37,13 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 """What a shell answers where there is no such command, or it cannot be run."""
 
+MARK = "MMA_COMMAND"
+"""The variable by which processes that left their group are found."""
+
 PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 """The only variables that a command gets from our environment as they are."""
 
 
-_PAUSE = 0.002
 _BLOCK = 1 << 16
 _DRAINED_BLOCKS = 16
 
@@ -76,7 +79,8 @@ async def run_command(
     """Run *argv* in *cwd*, without a shell and without input, and wait for its end.
 
     When it has ended, its time is up, or the call is cancelled, its whole process
-    group is ended before this returns: asked first, forced after `GRACE` seconds.
+    group is ended before this returns: asked first, forced after `GRACE` seconds. On
+    Linux that is true of processes that left the group as well.
 
     Args:
         argv: The command and its arguments.
@@ -95,7 +99,8 @@ async def run_command(
 
     output = _Output(output_limit)
     with _home(home) as own, _pipe() as (reading, writing):
-        surroundings = environment(own) | dict(variables or {})
+        mark = token_hex(16)
+        surroundings = environment(own) | dict(variables or {}) | {MARK: mark}
         try:
             process = await _start(argv, cwd, surroundings, writing)
         except (OSError, ValueError) as error:
@@ -103,12 +108,16 @@ async def run_command(
         finally:
             os.close(writing)
 
+        finished = False
         try:
             with move_on_after(seconds) as limit:
-                await _follow(process, reading, output)
+                await _follow(process, mark, reading, output)
+                finished = True
         finally:
             with CancelScope(shield=True):
-                await _end_group(process)
+                if not finished:
+                    await _end_all(process, mark)
+
                 await process.aclose()
                 output.drain(reading)
 
@@ -228,14 +237,19 @@ async def _start(
     raise AssertionError("type checkers cannot know that this shield swallows nothing")
 
 
-async def _follow(process: Process, reading: int, output: _Output) -> None:
+async def _follow(process: Process, mark: str, reading: int, output: _Output) -> None:
     async with create_task_group() as group:
         group.start_soon(_read, reading, output)
         await process.wait()
-        # What is left of the group holds the pipe open, and has no business any more.
-        await _end_group(process)
-        # Who has left the group may hold it still; nobody waits for that.
+        # Those who are left hold the pipe open, and have no business any more.
+        await _end_all(process, mark)
+        # Nobody waits for one that cannot be found and holds it still.
         group.cancel_scope.deadline = current_time() + GRACE
+
+
+async def _end_all(process: Process, mark: str) -> None:
+    await end_group(process, GRACE)
+    await to_thread.run_sync(end_strays, MARK, mark)
 
 
 async def _read(reading: int, output: _Output) -> None:
@@ -246,62 +260,6 @@ async def _read(reading: int, output: _Output) -> None:
             return
 
         output.add(data)
-
-
-async def _end_group(process: Process) -> None:
-    """End all processes of the group: ask, wait a little, then force."""
-    if not _signal_group(process, signal.SIGTERM):
-        return
-
-    pause = _PAUSE
-    with move_on_after(GRACE):
-        # Nobody tells when processes that are not our children end. Asking for the
-        # return code is what makes trio take note of our child's end.
-        while process.returncode is None or _group_lives(process):
-            await sleep(pause)
-            pause *= 2
-
-        return
-
-    _signal_group(process, signal.SIGKILL)
-
-
-def _group_lives(process: Process) -> bool:
-    if not _signal_group(process, 0):
-        return False
-
-    # The dead whom nobody buries count as members; only Linux tells them apart.
-    processes = Path("/proc")
-    if not (processes / "self").exists():
-        return True
-
-    return any(
-        _is_alive_in(process.pid, entry)
-        for entry in processes.iterdir()
-        if entry.name.isdecimal()
-    )
-
-
-def _is_alive_in(group: int, entry: Path) -> bool:
-    try:
-        facts = (entry / "stat").read_bytes()
-    except OSError:
-        return False
-
-    # After the name, which is in brackets and may hold anything: state, parent, group.
-    state, _, member_of, *_ = facts.rpartition(b")")[2].split()
-    return int(member_of) == group and state not in b"ZX"
-
-
-def _signal_group(process: Process, number: int) -> bool:
-    """Send a signal to the group; return whether there is anybody in it."""
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        # macOS refuses permission for a group of which only the dead are left.
-        return False
-
-    return True
 
 
 def _unstartable(

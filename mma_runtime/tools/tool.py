@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import Field, field, make_dataclass
-from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import (
     Annotated,
@@ -22,7 +21,7 @@ from anyio import to_thread
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, to_json
 
-from mma_runtime.errors import ToolFailed
+from mma_runtime.errors import ToolFailed, did_you_mean
 from mma_runtime.llm.chat import Image, Text, ToolSpec
 
 Content = tuple[Text | Image, ...]
@@ -219,9 +218,7 @@ class ToolFunction:
                 return f"- {path}: is missing"
             case "unexpected_keyword_argument":
                 names = [parameter.name for parameter in self._parameters]
-                near = get_close_matches(path, names, n=1)
-                advice = f"; did you mean {near[0]!r}?" if near else ""
-                return f"- {path}: there is no such argument{advice}"
+                return f"- {path}: there is no such argument{did_you_mean(path, names)}"
             case _:
                 got = repr(problem["input"])
                 shown = got if len(got) <= 80 else got[:80] + "…"  # noqa: PLR2004

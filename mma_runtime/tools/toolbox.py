@@ -3,7 +3,6 @@
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from time import perf_counter
 
 from anyio import CapacityLimiter, create_task_group
@@ -13,6 +12,7 @@ from mma_runtime.errors import (
     ConfigurationError,
     ToolFailed,
     WorkspaceError,
+    did_you_mean,
 )
 from mma_runtime.events import Event, Origin, ToolCallFinished, ToolCallStarted
 from mma_runtime.llm.chat import Text, ToolCall, ToolResult
@@ -190,10 +190,9 @@ class Toolbox:
         return (Text(text[:half] + marker + text[-half:]), *images)
 
     def _unknown(self, name: str) -> str:
-        near = get_close_matches(name, self._tools, n=1)
-        advice = f" Did you mean {near[0]!r}?" if near else ""
+        near = did_you_mean(name, self._tools)
         known = ", ".join(self._tools) or "none"
-        return f"there is no tool {name!r}.{advice} The tools are: {known}"
+        return f"there is no tool {name!r}{near}\nThe tools are: {known}"
 
 
 NO_TOOLS = Toolbox(())

@@ -72,6 +72,7 @@ async def test_the_environment_holds_no_keys_and_our_interpreter_first(
         "LANG",
         "LC_ALL",
         "LC_CTYPE",
+        "MMA_COMMAND",
         "NO_COLOR",
         "PATH",
         "PYTHONDONTWRITEBYTECODE",
@@ -190,6 +191,23 @@ async def test_children_left_over_are_ended_with_the_command(
             result = await run_command(command, tmp_path)
 
             assert (result.exit_code, result.output) == (0, "done\n")
+
+        await lifeline.all_dead()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows them")
+async def test_a_process_that_left_the_group_is_ended_too(
+    tmp_path: Path, lifeline: Lifeline
+) -> None:
+    daemon = "trap '' TERM; echo ready >&9; echo up >turn; sleep 60; sleep 60"
+    command = lifeline.shell(f'mkfifo turn; setsid sh -c "{daemon}" & cat turn')
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(lifeline.first_line)
+            result = await run_command(command, tmp_path)
+
+            assert (result.exit_code, result.output) == (0, "up\n")
 
         await lifeline.all_dead()
 

@@ -100,7 +100,7 @@ async def test_arguments_are_checked_and_defaults_filled_in() -> None:
     ("arguments", "said"),
     [
         ({}, "- name: is missing"),
-        ({"name": "Ada", "tims": 2}, "no such argument; did you mean 'times'?"),
+        ({"name": "Ada", "tims": 2}, "no such argument; did you mean `times`?"),
         ({"name": "Ada", "times": 0}, "- times: Input should be greater than"),
         ({"name": "Ada", "times": "many"}, "got 'many'"),
         ({"name": None}, "- name: Input should be a valid string, got None"),

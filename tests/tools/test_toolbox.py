@@ -148,7 +148,7 @@ async def test_a_failing_reader_leaves_the_others_alone() -> None:
 async def test_an_unknown_tool_is_answered_with_a_near_miss_and_the_names() -> None:
     said = await answer(Bench().box(), call("lok"))
 
-    assert "there is no tool 'lok'. Did you mean 'look'?" in said
+    assert "there is no tool 'lok'; did you mean `look`?" in said
     assert "look, change, fail" in said
 
 
