@@ -127,7 +127,7 @@ async def test_results_go_back_in_the_order_of_the_calls() -> None:
     ("bad", "word"),
     [
         (call(raw='{"number": '), "JSON"),
-        (call("doubel"), "'double'"),
+        (call("doubel"), "`double`"),
         (call("fail", "{}"), "broken"),
     ],
     ids=["broken JSON", "unknown tool", "failing tool"],
