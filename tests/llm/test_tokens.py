@@ -1,0 +1,52 @@
+"""How many tokens a request is likely to be."""
+
+from mma_runtime.llm.chat import (
+    AssistantTurn,
+    ChatRequest,
+    Image,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    ToolTurn,
+    UserTurn,
+    user,
+)
+from mma_runtime.llm.tokens import TOKENS_PER_IMAGE, estimate_request, estimate_tokens
+
+
+def test_four_characters_are_a_token_and_a_rest_counts_as_one() -> None:
+    assert [estimate_tokens("x" * n) for n in (0, 1, 4, 5)] == [0, 1, 1, 2]
+
+
+def test_every_part_of_a_request_counts() -> None:
+    call = ToolCall("1", "read", {"path": "a"}, '{"path": "a"}')
+    request = ChatRequest(
+        model="m",
+        system="s" * 40,
+        turns=(
+            user("u" * 40),
+            AssistantTurn((Text("a" * 40), call)),
+            ToolTurn((ToolResult("1", "read", (Text("r" * 40),)),)),
+        ),
+    )
+
+    assert estimate_request(request) == 4 * 10 + estimate_tokens(call.raw)
+
+
+def test_an_image_counts_for_more_than_its_caption() -> None:
+    image = Image("image/png", b"\x89PNG")
+    request = ChatRequest(
+        model="m", system="", turns=(UserTurn((Text("abcd"), image)),)
+    )
+
+    assert estimate_request(request) == 1 + TOKENS_PER_IMAGE
+
+
+def test_the_definitions_of_tools_count() -> None:
+    tool = ToolSpec(name="read", description="Reads.", parameters={"type": "object"})
+    bare = ChatRequest(model="m", system="", turns=())
+    armed = ChatRequest(model="m", system="", turns=(), tools=(tool,))
+
+    assert estimate_request(bare) == 0
+    assert estimate_request(armed) > 5
