@@ -25,11 +25,11 @@ class Credentials:
 class KeyPlaces:
     """The environment variables that may hold a provider's key and address.
 
-    The first key that is set and not empty counts.
+    The first that is set and not empty counts.
     """
 
     keys: Sequence[str] = ()
-    base_url: str | None = None
+    base_urls: Sequence[str] = ()
     required: bool = True
 
 
@@ -41,7 +41,8 @@ def find_credentials(
     Raises:
         CredentialsMissing: No place holds a key and the provider needs one.
     """
-    base_url = environment.get(places.base_url or "") or None
+    set_urls = (environment.get(name, "").strip() for name in places.base_urls)
+    base_url = next(filter(None, set_urls), None)
     for name in places.keys:
         value = environment.get(name, "").strip()
         if value:

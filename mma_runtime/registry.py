@@ -22,9 +22,8 @@ ENTRY_POINTS = "mma.providers"
 class ProviderSpec:
     """How a provider is found and opened.
 
-    *target* is `package.module:Name`, called with keywords; empty where this version
-    has none. *models* are the beginnings of the model names that belong to it, for
-    addresses without a provider.
+    *target* is `package.module:Name`, called with keywords. *models* are the beginnings
+    of the model names that belong to it, for addresses without a provider.
     """
 
     name: str
@@ -49,20 +48,23 @@ BUILT_IN = (
     ProviderSpec(
         name="openai",
         target="mma_providers.openai:OpenAIProvider",
-        places=KeyPlaces(keys=("OPENAI_API_KEY",), base_url="OPENAI_BASE_URL"),
+        places=KeyPlaces(keys=("OPENAI_API_KEY",), base_urls=("OPENAI_BASE_URL",)),
         models=("gpt-", "o1", "o3", "o4", "chatgpt-"),
     ),
     ProviderSpec(
         name="anthropic",
-        target="",
-        places=KeyPlaces(keys=("ANTHROPIC_API_KEY",), base_url="ANTHROPIC_BASE_URL"),
+        target="mma_providers.anthropic:AnthropicProvider",
+        places=KeyPlaces(
+            keys=("ANTHROPIC_API_KEY",), base_urls=("ANTHROPIC_BASE_URL",)
+        ),
         models=("claude-",),
     ),
     ProviderSpec(
         name="gemini",
-        target="",
+        target="mma_providers.gemini:GeminiProvider",
         places=KeyPlaces(
-            keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"), base_url="GEMINI_BASE_URL"
+            keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            base_urls=("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
         ),
         models=("gemini-",),
     ),
@@ -98,7 +100,7 @@ class Registry:
         """Return the spec of provider *name*.
 
         Raises:
-            UnknownProvider: Nothing has that name, or this version lacks it.
+            UnknownProvider: Nothing has that name.
         """
         spec = self._specs.get(name)
         if spec is None:
@@ -111,12 +113,10 @@ class Registry:
                 target=target,
                 places=KeyPlaces(
                     keys=(f"{key}_API_KEY",),
-                    base_url=f"{key}_BASE_URL",
+                    base_urls=(f"{key}_BASE_URL",),
                     required=False,
                 ),
             )
-        if not spec.target:
-            raise UnknownProvider(name, "is known but not available in this version")
         return spec
 
     def parse_address(self, text: str) -> Address:
@@ -152,7 +152,7 @@ class Registry:
         """Return the key and address of *name*; loads no SDK and sends nothing.
 
         Raises:
-            UnknownProvider: Nothing has that name, or this version lacks it.
+            UnknownProvider: Nothing has that name.
             CredentialsMissing: No key was found; says where it was looked for.
         """
         spec = self.spec(name)

@@ -1,7 +1,13 @@
 """What users need to test against the runtime, without a network or a key."""
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, contextmanager
+from unittest.mock import patch
+
+import anyio
+import anyio.lowlevel
+import httpx2
 
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -16,7 +22,7 @@ from mma_runtime.llm.chat import (
     ToolCall,
     ToolCallDelta,
 )
-from mma_runtime.llm.provider import Capabilities, ModelInfo
+from mma_runtime.llm.provider import Capabilities, ModelInfo, Provider
 from mma_runtime.llm.usage import Usage
 
 Said = str | AssistantTurn | Completion
@@ -80,6 +86,141 @@ class FunctionProvider:
 
     async def aclose(self) -> None:
         """Do nothing: there are no connections."""
+
+
+@contextmanager
+def forbid_requests() -> Generator[None]:
+    """Fail every HTTP request that would leave this machine, while it is entered.
+
+    Covers what goes through httpx2, so every provider that comes with the runtime.
+
+    Raises:
+        AssertionError: In the test, where the request is made.
+    """
+    send, send_sync = (
+        httpx2.AsyncHTTPTransport.handle_async_request,
+        httpx2.HTTPTransport.handle_request,
+    )
+
+    async def checked(
+        transport: httpx2.AsyncHTTPTransport, request: httpx2.Request
+    ) -> httpx2.Response:
+        _check_loopback(request.url.host)
+        return await send(transport, request)
+
+    def checked_sync(
+        transport: httpx2.HTTPTransport, request: httpx2.Request
+    ) -> httpx2.Response:
+        _check_loopback(request.url.host)
+        return send_sync(transport, request)
+
+    with (
+        patch.object(httpx2.AsyncHTTPTransport, "handle_async_request", checked),
+        patch.object(httpx2.HTTPTransport, "handle_request", checked_sync),
+    ):
+        yield
+
+
+async def provider_contract(make: Callable[[], Provider], request: ChatRequest) -> None:
+    """Check that a provider keeps the promises of `Provider`; for your own tests.
+
+    *make* returns a fresh provider, *request* is one that it can answer, again and
+    again. Run it on asyncio and on trio.
+
+    Raises:
+        AssertionError: A promise is broken; says which.
+    """
+    provider = make()
+    try:
+        chunks, completion = await _answered(provider, request)
+        _check_chunks(chunks, completion)
+        _check_completion(completion)
+        await _check_early_leave(provider, request)
+        await _check_cancellation(provider, request)
+        again = (await _answered(provider, request))[1]
+        _expect(again.finish == completion.finish, "calls do not disturb later ones")
+        _check_words(provider, request.model)
+        listed = await provider.models()
+        ids = [model.id for model in listed]
+        _expect(len(set(ids)) == len(ids), "models are listed once")
+    finally:
+        await provider.aclose()
+        await provider.aclose()
+
+
+async def _answered(
+    provider: Provider, request: ChatRequest
+) -> tuple[list[Chunk], Completion]:
+    chunks: list[Chunk] = []
+    completions: list[Completion] = []
+    async with aclosing(provider.stream(request)) as stream:
+        async for item in stream:
+            _expect(not completions, "nothing comes after the completion")
+            if isinstance(item, Completion):
+                completions.append(item)
+            else:
+                chunks.append(item)
+    _expect(len(completions) == 1, "a stream ends in one completion")
+    return chunks, completions[0]
+
+
+def _check_chunks(chunks: list[Chunk], completion: Completion) -> None:
+    text = "".join(chunk.text for chunk in chunks if isinstance(chunk, TextDelta))
+    _expect(text == completion.turn.text, "text chunks make up the completion's text")
+    raw: dict[str, str] = {}
+    for chunk in chunks:
+        if isinstance(chunk, ToolCallDelta):
+            raw[chunk.id] = raw.get(chunk.id, "") + chunk.fragment
+    called = {call.id: call.raw for call in completion.turn.tool_calls}
+    _expect(raw == called, "fragments make up the completion's tool calls")
+
+
+def _check_completion(completion: Completion) -> None:
+    calls = completion.turn.tool_calls
+    ids = {call.id for call in calls}
+    _expect(
+        len(ids) == len(calls) and "" not in ids, "tool calls have ids of their own"
+    )
+    if completion.finish is Finish.TOOL_CALLS:
+        _expect(bool(calls), "an answer that ends in tool calls holds some")
+    usage = completion.usage
+    if usage is not None:
+        _expect(
+            usage.cache_read + usage.cache_write <= usage.input,
+            "cached tokens are part of the input",
+        )
+        _expect(usage.reasoning <= usage.output, "reasoning is part of the output")
+
+
+async def _check_early_leave(provider: Provider, request: ChatRequest) -> None:
+    async with aclosing(provider.stream(request)) as stream:
+        async for _ in stream:
+            break
+
+
+async def _check_cancellation(provider: Provider, request: ChatRequest) -> None:
+    with anyio.CancelScope() as scope:
+        async with aclosing(provider.stream(request)) as stream:
+            async for _ in stream:
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+    _expect(scope.cancelled_caught, "cancellation is never caught")
+
+
+def _check_words(provider: Provider, model: str) -> None:
+    _expect(bool(provider.name), "a provider has a name")
+    _expect(len(provider.priced_as(model)) == 3, "a model is priced as some model")  # noqa: PLR2004 - its arity
+    provider.capabilities(model)
+
+
+def _expect(kept: bool, promise: str) -> None:
+    if not kept:
+        raise AssertionError(f"broken promise of Provider: {promise}")
+
+
+def _check_loopback(host: str) -> None:
+    if host not in {"127.0.0.1", "::1", "localhost"}:
+        raise AssertionError(f"a test asked for {host!r}; `forbid_requests` is on")
 
 
 def _completion(said: Said, model: str) -> Completion:

@@ -133,7 +133,8 @@ class ChatRequest:
     *max_output_tokens* bounds the answer (tokens, hidden reasoning included); `None` is
     the provider's own limit. *response_schema* asks for JSON of that shape. *origin*
     and *turn* (the count of calls within this task, from 1) say who asks; they are
-    never sent to a provider's server.
+    never sent to a provider's server. Without *streamed* the answer comes at once when
+    it is whole, which takes less computing here.
     """
 
     model: str
@@ -145,6 +146,7 @@ class ChatRequest:
     max_output_tokens: int | None = None
     reasoning_effort: str | None = None
     response_schema: Mapping[str, Any] | None = None
+    streamed: bool = True
     origin: Origin = NOWHERE
     turn: int = 1
 

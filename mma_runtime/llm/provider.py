@@ -24,12 +24,13 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What may be sent to a model."""
+    """What may be sent to a model; *shutdown* is the day it ends, if that is known."""
 
     tools: bool = True
     images: bool = True
     temperature: bool = True
     json_schema: bool = True
+    shutdown: date | None = None
 
 
 class Provider(Protocol):

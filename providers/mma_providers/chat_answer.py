@@ -1,16 +1,16 @@
 """A Chat Completions stream, event by event, as neutral chunks and one completion."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from mma_providers.failures import Malformed, Report, Reported
+from mma_providers.openai_error import error_report
+from mma_providers.sse import ServerEvent
 from mma_providers.wire_json import (
     Object,
     child,
-    is_object,
     read_arguments,
     read_object,
+    string,
 )
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -65,37 +65,27 @@ class ChatAnswer:
         """What has come so far."""
         return "".join(self._texts)
 
-    def take(self, data: bytes) -> Iterator[Chunk]:
-        """Read one event's *data* and yield what it adds.
-
-        Raises:
-            Malformed: It is not what the interface promises.
-            Reported: It is an error.
-        """
-        if data.startswith(b"[DONE]"):
+    def take(self, event: ServerEvent) -> list[Chunk]:
+        """Read an event and return what it adds."""
+        if event.data.startswith(b"[DONE]"):
             self.done = True
-            return
+            return []
 
-        event = read_object(data)
-        if event.get("error"):
-            raise Reported(error_report(event["error"]))
-        try:
-            yield from self._take(event)
-        except (AttributeError, TypeError, KeyError) as error:
-            raise Malformed(
-                f"an event of the stream has a wrong shape: {error}"
-            ) from error
+        body = read_object(event.data)
+        if body.get("error"):
+            raise Reported(error_report(body["error"]))
+        return self._take(body, "delta")
+
+    def take_whole(self, body: Object) -> list[Chunk]:
+        """Read an answer that was not streamed."""
+        return self._take(body, "message")
 
     def completion(self, request_id: str | None) -> Completion:
-        """Return the whole answer.
-
-        Raises:
-            Malformed: The stream ended before the answer did.
-        """
+        """Return the whole answer."""
         if not self._choices:
             raise Malformed("the answer holds no choices")
         if not self._finish:
-            raise Malformed("the stream ended without a finish reason")
+            raise Malformed("the answer ended without a finish reason")
         if self._finish == "error":
             raise Reported(Report(message="the upstream provider failed"))
 
@@ -124,36 +114,39 @@ class ChatAnswer:
             return Finish.TOOL_CALLS
         return finish
 
-    def _take(self, event: Object) -> Iterator[Chunk]:
-        self._model = event.get("model") or self._model
-        if event.get("usage"):
-            self._usage = _usage(event["usage"])
-        for choice in event.get("choices") or ():
+    def _take(self, body: Object, member: str) -> list[Chunk]:
+        added: list[Chunk] = []
+        self._model = body.get("model") or self._model
+        if body.get("usage"):
+            self._usage = _usage(body["usage"])
+        for choice in body.get("choices") or ():
             self._choices += 1
             self._finish = choice.get("finish_reason") or self._finish
-            delta = choice.get("delta")
+            # Azure leaves it out of an answer that its filter stopped.
+            delta = choice.get(member)
             if delta:
-                yield from self._take_delta(delta)
+                self._take_delta(delta, added)
+        return added
 
-    def _take_delta(self, delta: Object) -> Iterator[Chunk]:
+    def _take_delta(self, delta: Object, added: list[Chunk]) -> None:
         text = delta.get("content")
         if text:
-            self._texts.append(text)
-            yield TextDelta(text)
+            self._texts.append(string(text))
+            added.append(TextDelta(text))
             if len(delta) == 1:
                 return
 
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if thought:
-            self._reasoning.append(thought)
-            yield ReasoningDelta(thought)
+            self._reasoning.append(string(thought))
+            added.append(ReasoningDelta(thought))
         refusal = delta.get("refusal")
         if refusal:
             self._refused = True
-            self._texts.append(refusal)
-            yield TextDelta(refusal)
+            self._texts.append(string(refusal))
+            added.append(TextDelta(refusal))
         for position, fragment in enumerate(delta.get("tool_calls") or ()):
-            yield self._take_call(fragment, position)
+            added.append(self._take_call(fragment, position))
 
     def _take_call(self, fragment: Object, position: int) -> ToolCallDelta:
         index = fragment.get("index")
@@ -169,22 +162,6 @@ class ChatAnswer:
         piece = function.get("arguments") or ""
         call.fragments.append(piece)
         return ToolCallDelta(index, call.id, call.name, piece)
-
-
-def error_report(error: Any, *, status: int | None = None) -> Report:
-    """Return what the `error` member of an OpenAI answer says."""
-    if not is_object(error):
-        return Report(message=str(error), status=status)
-    code = error.get("code")
-    kind = error.get("type")
-    if isinstance(code, int) or (isinstance(code, str) and code.isdigit()):
-        status, code = status or int(code), None
-    return Report(
-        message=str(error.get("message") or "no message"),
-        status=status,
-        code=code if isinstance(code, str) else None,
-        kind=kind if isinstance(kind, str) else None,
-    )
 
 
 def _usage(usage: Object) -> Usage:

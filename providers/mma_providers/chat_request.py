@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from mma_providers.profiles import Profile
+from mma_providers.profiles import Profile, may_sample
 from mma_providers.wire_json import Object, is_list, is_object
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -22,19 +22,20 @@ from mma_runtime.llm.chat import (
 
 
 def chat_body(request: ChatRequest, profile: Profile) -> Object:
-    """Return the body of a streamed request; leaves out what the model rejects."""
+    """Return the body to send; leaves out what the model rejects."""
     body: Object = {
         "model": request.model,
         "messages": _messages(request, profile),
-        "stream": True,
-        "stream_options": {"include_usage": True},
     }
+    if request.streamed:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     if request.max_output_tokens is not None:
         body[profile.output_limit] = request.max_output_tokens
-    if request.temperature is not None and _may_sample(request, profile):
+    effort = request.reasoning_effort
+    if request.temperature is not None and may_sample(effort, profile):
         body["temperature"] = request.temperature
-    if request.reasoning_effort is not None and profile.effort:
-        body["reasoning_effort"] = request.reasoning_effort
+    if effort is not None and profile.effort:
+        body["reasoning_effort"] = effort
     if request.tools:
         body["tools"] = [_tool(spec, profile) for spec in request.tools]
         if request.tool_choice is not ToolChoice.AUTO:
@@ -71,12 +72,6 @@ def is_strict(schema: Any) -> bool:
 def data_uri(image: Image) -> str:
     """Return *image* as a data URI."""
     return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
-
-
-def _may_sample(request: ChatRequest, profile: Profile) -> bool:
-    if profile.sampling == "unless reasoning":
-        return request.reasoning_effort in {None, "none"}
-    return profile.sampling == "yes"
 
 
 def _messages(request: ChatRequest, profile: Profile) -> list[Object]:

@@ -46,6 +46,27 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
     "engine_overloaded": ProviderOverloaded,
     "server_is_overloaded": ProviderOverloaded,
     "slow_down": ProviderOverloaded,
+    # Anthropic.
+    "authentication_error": AuthenticationFailed,
+    "billing_error": BalanceExhausted,
+    "permission_error": PermissionRefused,
+    "not_found_error": ModelNotFound,
+    "request_too_large": RequestRejected,
+    "timeout_error": ProviderTimedOut,
+    "overloaded_error": ProviderOverloaded,
+    "api_error": ProviderFailed,
+    "model_context_window_exceeded": ContextTooLong,
+    # Google.
+    "unauthenticated": AuthenticationFailed,
+    "api_key_invalid": AuthenticationFailed,
+    "permission_denied": PermissionRefused,
+    "not_found": ModelNotFound,
+    "resource_exhausted": RateLimited,
+    "quota_per_day": QuotaExhausted,
+    "unavailable": ProviderOverloaded,
+    "deadline_exceeded": ProviderTimedOut,
+    "internal": ProviderFailed,
+    "blocked_prompt": ContentFiltered,
 }
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
     401: AuthenticationFailed,
@@ -67,9 +88,12 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[ProviderError]], ...] = tuple(
         (r"prompt is too long|exceeds the maximum number of tokens", ContextTooLong),
         (r"credit balance is too low|insufficient (balance|credit)", BalanceExhausted),
         (r"api key not valid|invalid api key", AuthenticationFailed),
+        (r"billing", BalanceExhausted),
         (r"overloaded", ProviderOverloaded),
     )
 )
+_SPENT = ("spend_limit_exceeded", "spend_limit_reached", "billing_unavailable")
+_REJECTED = frozenset({"invalid_request_error", "INVALID_ARGUMENT"})
 _UNCLEAR_STATUSES = frozenset({None, 200, 400, 413, 422})
 
 
@@ -100,7 +124,8 @@ class Report:
             for pattern, meaning in _BY_TEXT:
                 if pattern.search(self.message):
                     return meaning
-            return RequestRejected if self.status not in {None, 200} else ProviderFailed
+            rejected = self.status not in {None, 200} or self.kind in _REJECTED
+            return RequestRejected if rejected else ProviderFailed
 
         status = self.status or 0
         fallback = ProviderFailed if status >= 500 else RequestRejected  # noqa: PLR2004 - HTTP
@@ -200,6 +225,6 @@ def _number(value: str | None) -> float | None:
 
 def _by_code(word: str) -> type[ProviderError] | None:
     word = word.lower()
-    if word.endswith(("spend_limit_exceeded", "spend_limit_reached")):
+    if word.endswith(_SPENT):
         return BalanceExhausted
     return _BY_CODE.get(word)

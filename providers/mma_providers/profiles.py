@@ -9,7 +9,8 @@ class Profile:
     """What a family of models takes.
 
     *output_limit* is the name of that field. *sampling* is `yes`, `no`, or `unless
-    reasoning` where a reasoning effort rules it out. *context* and *max_output* are in
+    reasoning` where a reasoning effort rules it out. *thinking* is how an effort is
+    said: `none`, `budget` in tokens, or `level`. *context* and *max_output* are in
     tokens, *shutdown* is the day the family ends; `None` is unknown.
     """
 
@@ -17,7 +18,9 @@ class Profile:
     system_role: str = "system"
     sampling: str = "yes"
     effort: bool = False
+    thinking: str = "none"
     tools: bool = True
+    forced_choice: bool = True
     parallel_switch: bool = True
     images: bool = True
     json_schema: bool = True
@@ -105,8 +108,95 @@ _OPENAI: dict[str, Profile] = {
 }
 
 
+_CLAUDE = Profile(sampling="no", thinking="level", context=200_000, max_output=64_000)
+_ANTHROPIC: dict[str, Profile] = {
+    "claude-3": Profile(json_schema=False, context=200_000, max_output=4_096),
+    "claude-3-5": Profile(json_schema=False, context=200_000, max_output=8_192),
+    "claude-3-7": Profile(
+        sampling="unless reasoning",
+        thinking="budget",
+        json_schema=False,
+        context=200_000,
+        max_output=64_000,
+    ),
+    **dict.fromkeys(
+        ("claude-sonnet-4", "claude-opus-4"),
+        Profile(
+            sampling="unless reasoning",
+            thinking="budget",
+            json_schema=False,
+            context=200_000,
+            max_output=32_000,
+        ),
+    ),
+    **dict.fromkeys(
+        ("claude-opus-4-5", "claude-haiku-4-5"),
+        Profile(
+            sampling="unless reasoning",
+            thinking="budget",
+            context=200_000,
+            max_output=64_000,
+        ),
+    ),
+    "claude-sonnet-4-5": Profile(
+        sampling="unless reasoning",
+        thinking="budget",
+        context=200_000,
+        max_output=64_000,
+        shutdown=date(2026, 11, 30),
+    ),
+    **dict.fromkeys(
+        ("claude-opus-4-6", "claude-sonnet-4-6"),
+        Profile(
+            sampling="unless reasoning",
+            thinking="level",
+            context=200_000,
+            max_output=64_000,
+        ),
+    ),
+    "claude-opus-4-7": _CLAUDE,
+    **dict.fromkeys(
+        ("claude-fable-5", "claude-mythos-5"),
+        Profile(
+            sampling="no",
+            thinking="level",
+            forced_choice=False,
+            context=200_000,
+            max_output=64_000,
+        ),
+    ),
+}
+
+_GEMINI_3 = Profile(thinking="level", context=1_048_576, max_output=65_536)
+_GEMINI: dict[str, Profile] = {
+    "gemini-1": Profile(context=1_048_576, max_output=8_192),
+    "gemini-2.0": Profile(context=1_048_576, max_output=8_192),
+    "gemini-2.5": Profile(thinking="budget", context=1_048_576, max_output=65_536),
+}
+
+
 def openai_profile(model: str) -> Profile:
-    """Return the profile of *model*: that of the longest name that it begins with."""
-    name = model.removeprefix("ft:")
-    prefix = max((key for key in _OPENAI if name.startswith(key)), key=len, default="")
-    return _OPENAI.get(prefix, _GPT)
+    """Return the profile of an OpenAI model."""
+    return _longest(_OPENAI, model.removeprefix("ft:"), _GPT)
+
+
+def anthropic_profile(model: str) -> Profile:
+    """Return the profile of a Claude model; one unknown counts as a new one."""
+    return _longest(_ANTHROPIC, model, _CLAUDE)
+
+
+def gemini_profile(model: str) -> Profile:
+    """Return the profile of a Gemini model; one unknown counts as a new one."""
+    return _longest(_GEMINI, model.removeprefix("models/"), _GEMINI_3)
+
+
+def may_sample(effort: str | None, profile: Profile) -> bool:
+    """Tell whether a temperature may be sent with a reasoning effort of *effort*."""
+    if profile.sampling == "unless reasoning":
+        return effort in {None, "none"}
+    return profile.sampling == "yes"
+
+
+def _longest(table: dict[str, Profile], name: str, default: Profile) -> Profile:
+    prefix = max((key for key in table if name.startswith(key)), key=len, default="")
+    return table.get(prefix, default)

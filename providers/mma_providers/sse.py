@@ -24,7 +24,6 @@ class EventDecoder:
 
     def __init__(self) -> None:
         self._buffer = b""
-        self.events = 0
 
     def feed(self, data: bytes) -> Iterator[ServerEvent]:
         """Take *data* and yield each event that it completes.
@@ -48,7 +47,6 @@ class EventDecoder:
         for block in blocks:
             event = _read(block)
             if event is not None:
-                self.events += 1
                 yield event
 
     def end(self) -> Iterator[ServerEvent]:

@@ -45,12 +45,17 @@ class Transport:
         self._client = client
 
     @property
+    def timeout(self) -> httpx2.Timeout:
+        """The client's own limit: that of connecting; `Pace` has the others."""
+        return httpx2.Timeout(None, connect=self.limits.connect)
+
+    @property
     def client(self) -> httpx2.AsyncClient:
         """The client, built at the first call of this."""
         if self._client is None:
             self._client = httpx2.AsyncClient(
-                verify=_system_trust() if self._secure else _no_trust(),
-                timeout=httpx2.Timeout(None, connect=self.limits.connect),
+                verify=_system_trust() if self._secure else no_trust(),
+                timeout=self.timeout,
                 # The runtime's governor bounds concurrency, not the pool.
                 limits=httpx2.Limits(
                     max_connections=None, max_keepalive_connections=100
@@ -134,6 +139,6 @@ def _system_trust() -> ssl.SSLContext:
 
 
 @cache
-def _no_trust() -> ssl.SSLContext:
-    # For plain HTTP. Trusts nobody: a redirect to HTTPS fails, which is right.
+def no_trust() -> ssl.SSLContext:
+    """Return a context without certificates: HTTPS fails with it, HTTP needs none."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -18,6 +18,17 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
+def string(value: object) -> str:
+    """Return *value*, which must be a string.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"a string is due, {type(value).__name__} came")
+    return value
+
+
 def child(parent: Object, name: str) -> Object:
     """Return the object that *parent* holds as *name*, an empty one for none."""
     value = parent.get(name)

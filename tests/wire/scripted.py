@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from tests.wire.answers import Answer
 from tests.wire.chat_completions import chat_reply, error_reply
+from tests.wire.generate_content import content_reply
+from tests.wire.messages import messages_reply
 from tests.wire.server import Recorded, Reply, WireServer
 
 Said = Answer | Reply | Callable[[Recorded], "Answer | Reply"]
@@ -39,4 +41,13 @@ class ScriptedServer(WireServer):
         said = self._queue.popleft() if self._queue else self._default
         if callable(said):
             said = said(request)
-        return said if isinstance(said, Reply) else chat_reply(request, said)
+        return said if isinstance(said, Reply) else rendered(request, said)
+
+
+def rendered(request: Recorded, answer: Answer) -> Reply:
+    """Return *answer* in the format of the path that *request* asks."""
+    if request.path.endswith("/v1/messages"):
+        return messages_reply(request, answer)
+    if "enerateContent" in request.path:
+        return content_reply(request, answer)
+    return chat_reply(request, answer)
