@@ -42,6 +42,8 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
     "content_filter": ContentFiltered,
     "content_policy_violation": ContentFiltered,
     "unsupported_country_region_territory": PermissionRefused,
+    "unsupported_parameter": RequestRejected,
+    "unsupported_value": RequestRejected,
     "server_error": ProviderFailed,
     "engine_overloaded": ProviderOverloaded,
     "server_is_overloaded": ProviderOverloaded,
