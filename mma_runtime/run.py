@@ -123,7 +123,12 @@ class Run:
             return
 
         self._supervisor = await system.spawn(self.id, Supervisor, self._job)
-        self._supervisor.tell(StartRun())
+        if self._job.board.ended is None:
+            self._supervisor.tell(StartRun())
+        else:
+            # Cancelled while it was being spawned, when there was nobody to tell.
+            self._supervisor.stop()
+
         await self._supervisor.join()
         self._supervisor = None
 
