@@ -49,15 +49,15 @@ class Actor:
     backoff: ClassVar[tuple[float, float]] = (0.05, 2.0)
     """The delay before the first restart, and the longest one, in seconds."""
 
-    handlers: ClassVar[Handlers]
-    has_lifespan: ClassVar[bool] = False
+    __handlers__: ClassVar[Handlers]
+    __has_lifespan__: ClassVar[bool]
 
     _cell: Cell
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.handlers = Handlers(cls)
-        cls.has_lifespan = cls.lifespan is not Actor.lifespan
+        cls.__handlers__ = Handlers(cls)
+        cls.__has_lifespan__ = cls.lifespan is not Actor.lifespan
         _check(cls)
 
     @property
@@ -95,7 +95,7 @@ class Actor:
             UnhandledMessage: this class has no handler for `Terminated`.
         """
         cell = self._cell
-        self.handlers.find(Message, Terminated(ref.name, ""), cell.name)
+        self.__handlers__.find(Message, Terminated(ref.name, ""), cell.name)
         cell.watch(ref.cell)
 
     def emit(self, event: Event) -> None:

@@ -1,56 +1,22 @@
-"""The life of one actor: its task, its turns, its restarts and its end."""
+"""One actor's place in the system: its name, its mailbox, its start and its end."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from enum import Enum, auto
 from math import inf
-from time import perf_counter
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from anyio import CancelScope, Event, current_time
-from anyio.lowlevel import checkpoint
 
-from mma_runtime.errors import (
-    ActorFailed,
-    ActorStartFailed,
-    ActorStopped,
-    MailboxFull,
-    Refused,
-    RestartsExhausted,
-)
-from mma_runtime.events import (
-    ActorCrashed,
-    ActorEnded,
-    ActorRestarted,
-    ActorStarted,
-    MessageDropped,
-)
+from mma_runtime.errors import ActorStartFailed, ActorStopped, RestartsExhausted
+from mma_runtime.events import ActorCrashed, ActorEnded, ActorRestarted, ActorStarted
 from mma_runtime.kernel.family import Family
-from mma_runtime.kernel.mailbox import Item, Mailbox, Overflow
-from mma_runtime.kernel.message import Handlers, Terminated
+from mma_runtime.kernel.incarnation import Behaviour, Incarnation, describe
+from mma_runtime.kernel.mailbox import Item, Mailbox
+from mma_runtime.kernel.message import Message, Terminated
 from mma_runtime.kernel.registry import Registry
 from mma_runtime.kernel.reply import Reply
-from mma_runtime.kernel.supervision import Policy, Restart, Strategy
-from mma_runtime.kernel.waiting import begin_turn, waiting_for
-
-# Messages handled in a row before other tasks get their turn, should no handler wait.
-_STREAK = 64
-
-
-class Behaviour(Protocol):
-    """What a cell needs of an actor; `Actor` is the one class that has it."""
-
-    restart: ClassVar[Restart]
-    mailbox_capacity: ClassVar[int]
-    overflow: ClassVar[Overflow]
-    strategy: ClassVar[Strategy]
-    intensity: ClassVar[tuple[int, float]]
-    backoff: ClassVar[tuple[float, float]]
-    grace: ClassVar[float]
-    handlers: ClassVar[Handlers]
-    has_lifespan: ClassVar[bool]
-
-    def lifespan(self) -> AbstractAsyncContextManager[None]: ...
+from mma_runtime.kernel.supervision import Policy, Restart
+from mma_runtime.kernel.waiting import waiting_for
 
 
 class State(Enum):
@@ -63,34 +29,25 @@ class State(Enum):
 
 
 class Cell:
-    """One actor's place in the system: what stays the same when it is restarted.
+    """What stays the same when an actor is restarted.
 
-    The actor's task runs `_run` once per incarnation. Two cancel scopes serve all its
-    messages: the outer one ends the incarnation, the inner one ends the message in hand
-    when its asker has gone, and is then replaced.
+    *recipe* makes the object of class *kind*, at the start and at each restart.
+    *siblings* is the family that it belongs to.
     """
 
     __slots__ = (
-        "_build",
         "_children",
-        "_dead_letters",
         "_deadline",
         "_down",
-        "_dropped",
         "_ended",
-        "_escalated",
-        "_failure",
-        "_halted",
-        "_in_hand",
-        "_is_abandoned",
-        "_is_leaving",
         "_is_stopping",
-        "_scope",
+        "_life",
+        "_recipe",
         "_siblings",
-        "_since",
         "_starts",
         "_state",
-        "_turn_scope",
+        "_was_up",
+        "_watching",
         "kind",
         "mailbox",
         "name",
@@ -100,51 +57,39 @@ class Cell:
         "turn",
         "waits",
         "watchers",
-        "watching",
     )
 
     def __init__(
         self,
         name: str,
         kind: type[Behaviour],
-        build: Callable[["Cell"], Behaviour],
+        recipe: Callable[["Cell"], Behaviour],
         siblings: Family,
         registry: Registry,
     ) -> None:
         self.name = name
         self.kind = kind
-        self.mailbox = Mailbox(kind.mailbox_capacity)
-        self._children: Family | None = None
-        self.reason = ""
+        self.registry = registry
+        self.mailbox = Mailbox(name, kind.mailbox_capacity, kind.overflow, registry)
         self.restarts = 0
-        # For `waiting`: see `Waiter`. A start is a turn, too.
+        # Why it ended, once it has.
+        self.reason = ""
+        # See `Waiter`. A start is a turn, too.
         self.turn = 0
         self.waits: dict[Reply[Any], int] = {}
-        self._build: Callable[[Cell], Behaviour] | None = build
+        self._recipe: Callable[[Cell], Behaviour] | None = recipe
         self._siblings = siblings
-        self.registry = registry
+        self._children: Family | None = None
         self._state = State.STARTING
+        self._life: Incarnation | None = None
         self._starts = 0
-        self._dead_letters = 0
-        self._dropped = 0
-        self._since = 0.0
+        self._was_up = False
         self._is_stopping = False
         self._deadline = inf
-        self.watchers: set[Cell] = set()
-        self.watching: set[Cell] = set()
+        self.watchers: dict[Cell, None] = {}
+        self._watching: dict[Cell, None] = {}
         self._down: Event | None = None
         self._ended: Event | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._in_hand: Item | None = None
-        self._is_leaving = False
-        self._is_abandoned = False
-        self._halted = ""
-        self._failure: BaseException | None = None
-        self._escalated: RestartsExhausted | None = None
-        self._scope = CancelScope(shield=True)
-        self._turn_scope: CancelScope | None = None
 
     @property
     def restart(self) -> Restart:
@@ -157,11 +102,6 @@ class Cell:
         return self._state is State.DOWN
 
     @property
-    def is_ended(self) -> bool:
-        """Whether it is gone for good."""
-        return self._state is State.ENDED
-
-    @property
     def handled(self) -> int:
         """How many messages were taken in hand and are done with."""
         return self.turn - self._starts
@@ -169,25 +109,7 @@ class Cell:
     @property
     def handling_seconds(self) -> float:
         """How long the message in hand has been handled; 0 when there is none."""
-        return perf_counter() - self._since if self._in_hand is not None else 0.0
-
-    def family(self) -> Family:
-        """Return the family of its children.
-
-        Raises:
-            ActorStopped: it takes no more children.
-        """
-        if self._children is None and self._state in (State.STARTING, State.UP):
-            kind = self.kind
-            policy = Policy(
-                strategy=kind.strategy, intensity=kind.intensity, backoff=kind.backoff
-            )
-            self._children = Family(self.registry, policy, self.fail)
-
-        if self._children is None or self._children.is_closed:
-            raise ActorStopped(self.name, "it takes no more children")
-
-        return self._children
+        return self._life.handling_seconds if self._life is not None else 0.0
 
     # --- start ----------------------------------------------------------------
 
@@ -199,26 +121,26 @@ class Cell:
         Raises:
             ActorStartFailed: either of the two raised.
         """
-        assert self._build is not None  # noqa: S101 - let go of only at the end
+        assert self._recipe is not None  # noqa: S101 - let go of only at the end
         self._state = State.STARTING
-        self._reset()
         try:
-            actor = self._build(self)
+            actor = self._recipe(self)
         except Exception as error:
             raise self._start_failed(error) from error
         except BaseException as error:
             self.end(error)
             raise
 
+        life = self._life = Incarnation(self, actor)
         group = self.registry.group
-        if not self.kind.has_lifespan:
-            self._rise()
-            group.start_soon(self._run, actor, None, name=self.name)
+        if not self.kind.__has_lifespan__:
+            self.rise()
+            group.start_soon(life.run, None, name=self.name)
             return
 
         started = Reply[None](self)
         with waiting_for(self, started):
-            group.start_soon(self._run, actor, started, name=self.name)
+            group.start_soon(life.run, started, name=self.name)
             try:
                 await started.wait()
             except ActorStartFailed:
@@ -242,255 +164,132 @@ class Cell:
         if emit is not None:
             emit(ActorRestarted(actor=self.name, restarts=self.restarts, delay=delay))
 
-    def _rise(self) -> None:
+    def rise(self) -> None:
+        """Be up: the lifespan was entered."""
+        self._end_start()
         self._state = State.UP
+        if not self._was_up:
+            self._was_up = True
+            emit = self.registry.emit
+            if emit is not None:
+                emit(ActorStarted(actor=self.name))
+
+    def _end_start(self) -> None:
         self._starts += 1
         self.turn += 1
-        emit = self.registry.emit
-        if emit is not None and self._starts == 1:
-            emit(ActorStarted(actor=self.name))
 
     def _start_failed(self, failure: BaseException | None) -> ActorStartFailed:
         problem = describe(failure) if failure is not None else "it was stopped"
         error = ActorStartFailed(self.name, problem)
         error.__cause__ = failure
-        if self._starts and not self._is_stopping:
+        if self._was_up and not self._is_stopping:
             self._state = State.DOWN
-            self._tell_of_crash(failure or error)
+            self._tell_of_crash("", error)
         else:
             self.end(failure)
 
         return error
 
-    # --- the task -------------------------------------------------------------
+    # --- children -------------------------------------------------------------
 
-    async def _run(self, actor: Behaviour, started: Reply[None] | None) -> None:
-        begin_turn((self, self.turn))
-        error: BaseException | None = None
-        try:
-            with self._scope:
-                await self._live(actor, started)
-        except Exception as caught:  # noqa: BLE001 - it is told, and decided upon
-            error = caught
-        except BaseException as caught:
-            self.end(caught)
-            raise
+    def family(self) -> Family:
+        """Return the family of its children.
 
-        if self._children is not None:
-            await self._stop_children()
+        Raises:
+            ActorStopped: it takes no more children.
+        """
+        if self._children is None and self._life is not None:
+            kind = self.kind
+            policy = Policy(
+                strategy=kind.strategy, intensity=kind.intensity, backoff=kind.backoff
+            )
+            self._children = Family(self.registry, policy, self.fail)
 
-        self._fall(self._failure or error, started)
+        if self._children is None or self._children.is_closed:
+            raise ActorStopped(self.name, "it takes no more children")
 
-    async def _live(self, actor: Behaviour, started: Reply[None] | None) -> None:
-        if started is None:
-            await self._work(actor)
-            return
+        return self._children
 
-        async with actor.lifespan():
-            self._rise()
-            started.answer(None)
-            await self._work(actor)
+    @property
+    def has_children(self) -> bool:
+        """Whether it ever had any in this incarnation."""
+        return self._children is not None
 
-    async def _work(self, actor: Behaviour) -> None:
-        try:
-            await self._take_turns(actor)
-        except Exception as error:
-            self._failure = error
-            self._answer_in_hand(error)
-            raise
-        finally:
-            if self._children is not None:
-                await self._stop_children()
-
-    async def _take_turns(self, actor: Behaviour) -> None:
-        while not self._is_leaving:
-            with CancelScope() as self._turn_scope:
-                await self._handle_messages(actor)
-
-            if self._is_abandoned:
-                self._is_abandoned = False
-                self._end_turn()
-
-        if self._escalated is not None:
-            raise self._escalated
-
-    async def _handle_messages(self, actor: Behaviour) -> None:
-        mailbox = self.mailbox
-        queue = mailbox.queue
-        streak = 0
-        while not self._is_leaving:
-            if not queue:
-                await mailbox.wait()
-                streak = 0
-                continue
-
-            if streak == _STREAK:
-                await checkpoint()
-                streak = 0
-                continue
-
-            streak += 1
-            self._in_hand = item = mailbox.take()
-            handler, message, reply = item
-            begin_turn((self, self.turn))
-            self._since = perf_counter()
-            try:
-                if reply is None:
-                    await handler(actor, message)
-                else:
-                    await reply.fill(handler(actor, message))
-            except Refused as refusal:
-                self._refuse(message, reply, refusal)
-
-            if self._is_abandoned:
-                return
-
-            self._end_turn()
-
-    def _end_turn(self) -> None:
-        self._in_hand = None
-        self.turn += 1
-
-    def _refuse(
-        self, message: object, reply: Reply[Any] | None, refusal: Refused
-    ) -> None:
-        if reply is None:
-            self.dead_letter(message, f"refused: {refusal}")
-        else:
-            reply.fail(refusal)
-
-    def _answer_in_hand(self, failure: BaseException | None) -> None:
-        if self._in_hand is None:
-            return
-
-        _, message, reply = self._in_hand
-        if reply is None:
-            return
-
-        if failure is None:
-            reply.fail(ActorStopped(self.name, self._halted))
-        else:
-            kind = type(message).__qualname__
-            error = ActorFailed(self.name, kind, describe(failure))
-            error.__cause__ = failure
-            reply.fail(error)
-
-    async def _stop_children(self) -> None:
+    async def stop_children(self) -> None:
         """Stop the children: within the grace if stopped, at once after a failure."""
-        children = self._children
-        assert children is not None  # noqa: S101 - asked by the callers
+        assert self._children is not None  # noqa: S101 - see `has_children`
         with CancelScope(shield=True):
-            await children.stop(self._deadline if self._is_stopping else -inf)
+            await self._children.stop(self._deadline if self._is_stopping else -inf)
 
-    def _fall(self, failure: BaseException | None, started: Reply[None] | None) -> None:
+    def fail(self, error: RestartsExhausted) -> None:
+        """Fail, because a child failed too often."""
+        life = self._life
+        if life is None or life.is_leaving:
+            return
+
+        if self._state is State.STARTING:
+            life.failure = error
+            life.scope.cancel()
+        else:
+            life.escalate(error)
+
+    # --- the end of an incarnation --------------------------------------------
+
+    def fall(self, life: Incarnation, started: Reply[None] | None) -> None:
         """Decide what comes after an incarnation."""
+        failure = life.failure
+        in_hand = life.in_hand
+        self._life = None
+        self._children = None
         if started is not None and not started.done:
-            self.turn += 1
+            # Whoever starts it decides.
+            self._end_start()
             started.fail(self._start_failed(failure))
-            self._tell_down()
+            life.failure = None
             return
 
         if failure is not None:
-            self._tell_of_crash(failure)
+            message = type(in_hand[1]).__qualname__ if in_hand is not None else ""
+            self._tell_of_crash(message, failure)
 
-        self._answer_in_hand(failure)
-        if self._in_hand is not None:
-            self._end_turn()
+        life.answer_in_hand()
+        # The traceback holds the incarnation: without this, a cycle for the collector.
+        life.failure = None
+        if in_hand is not None:
+            self.turn += 1
 
-        self._children = None
-        if self._is_stopping:
-            self.end(failure)
-        else:
-            self._state = State.DOWN
-            if not self._halted:
-                self._siblings.went_down(self, failure)
-
-        self._tell_down()
-
-    def _tell_down(self) -> None:
-        self._failure = None
+        self._state = State.DOWN
         if self._down is not None:
             self._down.set()
             self._down = None
 
-    def _tell_of_crash(self, failure: BaseException) -> None:
+        if self._is_stopping:
+            self.end(failure)
+        elif not life.halted:
+            self._siblings.went_down(self, failure)
+
+    def _tell_of_crash(self, message: str, failure: BaseException) -> None:
         emit = self.registry.emit
         if emit is not None:
-            in_hand = self._in_hand
-            message = type(in_hand[1]).__qualname__ if in_hand is not None else ""
-            emit(
-                ActorCrashed(actor=self.name, message=message, error=describe(failure))
-            )
+            error = describe(failure)
+            emit(ActorCrashed(actor=self.name, message=message, error=error))
 
     # --- what others do to it -------------------------------------------------
 
-    def squeeze_in(self, item: Item) -> None:
-        """Do with *item*, for which there is no room, what is due without waiting.
-
-        Raises:
-            MailboxFull: nothing can be done.
-        """
-        mailbox = self.mailbox
-        if mailbox.closed:
-            self._turn_away(item, self.reason)
-        elif self.kind.overflow == "drop_oldest":
-            self._drop(mailbox.drop_oldest())
-            mailbox.push(item)
-        else:
-            raise MailboxFull(self.name, mailbox.capacity)
-
-    async def wait_in(self, item: Item) -> None:
-        """Do with *item*, for which there is no room, what is due; wait if allowed.
-
-        Raises:
-            MailboxFull: the mailbox is full and rejects.
-        """
-        mailbox = self.mailbox
-        if mailbox.closed or self.kind.overflow != "wait":
-            self.squeeze_in(item)
-        elif not await mailbox.put(item):
-            self._turn_away(item, self.reason)
-
-    def _drop(self, item: Item | None) -> None:
-        if item is None:
-            return
-
-        _, message, reply = item
-        if reply is not None:
-            reply.fail(MailboxFull(self.name, self.mailbox.capacity))
-
-        self._dropped += 1
-        emit = self.registry.emit
-        if emit is not None:
-            kind = type(message).__qualname__
-            emit(MessageDropped(actor=self.name, message=kind, count=self._dropped))
-
     def abandon(self, item: Item) -> None:
         """Cancel the work on *item*, begun or not: nobody waits for the answer."""
-        if self._in_hand is item and self._turn_scope is not None:
-            self._is_abandoned = True
-            self._turn_scope.cancel()
-        else:
+        if self._life is None or not self._life.abandon(item):
             self.mailbox.withdraw(item)
-
-    def fail(self, error: RestartsExhausted) -> None:
-        """Fail, because a child failed too often."""
-        if self._state is State.STARTING:
-            self._failure = error
-            self._scope.cancel()
-        elif self._state is State.UP and not self._is_leaving:
-            self._escalated = error
-            self._leave()
-            if self._turn_scope is not None:
-                self._turn_scope.cancel()
 
     async def halt(self, reason: str) -> None:
         """End this incarnation at once and wait for it; the mailbox stays."""
-        if self._state is State.UP and not self._is_stopping:
-            self._halted = reason
-            self._leave()
-            self._scope.cancel()
-            await self._until_down()
+        life = self._life
+        if self._state is State.UP and life is not None and not self._is_stopping:
+            life.halted = reason
+            life.leave()
+            life.scope.cancel()
+            self._down = Event()
+            await self._down.wait()
 
     def stop(self, deadline: float | None = None) -> None:
         """End for good after the message in hand, no later than *deadline*.
@@ -506,20 +305,18 @@ class Cell:
             deadline = now + self.kind.grace
 
         self._deadline = min(self._deadline, deadline)
-        if not self._is_stopping:
-            self._is_stopping = True
-            self.reason = "stopped"
-            self._close(self.reason)
-
-        if self._state is State.DOWN:
+        self._is_stopping = True
+        self.mailbox.close("stopped")
+        life = self._life
+        if life is None:
             self.end(None)
             return
 
-        self._leave()
+        life.leave()
         if self._deadline <= now:
-            self._scope.cancel()
+            life.scope.cancel()
         else:
-            self._scope.deadline = self._deadline
+            life.scope.deadline = self._deadline
 
         if self._children is not None:
             self._children.tighten(self._deadline)
@@ -537,80 +334,51 @@ class Cell:
 
             await self._ended.wait()
 
-    async def _until_down(self) -> None:
-        if self._down is None:
-            self._down = Event()
-
-        await self._down.wait()
-
-    def _leave(self) -> None:
-        self._is_leaving = True
-        self.mailbox.wake()
-
     # --- watching and the end -------------------------------------------------
 
     def watch(self, other: "Cell") -> None:
         """Have one `Terminated` delivered when *other* has ended."""
-        if other.is_ended:
-            self.deliver(Terminated(other.name, other.reason))
+        if other.reason:
+            self._deliver(Terminated(other.name, other.reason))
         else:
-            self.watching.add(other)
-            other.watchers.add(self)
-
-    def deliver(self, message: Terminated) -> None:
-        handler = self.kind.handlers.tells.get(Terminated)
-        if handler is not None and not self.mailbox.closed:
-            self.mailbox.push((handler, message, None))
+            self._watching[other] = None
+            other.watchers[self] = None
 
     def end(self, failure: BaseException | None) -> None:
         """Be gone for good: answer what is queued, free the name, tell the watchers."""
-        was_up = self._starts > 0
         if failure is not None:
             self.reason = describe(failure)
         else:
             self.reason = "stopped" if self._is_stopping else "finished"
 
         self._state = State.ENDED
-        self._close(self.reason)
+        self._recipe = None
         self._siblings.forget(self)
-        self.registry.actors.pop(self.name, None)
-        for other in self.watching:
-            other.watchers.discard(self)
+        self.registry.forget(self.name)
+        self.mailbox.close(self.reason)
+        for other in self._watching:
+            other.watchers.pop(self, None)
 
         for watcher in self.watchers:
-            watcher.watching.discard(self)
-            watcher.deliver(Terminated(self.name, self.reason, error=failure))
+            watcher.hear_of_end(self, failure)
 
-        self.watching.clear()
+        self._watching.clear()
         self.watchers.clear()
-        self._build = None
         if self._ended is not None:
             self._ended.set()
 
+        if isinstance(failure, Exception) and self._is_stopping:
+            self.registry.lost(failure)
+
         emit = self.registry.emit
-        if emit is not None and was_up:
+        if emit is not None and self._was_up:
             emit(ActorEnded(actor=self.name, reason=self.reason))
 
-    def _close(self, reason: str) -> None:
-        for item in self.mailbox.close():
-            self._turn_away(item, reason)
+    def hear_of_end(self, other: "Cell", failure: BaseException | None) -> None:
+        """Take note that *other*, which is watched, has ended."""
+        self._watching.pop(other, None)
+        self._deliver(Terminated(other.name, other.reason, error=failure))
 
-    def _turn_away(self, item: Item, reason: str) -> None:
-        _, message, reply = item
-        if reply is None:
-            self.dead_letter(message, reason)
-        else:
-            reply.fail(ActorStopped(self.name, reason))
-
-    def dead_letter(self, message: object, reason: str) -> None:
-        """Count a message that nobody handles, and tell of it."""
-        self._dead_letters += 1
-        self.registry.dead_letter(self.name, message, reason, self._dead_letters)
-
-
-def describe(error: BaseException) -> str:
-    """Return an error in words; a group of one is its one error."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    def _deliver(self, message: Terminated) -> None:
+        handler = self.kind.__handlers__.find(Message, message, self.name)
+        self.mailbox.push((handler, message, None))

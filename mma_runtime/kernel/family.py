@@ -71,7 +71,7 @@ class Family:
         self._fail_parent = fail_parent
         self._budget = RestartBudget(*policy.intensity)
         self._children: dict[str, Child] = {}
-        self._repairs: set[CancelScope] = set()
+        self._repairs: dict[CancelScope, None] = {}
         # Children that fail alone are repaired side by side; groups may overlap.
         self._lock = None if policy.strategy == "one_for_one" else Lock()
 
@@ -102,7 +102,7 @@ class Family:
         If cancelled, it can be called again to go on.
         """
         self.is_closed = True
-        for scope in self._repairs:
+        for scope in list(self._repairs):
             scope.cancel()
 
         while self._children:
@@ -112,7 +112,7 @@ class Family:
 
     async def _repair(self, child: Child, failure: BaseException | None) -> None:
         with CancelScope(shield=True) as scope:
-            self._repairs.add(scope)
+            self._repairs[scope] = None
             try:
                 async with AsyncExitStack() as stack:
                     if self._lock is not None:
@@ -122,7 +122,7 @@ class Family:
                     if child.is_down:
                         await self._bring_back(child, failure)
             finally:
-                self._repairs.discard(scope)
+                del self._repairs[scope]
 
     async def _bring_back(self, child: Child, failure: BaseException | None) -> None:
         restart = self._budget.spend(current_time())

@@ -1,11 +1,14 @@
-"""A bounded queue with one reader, the actor."""
+"""A bounded queue with one reader, and what becomes of what does not fit."""
 
 from collections import deque
 from typing import Any, Literal
 
 from anyio import Event
 
+from mma_runtime.errors import ActorStopped, MailboxFull
+from mma_runtime.events import MessageDropped
 from mma_runtime.kernel.message import Handler, Terminated
+from mma_runtime.kernel.registry import Registry
 from mma_runtime.kernel.reply import Reply
 
 Overflow = Literal["wait", "reject", "drop_oldest"]
@@ -18,19 +21,41 @@ Item = tuple[Handler, Any, Reply[Any] | None]
 class Mailbox:
     """First in, first out, and bounded; it survives restarts of its actor.
 
-    `room` is the length up to which items are taken without further ado: 0 while
-    senders wait (nobody overtakes them) and once the mailbox is closed.
+    `queue` is for the reader. Nobody overtakes a sender that waits for room.
     """
 
-    __slots__ = ("_room", "_senders", "_wake", "capacity", "closed", "queue")
+    __slots__ = (
+        "_dead_letters",
+        "_dropped",
+        "_overflow",
+        "_owner",
+        "_registry",
+        "_room",
+        "_senders",
+        "_wake",
+        "capacity",
+        "closed_by",
+        "queue",
+    )
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(
+        self, owner: str, capacity: int, overflow: Overflow, registry: Registry
+    ) -> None:
         self.capacity = capacity
-        self.closed = False
+        # Why no more is taken; empty while it is open.
+        self.closed_by = ""
         self.queue: deque[Item] = deque()
-        self._room = capacity
+        self._owner = owner
+        self._overflow: Overflow = overflow
+        self._registry = registry
+        self._dead_letters = 0
+        self._dropped = 0
         self._wake: Event | None = None
-        self._senders: dict[Event, Item] = {}
+        # The length up to which `offer` takes items: 0 while senders wait or if closed.
+        self._room = capacity
+        self._senders: dict[Event, Item] | None = None
+
+    # --- senders --------------------------------------------------------------
 
     def offer(self, item: Item) -> bool:
         """Take *item* if there is room."""
@@ -44,16 +69,35 @@ class Mailbox:
 
         return True
 
-    def push(self, item: Item) -> None:
-        """Take *item* whether there is room or not: a message of the kernel itself."""
-        self.queue.append(item)
-        self.wake()
+    def squeeze_in(self, item: Item) -> None:
+        """Do with *item*, for which there is no room, what is due without waiting.
 
-    async def put(self, item: Item) -> bool:
-        """Wait for room; `False` if the mailbox was closed meanwhile.
+        Raises:
+            MailboxFull: nothing can be done.
+        """
+        if self.closed_by:
+            self._turn_away(item)
+        elif self._overflow == "drop_oldest":
+            self._drop_oldest()
+            self.push(item)
+        else:
+            raise MailboxFull(self._owner, self.capacity)
+
+    async def wait_in(self, item: Item) -> None:
+        """Do with *item*, for which there is no room, what is due; wait if allowed.
 
         If cancelled, *item* is not in the mailbox, unless it was taken just then.
+
+        Raises:
+            MailboxFull: the mailbox is full and rejects.
         """
+        if self.closed_by or self._overflow != "wait":
+            self.squeeze_in(item)
+            return
+
+        if self._senders is None:
+            self._senders = {}
+
         admitted = Event()
         self._senders[admitted] = item
         self._room = 0
@@ -62,11 +106,29 @@ class Mailbox:
         except BaseException:
             if self._senders.pop(admitted, None) is None:
                 self.withdraw(item)
+            else:
+                self._admit()
 
-            self._admit()
             raise
 
-        return self._senders.pop(admitted, None) is None
+        if self._senders.pop(admitted, None) is not None:
+            self._turn_away(item)
+
+    def push(self, item: Item) -> None:
+        """Take *item* whether there is room or not: a message of the kernel itself."""
+        if not self.closed_by:
+            self.queue.append(item)
+            self.wake()
+
+    def withdraw(self, item: Item) -> None:
+        """Take *item* out again if it is still there."""
+        for index, other in enumerate(self.queue):
+            if other is item:
+                del self.queue[index]
+                self._admit()
+                return
+
+    # --- the reader -----------------------------------------------------------
 
     def take(self) -> Item:
         """Return the oldest item, and let the next sender in."""
@@ -76,30 +138,10 @@ class Mailbox:
 
         return item
 
-    def withdraw(self, item: Item) -> bool:
-        """Take *item* out again; `False` if it is not there (any more)."""
-        for index, other in enumerate(self.queue):
-            if other is item:
-                del self.queue[index]
-                self._admit()
-                return True
-
-        return False
-
-    def drop_oldest(self) -> Item | None:
-        """Take out the oldest item that is no message of the kernel itself."""
-        for index, item in enumerate(self.queue):
-            if not isinstance(item[1], Terminated):
-                del self.queue[index]
-                return item
-
-        return None
-
     async def wait(self) -> None:
-        """Wait until there is an item, or until `wake` is called."""
-        if not self.queue:
-            self._wake = Event()
-            await self._wake.wait()
+        """Wait until `wake` is called: an item has come, or something else is up."""
+        self._wake = Event()
+        await self._wake.wait()
 
     def wake(self) -> None:
         """Wake the reader."""
@@ -107,19 +149,35 @@ class Mailbox:
             self._wake.set()
             self._wake = None
 
-    def close(self) -> list[Item]:
-        """Take no more; return what is left, and turn the waiting senders away."""
-        self.closed = True
+    # --- the end --------------------------------------------------------------
+
+    def close(self, reason: str) -> None:
+        """Take no more; turn away what is left and who waits."""
+        if self.closed_by:
+            return
+
+        self.closed_by = reason
         self._room = 0
-        for admitted in self._senders:
+        for admitted in self._senders or ():
             admitted.set()
 
-        left = list(self.queue)
-        self.queue.clear()
-        return left
+        while self.queue:
+            self._turn_away(self.queue.popleft())
+
+    def dead_letter(self, message: object, reason: str) -> None:
+        """Count a message that nobody handles, and tell of it."""
+        self._dead_letters += 1
+        self._registry.dead_letter(self._owner, message, reason, self._dead_letters)
+
+    def _turn_away(self, item: Item) -> None:
+        _, message, reply = item
+        if reply is None:
+            self.dead_letter(message, self.closed_by)
+        else:
+            reply.fail(ActorStopped(self._owner, self.closed_by))
 
     def _admit(self) -> None:
-        if self.closed:
+        if self.closed_by or self._senders is None:
             return
 
         while self._senders and len(self.queue) < self.capacity:
@@ -129,3 +187,20 @@ class Mailbox:
 
         if not self._senders:
             self._room = self.capacity
+
+    def _drop_oldest(self) -> None:
+        for index, (_, message, reply) in enumerate(self.queue):
+            if not isinstance(message, Terminated):
+                del self.queue[index]
+                self._tell_of_drop(message, reply)
+                return
+
+    def _tell_of_drop(self, message: object, reply: Reply[Any] | None) -> None:
+        if reply is not None:
+            reply.fail(MailboxFull(self._owner, self.capacity))
+
+        self._dropped += 1
+        emit = self._registry.emit
+        if emit is not None:
+            kind = type(message).__qualname__
+            emit(MessageDropped(actor=self._owner, message=kind, count=self._dropped))

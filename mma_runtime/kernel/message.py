@@ -144,16 +144,16 @@ def _handled_type(method: Callable[..., Any]) -> type:
             f"{where} has an annotation that is unknown: {error}"
         ) from error
 
-    parameters = list(inspect.signature(method).parameters)
-    kind = hints.get(parameters[1]) if len(parameters) == 2 else None  # noqa: PLR2004 - self and the message
-    kind = get_origin(kind) or kind
+    _, *parameters = inspect.signature(method).parameters
+    hint = hints.get(parameters[0]) if len(parameters) == 1 else None
+    kind: Any = get_origin(hint) or hint
     if not (isinstance(kind, type) and issubclass(kind, _KINDS)):
         raise TypeError(
             f"{where} must take one parameter besides `self`, annotated with a"
             " subclass of Message, Request or StreamRequest"
         )
 
-    is_stream = issubclass(kind, StreamRequest)
+    is_stream = StreamRequest in kind.__mro__
     if is_stream and not inspect.isasyncgenfunction(method):
         raise TypeError(f"{where} must be an async generator: it answers with a stream")
     if not is_stream and not inspect.iscoroutinefunction(method):

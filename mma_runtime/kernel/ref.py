@@ -1,16 +1,19 @@
 """The handle through which everybody else speaks to an actor."""
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar, final
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from mma_runtime.kernel.cell import Cell
-from mma_runtime.kernel.message import Message, Request
-from mma_runtime.kernel.reply import Reply
+from mma_runtime.kernel.message import Message, Request, StreamRequest
+from mma_runtime.kernel.reply import Reply, StreamReply
 from mma_runtime.kernel.waiting import present_turn, refuse_cycle, waiting_for
 
 ReplyT = TypeVar("ReplyT")
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +59,14 @@ class Ref:
             UnhandledMessage: the actor has no handler for it.
         """
         cell = self.cell
-        handlers = cell.kind.handlers
-        kind = type(message)
-        handler = handlers.tells.get(kind) or handlers.find(Message, message, cell.name)
-        if not cell.mailbox.offer((handler, message, None)):
-            cell.squeeze_in((handler, message, None))
+        handlers = cell.kind.__handlers__
+        handler = handlers.tells.get(type(message))
+        if handler is None:
+            handler = handlers.find(Message, message, cell.name)
+
+        item = (handler, message, None)
+        if not cell.mailbox.offer(item):
+            cell.mailbox.squeeze_in(item)
 
     async def send(self, message: Message) -> None:
         """Send *message*, and wait for room in the mailbox if need be.
@@ -74,16 +80,18 @@ class Ref:
         """
         await checkpoint_if_cancelled()
         cell = self.cell
-        handlers = cell.kind.handlers
-        kind = type(message)
-        handler = handlers.tells.get(kind) or handlers.find(Message, message, cell.name)
+        handlers = cell.kind.__handlers__
+        handler = handlers.tells.get(type(message))
+        if handler is None:
+            handler = handlers.find(Message, message, cell.name)
+
         item = (handler, message, None)
         if not cell.mailbox.offer(item):
             turn = present_turn()
             if turn is not None:
                 refuse_cycle(turn[0], cell)
 
-            await cell.wait_in(item)
+            await cell.mailbox.wait_in(item)
 
     async def ask(self, request: Request[ReplyT]) -> ReplyT:
         """Ask, and wait for the answer.
@@ -100,15 +108,17 @@ class Ref:
             UnhandledMessage: the actor has no handler for it.
         """
         cell = self.cell
-        handlers = cell.kind.handlers
-        kind = type(request)
-        handler = handlers.asks.get(kind) or handlers.find(Request, request, cell.name)
+        handlers = cell.kind.__handlers__
+        handler = handlers.asks.get(type(request))
+        if handler is None:
+            handler = handlers.find(Request, request, cell.name)
+
         reply = Reply[ReplyT](cell)
         item = (handler, request, reply)
         with waiting_for(cell, reply):
             try:
                 if not cell.mailbox.offer(item):
-                    await cell.wait_in(item)
+                    await cell.mailbox.wait_in(item)
 
                 return await reply.wait()
             except BaseException:
@@ -116,6 +126,40 @@ class Ref:
                     cell.abandon(item)
 
                 raise
+
+    @asynccontextmanager
+    async def stream(
+        self, request: StreamRequest[ItemT], *, buffer: int = 16
+    ) -> AsyncGenerator[AsyncIterator[ItemT]]:
+        """Ask for a stream: `async with ref.stream(request) as items`.
+
+        The actor makes at most *buffer* items in advance and handles nothing else until
+        the stream is over. Leaving the block early cancels the work, and nothing else.
+
+        Raises:
+            Everything that `ask` raises; from the iteration, after the items that came
+            before the error.
+        """
+        if buffer < 1:
+            raise ValueError(f"a stream needs a buffer of at least 1, not {buffer}")
+
+        cell = self.cell
+        handlers = cell.kind.__handlers__
+        handler = handlers.streams.get(type(request))
+        if handler is None:
+            handler = handlers.find(StreamRequest, request, cell.name)
+
+        reply = StreamReply[ItemT](cell, buffer)
+        item = (handler, request, reply)
+        with waiting_for(cell, reply):
+            try:
+                if not cell.mailbox.offer(item):
+                    await cell.mailbox.wait_in(item)
+
+                yield reply
+            finally:
+                if not reply.done:
+                    cell.abandon(item)
 
     def stop(self) -> None:
         """End the actor for good after the message in hand, within its grace.

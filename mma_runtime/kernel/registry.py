@@ -14,10 +14,18 @@ class Registry:
     """The actors of one system by name, the group their tasks run in, and `emit`.
 
     `emit` is `None` when nobody listens, so that no event need be made. *jitter*
-    returns a number from 0 to 1.
+    returns a number from 0 to 1. `failures` leave the system in an exception group.
     """
 
-    __slots__ = ("actors", "dead_letters", "emit", "group", "jitter")
+    __slots__ = (
+        "actors",
+        "dead_letters",
+        "emit",
+        "failures",
+        "group",
+        "is_closing",
+        "jitter",
+    )
 
     def __init__(
         self, group: TaskGroup, emit: Emit | None, jitter: Callable[[], float]
@@ -27,6 +35,22 @@ class Registry:
         self.jitter = jitter
         self.actors: dict[str, Any] = {}
         self.dead_letters = 0
+        self.failures: list[Exception] = []
+        self.is_closing = False
+
+    def forget(self, name: str) -> None:
+        """Free *name*."""
+        self.actors.pop(name, None)
+
+    def fail(self, failure: Exception) -> None:
+        """Cancel the system, which then raises *failure*."""
+        self.failures.append(failure)
+        self.group.cancel_scope.cancel()
+
+    def lost(self, failure: Exception) -> None:
+        """Keep a *failure* that came while the system is left: nobody can repair it."""
+        if self.is_closing:
+            self.failures.append(failure)
 
     def dead_letter(self, actor: str, message: object, reason: str, count: int) -> None:
         """Count a message that nobody handles, and tell of it."""

@@ -1,7 +1,9 @@
-"""The place for the one answer to one request."""
+"""The place for the one answer to one request, or for a stream of them."""
 
-from collections.abc import Awaitable
-from typing import Any, Generic, TypeVar
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Generic, Self, TypeVar
 
 from anyio import Event
 
@@ -37,15 +39,28 @@ class Reply(Generic[T]):
             self._error = error
             self._finish()
 
+    async def fill(self, work: Any) -> None:
+        """Do the work of the handler, an awaitable, and answer with its result."""
+        self.answer(await work)
+
     async def wait(self) -> T:
         """Return the answer, or raise the error that came instead."""
         if not self.done:
             self._event = Event()
             await self._event.wait()
 
+        self._raise_error()
+        return self._value
+
+    def _finish(self) -> None:
+        self.done = True
+        if self._event is not None:
+            self._event.set()
+
+    def _raise_error(self) -> None:
         error, self._error = self._error, None
         if error is None:
-            return self._value
+            return
 
         try:
             raise error
@@ -53,11 +68,45 @@ class Reply(Generic[T]):
             # The traceback holds this frame: without this, a cycle for the collector.
             del error
 
-    async def fill(self, work: Awaitable[T]) -> None:
-        """Do the work of the handler and answer with what it returns."""
-        self.answer(await work)
 
-    def _finish(self) -> None:
-        self.done = True
-        if self._event is not None:
-            self._event.set()
+class StreamReply(Reply[None], AsyncIterator[T]):
+    """A bounded stream of answers: the handler waits when *buffer* items lie ready."""
+
+    __slots__ = ("_buffer", "_items", "_room")
+
+    def __init__(self, owner: Any, buffer: int) -> None:
+        super().__init__(owner)
+        self._buffer = buffer
+        self._items: deque[T] = deque()
+        self._room: Event | None = None
+
+    async def fill(self, work: AsyncGenerator[T]) -> None:
+        """Run the handler, an async generator, while there is room for its items."""
+        async with aclosing(work):
+            async for item in work:
+                while len(self._items) >= self._buffer:
+                    self._room = Event()
+                    await self._room.wait()
+
+                self._items.append(item)
+                if self._event is not None:
+                    self._event.set()
+
+        self.answer(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._items:
+            if self.done:
+                self._raise_error()
+                raise StopAsyncIteration
+
+            self._event = Event()
+            await self._event.wait()
+
+        if self._room is not None:
+            self._room.set()
+
+        return self._items.popleft()

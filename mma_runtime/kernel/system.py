@@ -14,7 +14,7 @@ from anyio import (
 )
 from anyio.abc import TaskGroup
 
-from mma_runtime.errors import ActorStopped, RestartsExhausted
+from mma_runtime.errors import ActorStopped
 from mma_runtime.kernel.actor import Actor, check_name, spawn
 from mma_runtime.kernel.family import Family
 from mma_runtime.kernel.ref import Ref
@@ -53,10 +53,8 @@ class ActorSystem(AsyncContextManagerMixin):
         self._policy = Policy(strategy=strategy, intensity=intensity, backoff=backoff)
         self._grace = grace
         self._jitter = jitter
-        self._failures: list[Exception] = []
         self._registry: Registry | None = None
         self._family: Family | None = None
-        self._dead_letters = 0
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -74,8 +72,9 @@ class ActorSystem(AsyncContextManagerMixin):
             else:
                 await self._close(current_time() + self._grace)
 
-        if self._failures:
-            causes = [*self._failures, *([error] if error is not None else [])]
+        failures = self._registry.failures if self._registry is not None else []
+        if failures:
+            causes = [*failures, error] if error is not None else failures
             raise ExceptionGroup("actors failed beyond repair", causes)
 
         if error is not None:
@@ -116,12 +115,8 @@ class ActorSystem(AsyncContextManagerMixin):
         return self._registry.dead_letters if self._registry is not None else 0
 
     def _open(self, group: TaskGroup) -> None:
-        def fail(error: RestartsExhausted) -> None:
-            self._failures.append(error)
-            group.cancel_scope.cancel()
-
-        self._registry = Registry(group, self._emit, self._jitter)
-        self._family = Family(self._registry, self._policy, fail)
+        registry = self._registry = Registry(group, self._emit, self._jitter)
+        self._family = Family(registry, self._policy, registry.fail)
 
     async def _close(self, deadline: float) -> None:
         family = self._family
