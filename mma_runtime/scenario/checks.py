@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from mma_runtime.dag import find_problems
-from mma_runtime.errors import did_you_mean
+from mma_runtime.errors import ConfigurationError, did_you_mean
+from mma_runtime.registry import Registry
 
 ENTRIES = ("epic", "track", "tickets")
 
@@ -31,6 +32,14 @@ class Finding:
         return f"{dotted(self.loc)}: {self.message}" if self.loc else self.message
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of all *tools* there are, and of *providers* that nobody registered."""
+
+    tools: Collection[str]
+    providers: Collection[str] = ()
+
+
 def dotted(loc: Loc) -> str:
     """Write *loc* as people do: `tickets[0].depends_on`."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in loc)
@@ -42,25 +51,23 @@ def table_of(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def findings(
-    data: Mapping[str, Any], *, tools: Collection[str] | None = None
-) -> list[Finding]:
+def findings(data: Mapping[str, Any], names: Names | None = None) -> list[Finding]:
     """Find what is wrong between the keys of *data*.
 
-    *tools* are the names that tools may have; `None` accepts any.
+    Names of tools and providers are checked if *names* tells which there are.
     """
     found = [
         *_entry(data),
         *_inputs(table_of(data.get("inputs"))),
-        *_models(data),
+        *_models(data, names),
         *_worker_keys(table_of(data.get("tiers"))),
         *_tickets(data),
         *_commands(data),
         *_prices(data),
         *_paths(data),
     ]
-    if tools is not None:
-        found += _tools(data, tools)
+    if names is not None:
+        found += _tools(data, names.tools)
 
     return found
 
@@ -118,10 +125,12 @@ def _inputs(inputs: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("inputs", name, "required"), message)
 
 
-def _models(data: Mapping[str, Any]) -> Iterator[Finding]:
+def _models(data: Mapping[str, Any], names: Names | None) -> Iterator[Finding]:
     for loc, table in (*_each_tier(data), *_each_ticket(data)):
         for place, model in _text(table, "model", loc):
-            if problem := address_problem(model):
+            if (problem := address_problem(model)) or (
+                problem := _provider_problem(model, names)
+            ):
                 yield Finding(place, problem)
             elif model.startswith("scripted") and "script" not in data:
                 message = "a scripted model needs a file of replies; add `script`"
@@ -138,6 +147,19 @@ def address_problem(address: str) -> str:
         f"{address!r} does not say which provider serves it;"
         f" write `provider:model`, as in `openai:{model}`"
     )
+
+
+def _provider_problem(address: str, names: Names | None) -> str:
+    if names is None or re.split("[:/]", address)[0] in names.providers:
+        return ""
+
+    registry = Registry()
+    try:
+        registry.spec(registry.parse_address(address).provider)
+    except ConfigurationError as error:
+        return str(error)
+
+    return ""
 
 
 def _worker_keys(tiers: Mapping[str, Any]) -> Iterator[Finding]:

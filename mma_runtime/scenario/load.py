@@ -1,6 +1,7 @@
 """A scenario from a file or a text: every problem at once, each with its place."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node
 
 from mma_runtime.errors import Problem, ScenarioInvalid, did_you_mean
-from mma_runtime.scenario.checks import Finding, findings, table_of
+from mma_runtime.scenario.checks import Finding, Names, findings, table_of
 from mma_runtime.scenario.document import (
     MAX_BYTES,
     Document,
@@ -17,21 +18,24 @@ from mma_runtime.scenario.document import (
     read,
 )
 from mma_runtime.scenario.references import expander
-from mma_runtime.scenario.schema import CHECKED, NATIVE_TOOLS, Scenario
+from mma_runtime.scenario.schema import CHECKED, Scenario
 from mma_runtime.scenario.wording import words
+from mma_runtime.tools.native import NATIVE_TOOLS
 
 
 def load(
-    path: str | Path,
+    path: str | PathLike[str],
     *,
     inputs: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     tools: Iterable[str] = (),
+    providers: Iterable[str] = (),
 ) -> Scenario:
     """Read the scenario file *path*; paths in it are relative to its folder.
 
     *inputs* are the values of its declared inputs, *environ* is where other `${NAME}`
-    are looked up, *tools* are the names of tools beside the native ones.
+    are looked up, *tools* and *providers* are names of tools beside the native ones and
+    of providers beside those that the registry knows.
 
     Raises:
         ScenarioInvalid: It cannot be read or used; the error lists every problem.
@@ -44,6 +48,7 @@ def load(
         inputs=inputs,
         environ=environ,
         tools=tools,
+        providers=providers,
     )
     return (
         scenario if scenario.name else scenario.model_copy(update={"name": path.stem})
@@ -58,6 +63,7 @@ def loads(
     inputs: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     tools: Iterable[str] = (),
+    providers: Iterable[str] = (),
 ) -> Scenario:
     """Read a scenario from YAML *text*; *file* is its name in errors.
 
@@ -68,7 +74,8 @@ def loads(
     """
     try:
         document = _document(text, inputs or {}, environ or {})
-        scenario = _scenario(document, folder.absolute(), {*NATIVE_TOOLS, *tools})
+        names = Names({*NATIVE_TOOLS, *tools}, frozenset(providers))
+        scenario = _scenario(document, folder.absolute(), names)
     except Unreadable as error:
         raise ScenarioInvalid(file, [error.problem]) from error
 
@@ -143,11 +150,9 @@ def _declared(
     return {name: table_of(settings) for name, settings in data.items()}
 
 
-def _scenario(
-    document: Document, folder: Path, tools: Collection[str]
-) -> Scenario | None:
+def _scenario(document: Document, folder: Path, names: Names) -> Scenario | None:
     data = cast("dict[str, Any]", document.data)
-    for finding in (*findings(data, tools=tools), *_absent(data, folder)):
+    for finding in (*findings(data, names), *_absent(data, folder)):
         document.problems.append(document.problem(finding.loc, finding.message))
 
     try:

@@ -25,17 +25,6 @@ from mma_runtime.scenario.checks import ENTRIES, findings
 
 TIERS = ("orchestrator", "tech_lead", "worker", "qa")
 
-NATIVE_TOOLS = frozenset(
-    {
-        "read_file",
-        "list_directory",
-        "search_files",
-        "write_file",
-        "edit_file",
-        "run_command",
-    }
-)
-
 # What `checks` has already said, with positions, when a file is loaded.
 CHECKED = {"checked": True}
 

@@ -299,6 +299,16 @@ def test_a_model_without_its_provider_is_told_how_to_write_it(address: str) -> N
     assert "write `provider:model`, as in `openai:" in problem.message
 
 
+def test_an_unknown_provider_is_named_with_a_near_one() -> None:
+    text = "defaults: {model: opnai:gpt-4o-mini}\n" + SMALLEST
+
+    (problem,) = problems_of(text)
+
+    assert (problem.path, problem.line) == ("defaults.model", 1)
+    assert "provider 'opnai': is not known; did you mean 'openai'?" in problem.message
+    assert loads(text, providers=["opnai"]).defaults.model == "opnai:gpt-4o-mini"
+
+
 def test_a_scripted_model_needs_a_script() -> None:
     (problem,) = problems_of(f"defaults: {{model: scripted:gpt-4o}}\n{SMALLEST}")
 

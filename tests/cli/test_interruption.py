@@ -1,0 +1,227 @@
+"""Ctrl-C and its kin, on the real program in a process of its own."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import anyio
+import pytest
+
+from mma_runtime.cli.interruption import Interruption
+from tests.cli.conftest import WRITE, Project
+
+# A command that outlives any test; it tells its process's number once it runs.
+ENDLESS = (
+    "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid()));"
+    " time.sleep(300)"
+)
+
+# Seconds after which a test that waits for another process gives up.
+GUARD = 60
+
+
+class Endless:
+    """A worker's command that does not end, and the pipe on which it reports."""
+
+    def __init__(self, project: Project) -> None:
+        self.pipe = project.folder / "pipe"
+        os.mkfifo(self.pipe)
+        command = [sys.executable, "-c", ENDLESS, str(self.pipe)]
+        arguments = {"command": command}
+        call = {"name": "run_command", "arguments": arguments}
+        project.write([WRITE, {"turn": 2, "tool_calls": [call]}])
+
+    def wait(self) -> int:
+        """Return the number of the command's process, once it runs."""
+        reader = os.open(self.pipe, os.O_RDWR)
+        try:
+            ready, _, _ = select.select([reader], [], [], GUARD)
+            assert ready, "the command was never started"
+            return int(os.read(reader, 100))
+        finally:
+            os.close(reader)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+
+    return True
+
+
+def arguments(project: Project, *more: str) -> list[str]:
+    scenario, home = str(project.scenario), str(project.home)
+    return [sys.executable, "-m", "mma_runtime", "run", scenario, "--home", home, *more]
+
+
+@contextmanager
+def started(project: Project, *more: str) -> Generator["subprocess.Popen[str]"]:
+    with subprocess.Popen(  # noqa: S603 - our own program
+        arguments(project, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_ends_the_run_in_order_and_the_report_is_still_printed(
+    project: Project, number: signal.Signals, code: int, backend: str
+) -> None:
+    endless = Endless(project)
+
+    with started(project, "--backend", backend) as process:
+        pid = endless.wait()
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=GUARD)
+
+    assert process.returncode == code, stderr
+    assert stdout.startswith(f"cancelled: interrupted by {number.name}")
+    assert "a       cancelled" in stderr
+    assert "Costs" in stderr
+    assert "Traceback" not in stderr
+    assert not alive(pid)
+    assert [path.name for path in project.workspace.iterdir()] == ["a.txt"]
+    (run,) = (project.home / "runs").iterdir()
+    assert {path.name for path in run.iterdir()} <= {
+        "changes.patch",
+        "tree",
+        "unmerged",
+    }
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(project: Project) -> None:
+    with started(project, "--jsonl") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        stderr = process.stderr.read()
+        process.wait(GUARD)
+
+    assert process.returncode == 0
+    assert "ticket a: completed" in stderr
+    assert "Traceback" not in stderr
+    assert "Broken pipe" not in stderr
+
+
+# --- on a terminal ------------------------------------------------------------
+
+
+class Terminal:
+    """`mma` on a terminal of its own, 120 columns wide."""
+
+    def __init__(self, args: list[str], environ: dict[str, str]) -> None:
+        self._master, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        self.process = subprocess.Popen(  # noqa: S603 - our own program
+            args, stdin=inner, stdout=inner, stderr=inner, env=environ
+        )
+        os.close(inner)
+
+    def read(self, until: str = "") -> str:
+        """Return all that is shown until *until* is, or until the program ends."""
+        shown = b""
+        while not until or until.encode() not in shown:
+            try:
+                more = os.read(self._master, 65_536)
+            except OSError:  # How Linux tells that the other side is closed.
+                break
+
+            shown += more
+
+        return shown.decode(errors="replace")
+
+    def wait(self) -> int:
+        """Return the program's exit code."""
+        os.close(self._master)
+        return self.process.wait(GUARD)
+
+
+def environ(**more: str) -> dict[str, str]:
+    plain = {"NO_COLOR", "CI", "COLUMNS", "LINES"}
+    kept = {name: value for name, value in os.environ.items() if name not in plain}
+    return kept | {"TERM": "xterm-256color"} | more
+
+
+def test_a_terminal_shows_a_live_region_and_ctrl_c_leaves_it_clean(
+    project: Project,
+) -> None:
+    endless = Endless(project)
+    terminal = Terminal(arguments(project), environ())
+
+    pid = endless.wait()
+    before = terminal.read(until="round 2 of 10 · run_command")
+    terminal.process.send_signal(signal.SIGINT)
+    shown = before + terminal.read()
+
+    assert terminal.wait() == 130
+    assert "1 at work" in before
+    assert "cancelled: interrupted by SIGINT" in shown
+    # The cursor was hidden for the region, and is shown again after it.
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("name", ["NO_COLOR", "CI"])
+def test_a_terminal_that_wants_no_colour_gets_plain_lines(
+    project: Project, name: str
+) -> None:
+    terminal = Terminal(arguments(project), environ(**{name: "1"}))
+
+    shown = terminal.read()
+
+    assert terminal.wait() == 0
+    assert "ticket a: completed" in shown
+    assert "\x1b" not in shown
+
+
+# --- the second signal --------------------------------------------------------
+
+
+async def test_the_second_signal_ends_the_process_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record: list[str] = []
+
+    def leave_process(code: int) -> NoReturn:
+        raise SystemError(code)
+
+    monkeypatch.setattr(os, "_exit", leave_process)
+    interruption = Interruption(lambda: record.append("leave"))
+    stopped = anyio.Event()
+
+    def stop(reason: str) -> None:
+        record.append(reason)
+        stopped.set()
+
+    interruption.stop = stop
+    with pytest.RaisesGroup(pytest.RaisesExc(SystemError, match="143")):
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(interruption.watch)
+            assert interruption.exit_code is None
+            signal.raise_signal(signal.SIGINT)
+            await stopped.wait()
+            signal.raise_signal(signal.SIGTERM)
+            await anyio.sleep_forever()
+
+    assert record == ["interrupted by SIGINT", "leave"]
+    assert interruption.exit_code == 130

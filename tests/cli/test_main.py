@@ -1,0 +1,96 @@
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mma_runtime.cli.main import COMMANDS, cli, command_first
+
+HEAVY = ("anyio", "asyncio", "pydantic", "rich", "trio", "yaml")
+
+
+def run_python(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, *args], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["run", "f.yaml"], ["run", "f.yaml"]),
+        (["--json", "run", "f.yaml"], ["run", "--json", "f.yaml"]),
+        (["f.yaml", "--json", "check"], ["check", "f.yaml", "--json"]),
+        (["--help"], ["--help"]),
+        (["rnu", "f.yaml"], ["rnu", "f.yaml"]),
+        (["--", "run"], ["--", "run"]),
+        (["run", "run"], ["run", "run"]),
+        ([], []),
+    ],
+)
+def test_the_command_comes_first_wherever_it_stands(
+    args: list[str], expected: list[str]
+) -> None:
+    assert command_first(args) == expected
+
+
+def test_help_lists_every_command_and_loads_none() -> None:
+    result = CliRunner().invoke(cli, ["--help"])
+
+    assert result.exit_code == 0
+    assert all(name in result.output for name in COMMANDS)
+
+
+def test_help_needs_click_and_the_standard_library_alone() -> None:
+    code = (
+        "import sys; from mma_runtime.cli.main import cli;"
+        " cli.main(['--help'], standalone_mode=False);"
+        f" print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+
+    result = run_python("-c", code)
+
+    assert result.stdout.splitlines()[-1] == "[]", result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_loads_and_tells_its_options(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+
+    assert result.exit_code == 0
+    assert "Options:" in result.output
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("rnu", "Did you mean 'run'?"),
+        ("quickstart.yaml", "Did you mean 'mma run quickstart.yaml'?"),
+        ("qqq", "See 'mma --help'."),
+    ],
+)
+def test_an_unknown_command_is_answered_with_what_was_meant(
+    word: str, hint: str
+) -> None:
+    result = CliRunner().invoke(cli, [word])
+
+    assert result.exit_code == 2
+    assert hint in result.output
+
+
+def test_the_version_is_the_packages() -> None:
+    result = CliRunner().invoke(cli, ["--version"])
+
+    assert result.output.startswith("mma, version 0.")
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    result = run_python("-m", "mma_runtime", "rnu")
+
+    assert result.returncode == 2
+    assert "Did you mean 'run'?" in result.stderr
+
+
+def test_click_is_given_a_group() -> None:
+    assert isinstance(cli, click.Group)

@@ -1,0 +1,259 @@
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mma_runtime.cli.tables import cost_note, end_tables, result_text
+from mma_runtime.cli.wording import dollars, price
+from mma_runtime.costs import CostLine, CostReport, Spent
+from mma_runtime.llm.usage import Usage
+from mma_runtime.outcome import (
+    Expectation,
+    Outcome,
+    RunState,
+    TicketOutcome,
+    TicketState,
+)
+from mma_runtime.workspace.diff import FileStat
+
+
+def spent(usd: str = "0.10", calls: int = 2, unknown: int = 0, **more: Any) -> Spent:
+    return Spent(
+        calls=calls,
+        usage=Usage(input=1000, output=50),
+        usd=Decimal(usd),
+        unknown_calls=unknown,
+        **more,
+    )
+
+
+def line(
+    sum_: Spent, *, billed: bool = True, tier: str = "worker", model: str = "openai:x"
+) -> CostLine:
+    return CostLine(tier=tier, model=model, billed=billed, spent=sum_)
+
+
+def ticket(state: TicketState = TicketState.COMPLETED, **more: Any) -> TicketOutcome:
+    return TicketOutcome(id="a", title="A", track="", state=state, **more)
+
+
+def outcome(**changes: Any) -> Outcome:
+    values: dict[str, Any] = {
+        "run": "r",
+        "name": "demo",
+        "state": RunState.COMPLETED,
+        "reason": "1 ticket completed",
+        "seconds": 1.54,
+        "tracks": (),
+        "tickets": (),
+        "costs": CostReport(),
+    }
+    return Outcome(**values | changes)
+
+
+def shown(of: Outcome) -> list[str]:
+    console = Console(
+        file=StringIO(), width=100, markup=False, emoji=False, highlight=False
+    )
+    for part in end_tables(of):
+        console.print(part)
+
+    assert isinstance(console.file, StringIO)
+    return [" ".join(row.split()) for row in console.file.getvalue().splitlines()]
+
+
+def test_tickets_are_shown_with_what_was_spent_on_them() -> None:
+    rows = shown(
+        outcome(
+            tickets=(
+                ticket(rounds=3, attempts=1),
+                TicketOutcome(
+                    id="b",
+                    title="B",
+                    track="",
+                    state=TicketState.BLOCKED,
+                    reason="waits for 'a'",
+                ),
+            ),
+            costs=CostReport(tickets=(("a", spent()),)),
+        )
+    )
+
+    assert "ticket outcome rounds attempts tokens US dollars" in rows
+    assert "a completed 3 1 1,050 $0.1000" in rows
+    assert "b blocked: waits for 'a' 0 0 0 $0.0000" in rows
+
+
+def test_costs_are_shown_per_tier_and_model_with_a_total() -> None:
+    rows = shown(
+        outcome(costs=CostReport(lines=(line(spent()),), total=spent("1.234")))
+    )
+
+    assert "worker openai:x 2 1,000 50 $0.1000" in rows
+    assert "total 2 1,000 50 $1.23" in rows
+
+
+def test_an_unknown_price_is_called_unknown_everywhere() -> None:
+    unknown = spent("0", calls=2, unknown=2)
+    partly = spent("0.5", calls=3, unknown=2)
+
+    rows = shown(
+        outcome(
+            tickets=(ticket(),),
+            costs=CostReport(
+                lines=(line(unknown), line(partly, tier="qa")),
+                tickets=(("a", unknown),),
+                total=partly,
+            ),
+        )
+    )
+
+    assert "a completed 0 0 1,050 unknown" in rows
+    assert "worker openai:x 2 1,000 50 unknown" in rows
+    assert "qa openai:x 3 1,000 50 $0.5000 + unknown" in rows
+    assert "the price of 2 calls is unknown" in rows
+
+
+def test_scripted_replies_are_said_to_be_billed_to_nobody() -> None:
+    scripted = spent("0.10", unpaid_usd=Decimal("0.10"))
+    both = spent("0.30", unpaid_usd=Decimal("0.10"))
+    real = spent("0.20")
+
+    assert cost_note(
+        CostReport(lines=(line(scripted, billed=False),), total=scripted)
+    ) == (
+        "nothing was billed: scripted replies, priced as the models they stand in for"
+    )
+    assert cost_note(
+        CostReport(lines=(line(scripted, billed=False), line(real)), total=both)
+    ) == (
+        "$0.2000 was billed; scripted replies are priced as the models they stand in"
+        " for"
+    )
+    assert cost_note(CostReport(lines=(line(real),), total=real)) == ""
+
+
+def test_estimated_calls_are_told() -> None:
+    cut = spent(estimated_calls=1)
+
+    note = cost_note(CostReport(lines=(line(cut),), total=cut))
+
+    assert note == "1 call estimated: cut off midway"
+
+
+def test_changes_are_a_diffstat_with_a_bar_that_fits() -> None:
+    rows = shown(
+        outcome(
+            changes=(
+                FileStat(
+                    path="a.py", state="modified", added=900, removed=300, binary=False
+                ),
+                FileStat(path="b.png", state="added", added=0, removed=0, binary=True),
+            )
+        )
+    )
+
+    assert f"a.py modified +900 -300 {'+' * 22}{'-' * 8}" in rows
+    assert "b.png added binary" in rows
+
+
+def test_expectations_say_what_did_not_hold() -> None:
+    rows = shown(
+        outcome(
+            expectations=(
+                Expectation(name="pytest -q", passed=True, detail="passed"),
+                Expectation(name="file a.py", passed=False, detail="it is missing"),
+            )
+        )
+    )
+
+    assert "pytest -q yes" in rows
+    assert "file a.py NO: it is missing" in rows
+
+
+def test_nothing_is_shown_of_what_there_is_none() -> None:
+    assert shown(outcome()) == []
+
+
+def test_names_and_reasons_cannot_steer_the_terminal() -> None:
+    rows = shown(
+        outcome(
+            tickets=(ticket(TicketState.FAILED, reason="\x1b[2J[bold]boom"),),
+            changes=(
+                FileStat(
+                    path="\x1b]0;x\x07.py",
+                    state="added",
+                    added=1,
+                    removed=0,
+                    binary=False,
+                ),
+            ),
+        )
+    )
+
+    assert all(row.isprintable() for row in rows)
+    assert "a failed: [2J[bold]boom 0 0 0 $0.0000" in rows
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "$0.0000"),
+        ("0.00001", "<$0.0001"),
+        ("0.1234567", "$0.1235"),
+        ("1234.5", "$1,234.50"),
+    ],
+)
+def test_dollars_have_the_digits_that_matter(amount: str, text: str) -> None:
+    assert dollars(Decimal(amount)) == text
+
+
+def test_a_price_without_calls_is_nothing_and_not_unknown() -> None:
+    assert price(Decimal(0), 0, 0) == "$0.0000"
+
+
+# --- the result on stdout -----------------------------------------------------
+
+
+def test_the_result_says_how_it_ended_and_where_the_changes_are(tmp_path: Path) -> None:
+    changed = (FileStat(path="a.py", state="added", added=1, removed=0, binary=False),)
+    kept = outcome(
+        changes=changed, tree=tmp_path / "tree", patch=tmp_path / "changes.patch"
+    )
+
+    assert result_text(kept, tmp_path).splitlines() == [
+        "completed: 1 ticket completed (1.5 s)",
+        f"changed files: {tmp_path}/tree",
+        f"as a patch:    {tmp_path}/changes.patch",
+    ]
+
+
+def test_the_result_names_the_folder_that_changes_were_applied_to() -> None:
+    applied = outcome(
+        changes=(
+            FileStat(path="a.py", state="added", added=1, removed=0, binary=False),
+        ),
+        tree=Path("/run/tree"),
+        applied=True,
+    )
+
+    assert result_text(applied, Path("/mine")).splitlines()[1] == (
+        "1 file changed in /mine"
+    )
+
+
+def test_the_result_of_a_run_that_changed_nothing_says_so() -> None:
+    text = result_text(outcome(tree=Path("/run/tree")), Path("/mine"))
+
+    assert text.splitlines()[1] == "no file was changed"
+
+
+def test_the_result_without_a_workspace_is_what_the_workers_answered() -> None:
+    text = result_text(
+        outcome(tickets=(ticket(answer="One.\nTwo.\x1b[2J\n"), ticket())), None
+    )
+
+    assert text == ("completed: 1 ticket completed (1.5 s)\n\na: One.\nTwo. [2J")
