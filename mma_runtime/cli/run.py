@@ -10,7 +10,7 @@ import anyio
 import click
 from rich.table import Table
 
-from mma_runtime.cli.exit_codes import code_of_state
+from mma_runtime.cli.exit_codes import ExitCode, code_of_state
 from mma_runtime.cli.interruption import Interruption
 from mma_runtime.cli.live import Display
 from mma_runtime.cli.options import (
@@ -238,6 +238,10 @@ def _finish(
         results.write(to_json(outcome_record(outcome, code), indent=2))
 
     if order.svg is not None:
-        write_svg(order.svg, f"mma run {order.scenario.name}", display.transcript)
+        try:
+            write_svg(order.svg, f"mma run {order.scenario.name}", display.transcript)
+        except OSError as error:
+            click.echo(f"mma: the picture could not be written: {error}", err=True)
+            code = code or ExitCode.FAILED
 
     return code

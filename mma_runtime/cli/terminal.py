@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -59,7 +59,11 @@ class Results:
     """Writes results to stdout; a reader that has gone away is no error."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        if isinstance(stream, TextIOWrapper):
+            # What the terminal's encoding lacks must not end a run.
+            stream.reconfigure(errors="backslashreplace")
+
+        self._stream: TextIO = stream
         self.closed = False
 
     def write(self, line: str) -> None:
@@ -72,8 +76,20 @@ class Results:
             self._stream.flush()
         except BrokenPipeError:
             self.closed = True
-            # So that the interpreter's own flush at the end meets no broken pipe.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            _discard(self._stream)
+
+
+class _Stderr(Console):
+    """A console on stderr that falls silent when nobody reads it any more."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still written to *stream* nowhere, the flush at exit included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def open_display(environ: Mapping[str, str], *, same_terminal: bool) -> Display:
@@ -88,7 +104,7 @@ def open_display(environ: Mapping[str, str], *, same_terminal: bool) -> Display:
         or environ.get("TERM") == "dumb"
         or bool(environ.get("NO_COLOR") or environ.get("CI"))
     )
-    console = Console(
+    console = _Stderr(
         stderr=True,
         markup=False,
         emoji=False,

@@ -51,6 +51,11 @@ def table_of(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
+def is_true(value: object) -> bool:
+    """Tell whether *value* is a yes, in any way that a file may write it."""
+    return str(value).lower() in {"true", "yes", "on", "y", "t", "1"}
+
+
 def findings(data: Mapping[str, Any], names: Names | None = None) -> list[Finding]:
     """Find what is wrong between the keys of *data*.
 
@@ -120,7 +125,7 @@ def _inputs(inputs: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("inputs", name), message)
 
         table = table_of(settings)
-        if table.get("default") is not None and table.get("required") in (True, "true"):
+        if table.get("default") is not None and is_true(table.get("required")):
             message = "has a default, so it cannot be required as well"
             yield Finding(("inputs", name, "required"), message)
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node
 
 from mma_runtime.errors import Problem, ScenarioInvalid, did_you_mean
-from mma_runtime.scenario.checks import Finding, Names, findings, table_of
+from mma_runtime.scenario.checks import Finding, Names, findings, is_true, table_of
 from mma_runtime.scenario.document import (
     MAX_BYTES,
     Document,
@@ -126,7 +126,7 @@ def _document(
     }
     document = read(root, expander({**values, **inputs}, declared, environ), text)
     for name, table in declared.items():
-        if table.get("required") == "true" and name not in inputs:
+        if is_true(table.get("required")) and name not in inputs:
             message = f"is required; pass `--input {name}=...`"
             document.problems.append(document.problem(("inputs", name), message))
 

@@ -123,6 +123,19 @@ def test_a_reader_that_leaves_does_not_end_the_run(project: Project) -> None:
     assert "Broken pipe" not in stderr
 
 
+def test_a_display_that_nobody_watches_does_not_end_the_run(project: Project) -> None:
+    with started(project) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        stdout = process.stdout.read()
+        process.wait(GUARD)
+
+    assert process.returncode == 0
+    assert stdout.startswith("completed: ")
+
+
 # --- on a terminal ------------------------------------------------------------
 
 

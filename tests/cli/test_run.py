@@ -1,10 +1,13 @@
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from click import UsageError
 
+from mma_runtime.runtime import Runtime
 from tests.cli.conftest import DONE, WRITE, Project
 
 
@@ -107,6 +110,20 @@ def test_a_picture_without_a_folder_is_refused_before_anything_runs(
 
     assert isinstance(result.exception, UsageError)
     assert not project.home.exists()
+
+
+def test_a_picture_that_cannot_be_written_does_not_hide_the_result(
+    project: Project,
+) -> None:
+    # A link to nowhere: its folder is there, and it cannot be opened.
+    picture = project.folder / "end.svg"
+    picture.symlink_to(project.folder / "gone" / "end.svg")
+
+    result = project.run("--svg", str(picture))
+
+    assert result.return_value == 1
+    assert result.stdout.startswith("completed: ")
+    assert "mma: the picture could not be written: " in result.stderr
 
 
 # --- how runs end -------------------------------------------------------------
@@ -238,6 +255,22 @@ def test_inputs_reach_the_scenario(project: Project) -> None:
     assert project.run().return_value == 2
     assert "run 2" in project.run("--input", "who=me").stderr
     assert ": for-me" in project.run("--input", "who=me").stderr
+
+
+def test_a_signal_before_the_run_began_ends_it_with_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*args: object, **keywords: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(Runtime, "start", interrupted)
+
+    result = project.run()
+
+    assert result.return_value == 143
+    assert result.stdout == ""
+    assert result.stderr == "mma: interrupted before the run began\n"
 
 
 def test_the_answers_are_the_result_of_a_run_without_files(project: Project) -> None:

@@ -43,6 +43,14 @@ def test_a_reader_that_has_gone_away_is_no_error() -> None:
         assert results.closed
 
 
+def test_what_an_encoding_lacks_is_written_as_an_escape(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with path.open("w", encoding="ascii") as stream:
+        Results(stream).write('{"text": "naïve \udc80"}')
+
+    assert path.read_text() == '{"text": "na\\xefve \\udc80"}\n'
+
+
 def test_a_terminal_gets_the_live_display(monkeypatch: pytest.MonkeyPatch) -> None:
     on_terminal(monkeypatch)
 

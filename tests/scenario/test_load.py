@@ -189,6 +189,13 @@ def test_a_malformed_reference_names_the_escape(reference: str) -> None:
     assert (problem.line, problem.column) == (1, 9)
 
 
+@pytest.mark.parametrize("word", ["true", "True", "yes ", "'on'"])
+def test_required_may_be_written_in_any_way_that_means_yes(word: str) -> None:
+    (problem,) = problems_of(f"inputs: {{topic: {{required: {word}}}}}\n{SMALLEST}")
+
+    assert problem.message == "is required; pass `--input topic=...`"
+
+
 def test_a_missing_required_input_and_an_unknown_one_are_problems() -> None:
     text = "inputs: {topic: {required: true}}\n" + SMALLEST
 
@@ -289,6 +296,51 @@ def test_an_unknown_key_without_a_near_one_lists_the_known() -> None:
     (problem,) = problems_of(f"budget: {{qqq: 1}}\n{SMALLEST}")
 
     assert problem.message == "unknown key; known: usd, tokens, seconds"
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "meant"),
+    [
+        ("inputs: {a: {defalt: x}}", "inputs.a.defalt", "default"),
+        ("prices: [{mach: x, input: 1, output: 1}]", "prices[0].mach", "match"),
+        (
+            "expect: {files: [{path: a, contain: []}]}",
+            "expect.files[0].contain",
+            "contains",
+        ),
+    ],
+)
+def test_a_key_is_near_to_those_of_its_own_table(
+    line: str, path: str, meant: str
+) -> None:
+    found = {
+        problem.path: problem.message for problem in problems_of(f"{line}\n{SMALLEST}")
+    }
+
+    assert found[path] == f"unknown key; did you mean `{meant}`?"
+
+
+def test_an_input_has_a_name_that_can_be_referred_to_and_not_two_wills() -> None:
+    text = "inputs: {a-b: {}, c: {default: x, required: true}}\n" + SMALLEST
+
+    assert lines_of(text, inputs={"c": "y"}) == [
+        "1:15 inputs.a-b: an input's name has only letters, digits and `_`",
+        "1:45 inputs.c.required: has a default, so it cannot be required as well",
+    ]
+
+
+def test_an_id_and_a_long_value_are_told_in_short() -> None:
+    text = f"budget: {{tokens: {'many ' * 50}}}\ntickets: [{{id: a b, description: x}}]"
+
+    long, identifier = problems_of(text)
+
+    assert len(long.message) < 120
+    assert identifier.path == "tickets[0].id"
+    assert identifier.message.startswith("an id has letters, digits,")
+
+
+def test_an_empty_list_of_tickets_is_no_work() -> None:
+    assert lines_of("tickets: []") == ["1:10 tickets: must not be empty"]
 
 
 @pytest.mark.parametrize("address", ["gpt-4o-mini", "openai:", ":gpt-4o-mini", "a b:c"])
