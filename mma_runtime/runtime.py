@@ -114,6 +114,7 @@ class Runtime(AsyncContextManagerMixin):
                 inputs=inputs,
                 environ=self._environment,
                 tools=[tool.name for tool in self._tools],
+                registry=self._registry,
             )
 
         if models:

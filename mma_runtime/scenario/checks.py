@@ -34,10 +34,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names of all *tools* there are, and of *providers* that nobody registered."""
+    """The names of all *tools* there are, and the *registry* of providers."""
 
     tools: Collection[str]
-    providers: Collection[str] = ()
+    registry: Registry
 
 
 def dotted(loc: Loc) -> str:
@@ -155,12 +155,11 @@ def address_problem(address: str) -> str:
 
 
 def _provider_problem(address: str, names: Names | None) -> str:
-    if names is None or re.split("[:/]", address)[0] in names.providers:
+    if names is None:
         return ""
 
-    registry = Registry()
     try:
-        registry.spec(registry.parse_address(address).provider)
+        names.registry.spec(names.registry.parse_address(address).provider)
     except ConfigurationError as error:
         return str(error)
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node
 
 from mma_runtime.errors import Problem, ScenarioInvalid, did_you_mean
+from mma_runtime.registry import Registry
 from mma_runtime.scenario.checks import Finding, Names, findings, is_true, table_of
 from mma_runtime.scenario.document import (
     MAX_BYTES,
@@ -29,13 +30,13 @@ def load(
     inputs: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     tools: Iterable[str] = (),
-    providers: Iterable[str] = (),
+    registry: Registry | None = None,
 ) -> Scenario:
     """Read the scenario file *path*; paths in it are relative to its folder.
 
     *inputs* are the values of its declared inputs, *environ* is where other `${NAME}`
-    are looked up, *tools* and *providers* are names of tools beside the native ones and
-    of providers beside those that the registry knows.
+    are looked up, *tools* are the names of tools beside the native ones. Models have to
+    be of providers that *registry* knows, or the built-in and installed ones.
 
     Raises:
         ScenarioInvalid: It cannot be read or used; the error lists every problem.
@@ -48,7 +49,7 @@ def load(
         inputs=inputs,
         environ=environ,
         tools=tools,
-        providers=providers,
+        registry=registry,
     )
     return (
         scenario if scenario.name else scenario.model_copy(update={"name": path.stem})
@@ -63,7 +64,7 @@ def loads(
     inputs: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     tools: Iterable[str] = (),
-    providers: Iterable[str] = (),
+    registry: Registry | None = None,
 ) -> Scenario:
     """Read a scenario from YAML *text*; *file* is its name in errors.
 
@@ -74,7 +75,7 @@ def loads(
     """
     try:
         document = _document(text, inputs or {}, environ or {})
-        names = Names({*NATIVE_TOOLS, *tools}, frozenset(providers))
+        names = Names({*NATIVE_TOOLS, *tools}, registry or Registry())
         scenario = _scenario(document, folder.absolute(), names)
     except Unreadable as error:
         raise ScenarioInvalid(file, [error.problem]) from error

@@ -6,6 +6,7 @@ import pytest
 
 from mma_runtime.errors import Problem, ScenarioInvalid
 from mma_runtime.plan import Priority
+from mma_runtime.registry import ProviderSpec, Registry
 from mma_runtime.scenario.load import load, loads
 
 SMALLEST = "tickets: [{id: hello, description: Say hello.}]\n"
@@ -358,7 +359,8 @@ def test_an_unknown_provider_is_named_with_a_near_one() -> None:
 
     assert (problem.path, problem.line) == ("defaults.model", 1)
     assert "provider 'opnai': is not known; did you mean 'openai'?" in problem.message
-    assert loads(text, providers=["opnai"]).defaults.model == "opnai:gpt-4o-mini"
+    known = Registry([ProviderSpec(name="opnai", target="x:Y")])
+    assert loads(text, registry=known).defaults.model == "opnai:gpt-4o-mini"
 
 
 def test_a_scripted_model_needs_a_script() -> None:
