@@ -1,6 +1,6 @@
 """A model's calls: retries, cancellation, and what each call is counted as."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -112,7 +112,7 @@ async def rig(
     provider: FunctionProvider,
     rates: FlatRates | None = DEAR,
     retry: RetryPolicy = AT_ONCE,
-) -> AsyncIterator[Rig]:
+) -> AsyncGenerator[Rig]:
     events: list[Event] = []
     async with ActorSystem() as system:
         owner = await system.spawn("owner", Bystander)
