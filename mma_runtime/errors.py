@@ -45,7 +45,7 @@
 An error takes the facts and words itself. All are picklable: they hold plain values.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -467,11 +467,20 @@ class OutsideWorkspace(WorkspaceError):
 
 
 class MergeConflict(WorkspaceError):
-    """A ticket changed lines that another accepted ticket changed as well."""
+    """A ticket changed lines that another accepted ticket changed as well.
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = tuple(paths)
+    *conflicts* holds for each path what clashes, in words or between markers.
+    """
+
+    def __init__(self, conflicts: Mapping[str, str]) -> None:
+        self.conflicts = dict(conflicts)
+        self.paths = tuple(self.conflicts)
         super().__init__(
             "conflicts with changes that were accepted meanwhile: "
             + ", ".join(self.paths)
         )
+
+    @property
+    def shown(self) -> str:
+        """The conflicts to show to whoever is to resolve them."""
+        return "\n\n".join(f"{path}\n{text}" for path, text in self.conflicts.items())

@@ -4,16 +4,15 @@ import string
 from base64 import b85encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from hashlib import sha1
 from os import fsencode
 from zlib import compress
 
+from mma_runtime.workspace.lines import Opcode, match_lines, split_lines
 from mma_runtime.workspace.tree import LINK
 
 _CONTEXT = 3
 _BINARY_SAMPLE = 8_000
-_MATCHABLE_LINES = 20_000
 _CONTROL = frozenset(range(0x20)) | {0x7F}
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
@@ -91,19 +90,12 @@ def is_binary(content: bytes) -> bool:
     return b"\0" in content[:_BINARY_SAMPLE]
 
 
-def split_lines(content: bytes) -> list[bytes]:
-    """Split after each newline; a carriage return does not end a line, as in git."""
-    lines = content.split(b"\n")
-    last = lines.pop()
-    return [line + b"\n" for line in lines] + ([last] if last else [])
-
-
 def _count(change: FileChange) -> FileStat:
     added = removed = 0
     if not change.binary:
         before = split_lines(change.before or b"")
         after = split_lines(change.after or b"")
-        for kind, i1, i2, j1, j2 in _opcodes(before, after):
+        for kind, i1, i2, j1, j2 in match_lines(before, after):
             if kind != "equal":
                 removed += i2 - i1
                 added += j2 - j1
@@ -186,7 +178,7 @@ def _body(change: FileChange, *, literal: bool) -> Iterator[bytes]:
 
 
 def _hunks(before: Sequence[bytes], after: Sequence[bytes]) -> Iterator[bytes]:
-    for group in _grouped(_opcodes(before, after)):
+    for group in _grouped(match_lines(before, after)):
         i1, i2, j1, j2 = group[0][1], group[-1][2], group[0][3], group[-1][4]
         yield b"@@ -%s +%s @@\n" % (_range(i1, i2), _range(j1, j2))
         for kind, a1, a2, b1, b2 in group:
@@ -197,43 +189,9 @@ def _hunks(before: Sequence[bytes], after: Sequence[bytes]) -> Iterator[bytes]:
                 yield from (_line(b"+", line) for line in after[b1:b2])
 
 
-_Opcode = tuple[str, int, int, int, int]
-
-
-def _opcodes(before: Sequence[bytes], after: Sequence[bytes]) -> list[_Opcode]:
-    """Match lines as difflib does, in bounded time: equal ends first.
-
-    A huge rewritten middle is taken as replaced whole; matching it is quadratic.
-    """
-    shorter = min(len(before), len(after))
-    head = 0
-    while head < shorter and before[head] == after[head]:
-        head += 1
-
-    tail = 0
-    while tail < shorter - head and before[-1 - tail] == after[-1 - tail]:
-        tail += 1
-
-    i2, j2 = len(before) - tail, len(after) - tail
-    opcodes: list[_Opcode] = [("equal", 0, head, 0, head)] if head else []
-    if max(i2 - head, j2 - head) > _MATCHABLE_LINES:
-        opcodes.append(("replace", head, i2, head, j2))
-    else:
-        matcher = SequenceMatcher(None, before[head:i2], after[head:j2], autojunk=False)
-        opcodes += [
-            (kind, a1 + head, a2 + head, b1 + head, b2 + head)
-            for kind, a1, a2, b1, b2 in matcher.get_opcodes()
-        ]
-
-    if tail:
-        opcodes.append(("equal", i2, len(before), j2, len(after)))
-
-    return opcodes
-
-
-def _grouped(opcodes: Sequence[_Opcode]) -> Iterator[list[_Opcode]]:
+def _grouped(opcodes: Sequence[Opcode]) -> Iterator[list[Opcode]]:
     """Cut long equal stretches, so that each group is one hunk with its context."""
-    group: list[_Opcode] = []
+    group: list[Opcode] = []
     last = len(opcodes) - 1
     for number, (kind, i1, i2, j1, j2) in enumerate(opcodes):
         if kind != "equal":

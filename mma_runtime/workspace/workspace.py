@@ -134,14 +134,14 @@ class Workspace:
 
     def _merge(self, diff: Diff) -> None:
         merged: list[FileChange] = []
-        conflicts: list[str] = []
+        conflicts: dict[str, str] = {}
         for change in diff.changes:
             entry = self._current.get(change.path)
             content = self._content_of(change.path, entry) if entry else None
             try:
                 result = merge_change(change, content, entry.mode if entry else None)
-            except MergeConflict:
-                conflicts.append(change.path)
+            except MergeConflict as conflict:
+                conflicts |= conflict.conflicts
                 continue
 
             merged += [result] if result else []
@@ -153,9 +153,11 @@ class Workspace:
             else:
                 current[change.path] = Entry.of(change.mode_after, change.after)
 
-        conflicts += _clashes(current, merged)
+        for path in _clashes(current, merged):
+            conflicts.setdefault(path, "a file stands where another has its folder")
+
         if conflicts:
-            raise MergeConflict(sorted(set(conflicts)))
+            raise MergeConflict(dict(sorted(conflicts.items())))
 
         self._keep(merged)
         apply_changes(self.tree, merged)

@@ -277,6 +277,7 @@ async def test_a_conflict_names_the_paths_and_changes_nothing(
         await workspace.merge(other)
 
     assert caught.value.paths == paths
+    assert all(caught.value.conflicts.values())
     assert contents(workspace.tree) == before
     assert (await workspace.changes()).files == one.files
 
