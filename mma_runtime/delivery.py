@@ -1,7 +1,7 @@
 """One ticket on its way: checkout, worker, commands, review, merge, and once more."""
 
 import shlex
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from mma_runtime.tiers import (
     GiveHint,
     ReviewTicket,
     ReworkTicket,
+    TicketReport,
     Tier,
 )
 from mma_runtime.tools.command import CommandResult, run_command
@@ -57,6 +58,10 @@ class _Rejected(Exception):
 class Delivery:
     """Takes one ticket through as many workers as the job allows."""
 
+    # Thousands may be under way at once, each suspended in its coroutines: what is kept
+    # alive per ticket is what the garbage collector goes through again and again.
+    __slots__ = ("_card", "_crew", "_history", "_job", "_lead")
+
     def __init__(
         self, job: Job, crew: Crew, card: TicketCard, lead: Ref | None
     ) -> None:
@@ -64,104 +69,117 @@ class Delivery:
         self._crew = crew
         self._card = card
         self._lead = lead
-        self._history: list[str] = []
+        self._history: tuple[str, ...] = ()
 
-    async def run(self) -> None:
-        """Work until the ticket is completed, bounded or failed; the card tells.
+    async def run(self, done: Callable[[TicketCard], None]) -> None:
+        """Work until the ticket is completed, bounded or failed; then call *done*.
 
         When it is cancelled, the worker and its tools end at once and the diff that
-        there is by then is kept in the run's folder.
+        there is by then is kept in the run's folder; *done* is not called.
         """
         card = self._card
         card.state = TicketState.RUNNING
-        for attempt in range(1, self._job.attempts + 1):
-            card.attempts = attempt
+        attempt = self._work if self._job.workspace is None else self._work_in_checkout
+        for number in range(1, self._job.attempts + 1):
+            card.attempts = number
             try:
-                card.state = await self._attempt(attempt)
+                card.state = await attempt()
             except _Rejected as rejected:
-                card.reason = rejected.reason
-                self._history.append(rejected.reason)
-                self._job.emit(
-                    TicketReturned(
-                        origin=self._origin(attempt),
-                        by=rejected.by,
-                        reason=rejected.reason,
-                    )
-                )
+                self._note(rejected)
                 if rejected.final:
                     break
             else:
-                return
+                break
 
-        card.state = TicketState.FAILED
+        if card.state is TicketState.RUNNING:
+            card.state = TicketState.FAILED
 
-    async def _attempt(self, attempt: int) -> TicketState:
-        job, ticket = self._job, self._card.ticket
-        async with AsyncExitStack() as stack:
-            checkout = None
-            if job.workspace is not None:
-                checkout = await job.workspace.checkout(f"{ticket.id}-{attempt}")
-                stack.push_async_callback(self._discard, checkout, attempt)
+        done(card)
 
-            toolbox = self._toolbox(checkout)
-            qa = None
-            if Tier.QA in job.tiers and checkout is not None:
-                qa = await self._hire(Tier.QA, attempt)
-                stack.callback(self._crew.release, qa)
+    def _note(self, rejected: _Rejected) -> None:
+        self._card.reason = rejected.reason
+        self._history = (*self._history, rejected.reason)
+        self._job.emit(
+            TicketReturned(
+                origin=self._origin(), by=rejected.by, reason=rejected.reason
+            )
+        )
 
-            worker = await self._hire(Tier.WORKER, attempt, toolbox, qa)
-            stack.callback(self._crew.release, worker)
+    async def _work_in_checkout(self) -> TicketState:
+        workspace, card = self._job.workspace, self._card
+        assert workspace is not None  # noqa: S101 - asked by the caller
+        checkout = await workspace.checkout(f"{card.ticket.id}-{card.attempts}")
+        qa = None
+        try:
+            if Tier.QA in self._job.tiers:
+                qa = await self._hire(Tier.QA)
+
+            return await self._work(checkout, qa)
+        finally:
+            if qa is not None:
+                self._crew.release(qa)
+
+            await self._discard(checkout)
+
+    async def _work(
+        self, checkout: Checkout | None = None, qa: Ref | None = None
+    ) -> TicketState:
+        """Let one worker work and rework until its work is merged or rejected."""
+        job, card = self._job, self._card
+        toolbox = self._toolbox(checkout)
+        worker = await self._hire(Tier.WORKER, toolbox, qa)
+        try:
             settings = job.tiers[Tier.WORKER]
             job.emit(
                 TicketStarted(
-                    origin=self._origin(attempt),
-                    model=ticket.model or settings.address,
+                    origin=self._origin(),
+                    model=card.ticket.model or settings.address,
                     max_tool_rounds=settings.max_rounds,
                 )
             )
-            return await self._work(worker, qa, checkout, attempt)
-
-    async def _work(
-        self, worker: Ref, qa: Ref | None, checkout: Checkout | None, attempt: int
-    ) -> TicketState:
-        card, ticket = self._card, self._card.ticket
-        request: DoTicket | ReworkTicket = DoTicket(
-            ticket=ticket,
-            files=await self._files(checkout),
-            history=tuple(self._history),
-        )
-        for returns in range(MAX_RETURNS + 1):
-            try:
-                report = await worker.ask(request)
-            except UNUSABLE as error:
-                raise self._unusable("worker", error) from error
-
-            card.rounds += report.rounds
-            if report.error is not None:
-                raise self._unusable("worker", report.error)
-
-            card.answer = report.answer
-            card.reason = report.reason
-            if report.bounded:
-                return TicketState.BOUNDED
-
-            by, remarks = await self._judge(qa, checkout, attempt)
-            if not remarks:
-                break
-
-            if returns == MAX_RETURNS:
-                raise _Rejected(by, remarks)
-
-            self._job.emit(
-                TicketReturned(origin=self._origin(attempt), by=by, reason=remarks)
+            request: DoTicket | ReworkTicket = DoTicket(
+                ticket=card.ticket,
+                files=await self._files(checkout) if checkout else (),
+                history=self._history,
             )
-            request = ReworkTicket(remarks=remarks)
+            for returns in range(MAX_RETURNS + 1):
+                try:
+                    report = await worker.ask(request)
+                except UNUSABLE as error:
+                    raise self._unusable("worker", error) from error
 
-        await self._merge(checkout)
-        return TicketState.COMPLETED
+                self._take(report)
+                if report.bounded:
+                    return TicketState.BOUNDED
+
+                by, remarks = await self._judge(checkout, qa)
+                if not remarks:
+                    break
+
+                if returns == MAX_RETURNS:
+                    raise _Rejected(by, remarks)
+
+                job.emit(TicketReturned(origin=self._origin(), by=by, reason=remarks))
+                request = ReworkTicket(remarks=remarks)
+
+            if checkout is not None:
+                await self._merge(checkout)
+
+            return TicketState.COMPLETED
+        finally:
+            self._crew.release(worker)
+
+    def _take(self, report: TicketReport) -> None:
+        card = self._card
+        card.rounds += report.rounds
+        if report.error is not None:
+            raise self._unusable("worker", report.error)
+
+        card.answer = report.answer
+        card.reason = report.reason
 
     async def _judge(
-        self, qa: Ref | None, checkout: Checkout | None, attempt: int
+        self, checkout: Checkout | None, qa: Ref | None
     ) -> tuple[str, str]:
         """Return who is not content and with what; no remarks are an acceptance."""
         ticket = self._card.ticket
@@ -186,7 +204,7 @@ class Delivery:
             verdict = await self._lead.ask(
                 ReviewTicket(
                     ticket=ticket,
-                    attempt=attempt,
+                    attempt=self._card.attempts,
                     diff=diff.text if diff else "",
                     verdicts=tuple(verdicts),
                 )
@@ -196,7 +214,7 @@ class Delivery:
 
         self._job.emit(
             ReviewGiven(
-                origin=self._origin(attempt),
+                origin=self._origin(),
                 accepted=verdict.accepted,
                 remarks=verdict.remarks,
             )
@@ -238,34 +256,30 @@ class Delivery:
         lines += ["Output:", _end_of(result.output)]
         return "\n".join(lines)
 
-    async def _merge(self, checkout: Checkout | None) -> None:
-        if checkout is None or self._job.workspace is None:
-            return
-
+    async def _merge(self, checkout: Checkout) -> None:
+        workspace = self._job.workspace
+        assert workspace is not None  # noqa: S101 - the checkout is one of its own
         diff = await checkout.diff()
         try:
-            await self._job.workspace.merge(diff)
+            await workspace.merge(diff)
         except MergeConflict as conflict:
             raise _Rejected("merge", str(conflict)) from conflict
 
         self._card.files = diff.files
 
-    async def _discard(self, checkout: Checkout, attempt: int) -> None:
+    async def _discard(self, checkout: Checkout) -> None:
         """Remove the checkout; what was not merged is kept as a patch first."""
         with anyio.CancelScope(shield=True):
             if not self._card.files and self._job.folder is not None:
                 diff = await checkout.diff()
                 if diff:
-                    name = f"{self._card.ticket.id}-{attempt}.patch"
+                    name = f"{checkout.name}.patch"
                     await self._keep(self._job.folder / "unmerged" / name, diff.patch)
 
             await checkout.discard()
 
-    async def _files(self, checkout: Checkout | None) -> tuple[tuple[str, str], ...]:
+    async def _files(self, checkout: Checkout) -> tuple[tuple[str, str], ...]:
         """Read the ticket's target and context files, as far as they exist."""
-        if checkout is None:
-            return ()
-
         ticket = self._card.ticket
         target = (ticket.target_file,) if ticket.target_file else ()
         found: list[tuple[str, str]] = []
@@ -285,6 +299,9 @@ class Delivery:
     def _toolbox(self, checkout: Checkout | None) -> Toolbox:
         native = native_tools(checkout) if checkout is not None else ()
         tools = (*native, *self._job.tools)
+        if not tools:
+            return NO_TOOLS
+
         allowed = self._card.ticket.tools
         if allowed is None:
             allowed = self._job.tiers[Tier.WORKER].tools
@@ -303,7 +320,6 @@ class Delivery:
     async def _hire(
         self,
         tier: Tier,
-        attempt: int,
         toolbox: Toolbox = NO_TOOLS,
         qa: Ref | None = None,
     ) -> Ref:
@@ -312,20 +328,20 @@ class Delivery:
             tier,
             track=card.track,
             ticket=card.ticket.id,
-            attempt=attempt,
+            attempt=card.attempts,
             task="ticket",
             address=card.ticket.model if tier is Tier.WORKER else None,
             toolbox=toolbox,
             qa=qa,
         )
 
-    def _origin(self, attempt: int) -> Origin:
+    def _origin(self) -> Origin:
         return Origin(
             run=self._job.run,
             tier=Tier.WORKER.value,
             track=self._card.track,
             ticket=self._card.ticket.id,
-            attempt=attempt,
+            attempt=self._card.attempts,
             task="ticket",
         )
 

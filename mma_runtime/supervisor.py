@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from mma_runtime.board import TicketCard, TrackCard
 from mma_runtime.costs import BudgetSpent, CostAggregator
@@ -26,6 +27,13 @@ from mma_runtime.outcome import RunState, TicketState, TrackState
 from mma_runtime.plan import Priority, Ticket, Track
 from mma_runtime.tiers import AcceptTrack, PlanEpic, PlanTrack, Tier, Verdict
 from mma_runtime.workspace import directory_map
+
+STARTS = 4
+"""How many tickets start before those at work get their turn.
+
+Were all started at once, none could end before the last one had begun, and all that
+thousands of them hold would be in memory together, for the collector to go through.
+"""
 
 _PRIORITIES = tuple(Priority)
 _Start = Callable[[TicketCard], None]
@@ -61,6 +69,7 @@ class Supervisor(Actor):
         self._working = 0
         self._queued = 0
         self._waiting: list[tuple[int, int, TicketCard, _Start]] = []
+        self._may_start = anyio.Event()
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
@@ -97,7 +106,10 @@ class Supervisor(Actor):
         seconds = self.job.ledger.budget.seconds
         try:
             with self._scope, anyio.move_on_after(seconds) as limit:
-                await self._route()
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._start_tickets)
+                    await self._route()
+                    group.cancel_scope.cancel()
 
             if limit.cancelled_caught and seconds is not None:
                 spent = BudgetExhausted(
@@ -231,8 +243,7 @@ class Supervisor(Actor):
         unfinished = set(cards)
         finished = anyio.Event()
 
-        async def follow(card: TicketCard) -> None:
-            await Delivery(self.job, self.crew, card, lead).run()
+        def ended(card: TicketCard) -> None:
             self._working -= 1
             closed = [card]
             if card.state is TicketState.COMPLETED:
@@ -248,18 +259,18 @@ class Supervisor(Actor):
             if not unfinished:
                 finished.set()
 
-            self._start_waiting()
+            self._may_start.set()
 
         def queue_ready() -> None:
             for name in order.get_ready():
                 self._queue(cards[name], start)
 
         def start(card: TicketCard) -> None:
-            group.start_soon(follow, card)
+            delivery = Delivery(self.job, self.crew, card, lead)
+            group.start_soon(delivery.run, ended)
 
         async with anyio.create_task_group() as group:
             queue_ready()
-            self._start_waiting()
             # The group may be without a task while others have all the workers.
             await finished.wait()
 
@@ -268,12 +279,21 @@ class Supervisor(Actor):
         self._queued += 1
         priority = _PRIORITIES.index(card.ticket.priority)
         heappush(self._waiting, (priority, self._queued, card, start))
+        self._may_start.set()
 
-    def _start_waiting(self) -> None:
-        while self._waiting and self._working < self.job.workers:
-            self._working += 1
-            _, _, card, start = heappop(self._waiting)
-            start(card)
+    async def _start_tickets(self) -> None:
+        while True:
+            for _ in range(STARTS):
+                if not self._waiting or self._working == self.job.workers:
+                    self._may_start = anyio.Event()
+                    await self._may_start.wait()
+                    break
+
+                self._working += 1
+                _, _, card, start = heappop(self._waiting)
+                start(card)
+            else:
+                await checkpoint()
 
     def _report(self, card: TicketCard) -> None:
         self.job.emit(
