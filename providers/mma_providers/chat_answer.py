@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from mma_providers.failures import Malformed, Report, Reported
 from mma_providers.openai_error import error_report
-from mma_providers.sse import ServerEvent
 from mma_providers.wire_json import (
     Object,
     child,
@@ -65,13 +64,13 @@ class ChatAnswer:
         """What has come so far."""
         return "".join(self._texts)
 
-    def take(self, event: ServerEvent) -> list[Chunk]:
+    def take(self, event: bytes) -> list[Chunk]:
         """Read an event and return what it adds."""
-        if event.data.startswith(b"[DONE]"):
+        if event.startswith(b"[DONE]"):
             self.done = True
             return []
 
-        body = read_object(event.data)
+        body = read_object(event)
         if body.get("error"):
             raise Reported(error_report(body["error"]))
         return self._take(body, "delta")

@@ -18,7 +18,7 @@ from mma_providers.failures import (
     without_secret,
 )
 from mma_providers.profiles import Profile
-from mma_providers.sse import EventDecoder, ServerEvent
+from mma_providers.sse import EventDecoder
 from mma_providers.transport import Limits, Pace, Transport, reading
 from mma_providers.wire_json import Object, read_object
 from mma_runtime.errors import (
@@ -58,7 +58,7 @@ class Answer(Protocol):
         """What has come so far."""
         ...
 
-    def take(self, event: ServerEvent) -> list[Chunk]:
+    def take(self, event: bytes) -> list[Chunk]:
         """Read an event and return what it adds; raises `Malformed`, `Reported`.
 
         May raise what reading JSON of a wrong shape raises.

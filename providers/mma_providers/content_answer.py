@@ -6,7 +6,6 @@ from typing import Any
 from mma_providers.content_request import SIGNATURE, STATE
 from mma_providers.failures import Malformed, Report, Reported
 from mma_providers.google_error import google_report
-from mma_providers.sse import ServerEvent
 from mma_providers.wire_json import Object, child, read_object, string
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -74,9 +73,9 @@ class ContentAnswer:
         closed = (part.text for part in self._parts if isinstance(part, Text))
         return "".join(closed) + ("" if self._thinking else "".join(self._open))
 
-    def take(self, event: ServerEvent) -> list[Chunk]:
+    def take(self, event: bytes) -> list[Chunk]:
         """Read an event and return what it adds."""
-        return self.take_whole(read_object(event.data))
+        return self.take_whole(read_object(event))
 
     def take_whole(self, body: Object) -> list[Chunk]:
         """Read a response; each event of a stream is one, with new parts."""

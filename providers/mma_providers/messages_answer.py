@@ -6,7 +6,6 @@ from typing import Any
 
 from mma_providers.failures import Malformed, Report, Reported
 from mma_providers.messages_request import ANSWER_TOOL, STATE
-from mma_providers.sse import ServerEvent
 from mma_providers.wire_json import (
     Object,
     child,
@@ -65,9 +64,9 @@ class MessagesAnswer:
         blocks = self._blocks.values()
         return "".join("".join(b.pieces) for b in blocks if self._is_text(b))
 
-    def take(self, event: ServerEvent) -> list[Chunk]:
+    def take(self, event: bytes) -> list[Chunk]:
         """Read an event and return what it adds."""
-        body = read_object(event.data)
+        body = read_object(event)
         match body.get("type"):
             case "content_block_delta":
                 return self._grow(body["index"], body["delta"])

@@ -3,6 +3,8 @@
 import json
 from typing import Any, TypeGuard
 
+from pydantic_core import from_json
+
 from mma_providers.failures import Malformed
 
 Object = dict[str, Any]
@@ -42,7 +44,7 @@ def read_object(data: bytes) -> Object:
         Malformed: It is none.
     """
     try:
-        value: object = json.loads(data)
+        value: object = from_json(data)
     except ValueError as error:
         shown = data[:80].decode(errors="replace")
         raise Malformed(f"JSON is due, {shown!r} came") from error

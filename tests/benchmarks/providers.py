@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import anyio
@@ -30,7 +31,7 @@ from mma_runtime.llm.provider import Provider
 CHUNKS = 500
 CALLS = 40
 STREAMS = 6
-ROUNDS = 5
+ROUNDS = 7
 Run = Callable[[], Awaitable[None]]
 
 
@@ -114,15 +115,16 @@ def gemini_runs(url: str) -> tuple[Provider, dict[str, tuple[Run, Run]]]:
         ),
     )
     ours = GeminiProvider(api_key="k", base_url=url)
+    models: Any = sdk.aio.models
     config = types.GenerateContentConfig(system_instruction="Be brief.")
 
     async def call() -> None:
-        await sdk.aio.models.generate_content(
+        await models.generate_content(
             model="gemini-3.8-flash", contents="Hi", config=config
         )
 
     async def stream() -> None:
-        async for _ in await sdk.aio.models.generate_content_stream(
+        async for _ in await models.generate_content_stream(
             model="gemini-3.8-flash", contents="Hi", config=config
         ):
             pass
@@ -186,7 +188,7 @@ if __name__ == "__main__":
             sys.stdin.read()
     else:
         root = str(Path(__file__).parents[2])
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603 - this file
             [sys.executable, __file__, "serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
