@@ -1,0 +1,6 @@
+"""Says hello."""
+
+
+def greet(name: str) -> str:
+    """Greet somebody."""
+    return f"Hello, {name}"
