@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mma_runtime.errors import ProviderError
+from mma_runtime.events import Origin, TicketFinished
 from mma_runtime.outcome import (
     RunState,
     TicketOutcome,
@@ -61,6 +62,16 @@ class TicketCard:
             attempts=self.attempts,
             answer=self.answer,
             files=self.files,
+        )
+
+    def finished(self, run: str) -> TicketFinished:
+        """Return the event that tells how the ticket ended."""
+        return TicketFinished(
+            origin=Origin(run=run, track=self.track, ticket=self.ticket.id),
+            state=self.state.value,
+            reason=self.reason,
+            rounds=self.rounds,
+            attempts=self.attempts,
         )
 
 
@@ -122,16 +133,20 @@ class Board:
 
         return blocked
 
-    def close(self) -> None:
-        """Mark what is not finished as cancelled, when the run stops early."""
+    def close(self) -> list[TicketCard]:
+        """Mark what is not finished as cancelled; return those tickets."""
+        cancelled: list[TicketCard] = []
         for card in self.tickets.values():
             if card.state in (TicketState.PENDING, TicketState.RUNNING):
                 card.state = TicketState.CANCELLED
                 card.reason = card.reason or "the run ended before"
+                cancelled.append(card)
 
         for track in self.tracks.values():
             if track.state is TrackState.RUNNING:
                 track.state = TrackState.CANCELLED
+
+        return cancelled
 
     def verdict(self) -> tuple[RunState, str]:
         """Decide how the run as a whole ended, and why."""

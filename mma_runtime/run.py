@@ -135,7 +135,9 @@ class Run:
     async def _conclude(self) -> Outcome:
         """Check, keep and apply what the run made, and put it into words."""
         job, board = self._job, self._job.board
-        board.close()
+        for card in board.close():
+            self.bus.emit(card.finished(self.id))
+
         state, reason = board.verdict()
         costs = job.ledger.report()
         checked: tuple[Expectation, ...] = ()

@@ -16,7 +16,6 @@ from mma_runtime.delivery import Delivery
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.events import (
     Origin,
-    TicketFinished,
     TicketPlanned,
     TrackFinished,
     TrackPlanned,
@@ -253,7 +252,7 @@ class Supervisor(Actor):
                 closed += self.board.block_dependents(card)
 
             for each in closed:
-                self._report(each)
+                self.job.emit(each.finished(self.job.run))
                 unfinished.discard(each.ticket.id)
 
             if not unfinished:
@@ -294,17 +293,6 @@ class Supervisor(Actor):
                 start(card)
             else:
                 await checkpoint()
-
-    def _report(self, card: TicketCard) -> None:
-        self.job.emit(
-            TicketFinished(
-                origin=self._origin(track=card.track, ticket=card.ticket.id),
-                state=card.state.value,
-                reason=card.reason,
-                rounds=card.rounds,
-                attempts=card.attempts,
-            )
-        )
 
     def _origin(self, *, track: str = "", ticket: str = "") -> Origin:
         return Origin(run=self.job.run, track=track, ticket=ticket)

@@ -14,7 +14,7 @@ from mma_runtime.errors import (
     UnknownProvider,
     WorkspaceError,
 )
-from mma_runtime.events import RunFinished, RunStarted, ToolCallFinished
+from mma_runtime.events import RunFinished, RunStarted, TicketFinished, ToolCallFinished
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.outcome import TicketState
 from mma_runtime.testing import FunctionProvider
@@ -89,6 +89,9 @@ async def test_a_run_can_be_cancelled(tmp_path: Path) -> None:
             await stuck.asked.wait()
             outcome = await run.cancel("enough")
 
+        finished = [e async for e in run.events() if isinstance(e, TicketFinished)]
+
+    assert [event.state for event in finished] == ["cancelled"]
     assert (outcome.state, outcome.reason) == (RunState.CANCELLED, "enough")
     assert outcome.tickets[0].state is TicketState.CANCELLED
     assert outcome.costs.total.unknown_calls == 1
