@@ -46,7 +46,7 @@ def mma(
         "OPENAI_BASE_URL": wire.openai_url,
         **({"OPENAI_API_KEY": key} if key else {}),
     }
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", "mma_runtime", "run", *arguments],
         cwd=folder,
         env=environment,

@@ -120,7 +120,7 @@ def test_the_registry_loads_no_sdk_and_no_provider() -> None:
         "print([m for m in ('openai', 'httpx2', 'mma_providers') if m in sys.modules])"
     )
 
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
 

@@ -188,7 +188,7 @@ if __name__ == "__main__":
             sys.stdin.read()
     else:
         root = str(Path(__file__).parents[2])
-        with subprocess.Popen(  # noqa: S603 - this file
+        with subprocess.Popen(
             [sys.executable, __file__, "serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -67,7 +67,7 @@ def arguments(project: Project, *more: str) -> list[str]:
 
 @contextmanager
 def started(project: Project, *more: str) -> Generator["subprocess.Popen[str]"]:
-    with subprocess.Popen(  # noqa: S603 - our own program
+    with subprocess.Popen(
         arguments(project, *more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -145,7 +145,7 @@ class Terminal:
     def __init__(self, args: list[str], environ: dict[str, str]) -> None:
         self._master, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
+        self.process = subprocess.Popen(
             args, stdin=inner, stdout=inner, stderr=inner, env=environ
         )
         os.close(inner)

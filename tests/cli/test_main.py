@@ -11,7 +11,7 @@ HEAVY = ("anyio", "asyncio", "pydantic", "rich", "trio", "yaml")
 
 
 def run_python(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own interpreter
+    return subprocess.run(
         [sys.executable, *args], capture_output=True, text=True, check=False
     )
 

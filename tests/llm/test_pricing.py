@@ -128,7 +128,7 @@ def test_an_overridden_price_loads_no_price_data() -> None:
         "print('genai_prices' in sys.modules)"
     )
 
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
 
