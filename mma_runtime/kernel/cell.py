@@ -16,7 +16,7 @@ from mma_runtime.kernel.message import Message, Terminated
 from mma_runtime.kernel.registry import Registry
 from mma_runtime.kernel.reply import Reply
 from mma_runtime.kernel.supervision import Policy, Restart
-from mma_runtime.kernel.waiting import waiting_for
+from mma_runtime.kernel.waiting import begin_wait
 
 
 class State(Enum):
@@ -139,18 +139,21 @@ class Cell:
             return
 
         started = Reply[None](self)
-        with waiting_for(self, started):
-            group.start_soon(life.run, started, name=self.name)
-            try:
-                await started.wait()
-            except ActorStartFailed:
-                raise
-            except BaseException:
-                self.stop(-inf)
-                with CancelScope(shield=True):
-                    await self.join()
+        asker = begin_wait(started)
+        group.start_soon(life.run, started, name=self.name)
+        try:
+            await started.wait()
+        except ActorStartFailed:
+            raise
+        except BaseException:
+            self.stop(-inf)
+            with CancelScope(shield=True):
+                await self.join()
 
-                raise
+            raise
+        finally:
+            if asker is not None:
+                del asker.waits[started]
 
     async def start_again(self, delay: float) -> None:
         """Start a new incarnation; *delay* is the backoff before it, for the event.

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from mma_runtime.kernel.cell import Cell
 from mma_runtime.kernel.message import Message, Request, StreamRequest
 from mma_runtime.kernel.reply import Reply, StreamReply
-from mma_runtime.kernel.waiting import present_turn, refuse_cycle, waiting_for
+from mma_runtime.kernel.waiting import begin_wait, present_turn, refuse_cycle
 
 ReplyT = TypeVar("ReplyT")
 ItemT = TypeVar("ItemT")
@@ -115,17 +115,17 @@ class Ref:
 
         reply = Reply[ReplyT](cell)
         item = (handler, request, reply)
-        with waiting_for(cell, reply):
-            try:
-                if not cell.mailbox.offer(item):
-                    await cell.mailbox.wait_in(item)
+        asker = begin_wait(reply)
+        try:
+            if not cell.mailbox.offer(item):
+                await cell.mailbox.wait_in(item)
 
-                return await reply.wait()
-            except BaseException:
-                if not reply.done:
-                    cell.abandon(item)
-
-                raise
+            return await reply.wait()
+        finally:
+            if not reply.done:
+                cell.abandon(item)
+            if asker is not None:
+                del asker.waits[reply]
 
     @asynccontextmanager
     async def stream(
@@ -151,15 +151,17 @@ class Ref:
 
         reply = StreamReply[ItemT](cell, buffer)
         item = (handler, request, reply)
-        with waiting_for(cell, reply):
-            try:
-                if not cell.mailbox.offer(item):
-                    await cell.mailbox.wait_in(item)
+        asker = begin_wait(reply)
+        try:
+            if not cell.mailbox.offer(item):
+                await cell.mailbox.wait_in(item)
 
-                yield reply
-            finally:
-                if not reply.done:
-                    cell.abandon(item)
+            yield reply
+        finally:
+            if not reply.done:
+                cell.abandon(item)
+            if asker is not None:
+                del asker.waits[reply]
 
     def stop(self) -> None:
         """End the actor for good after the message in hand, within its grace.

@@ -1,7 +1,5 @@
 """Who waits for whom, so that a circle of asks is an error and not a silence."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -40,25 +38,22 @@ def present_turn() -> tuple[Waiter, int] | None:
     return turn
 
 
-@contextmanager
-def waiting_for(target: Waiter, reply: Reply[Any]) -> Generator[None]:
-    """Note that the present turn waits for *reply*, which *target* owes.
+def begin_wait(reply: Reply[Any]) -> Waiter | None:
+    """Note that the present turn waits for *reply*, and return whose turn it is.
+
+    That actor's `waits` must be rid of *reply* again when the wait is over.
 
     Raises:
-        AskCycle: *target* waits, over any number of actors, for the present turn.
+        AskCycle: the owner of *reply* waits, over any number of actors, for this turn.
     """
     turn = present_turn()
     if turn is None:
-        yield
-        return
+        return None
 
     asker, number = turn
-    refuse_cycle(asker, target)
+    refuse_cycle(asker, reply.owner)
     asker.waits[reply] = number
-    try:
-        yield
-    finally:
-        del asker.waits[reply]
+    return asker
 
 
 def refuse_cycle(asker: Waiter, target: Waiter) -> None:

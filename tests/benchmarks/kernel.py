@@ -84,8 +84,9 @@ class Ours(Contender):
         return await self.system.spawn(str(number), Counter)
 
     async def tell(self, actor: Ref, times: int) -> None:
+        message = Add(1)
         for _ in range(times):
-            actor.tell(Add(1))
+            actor.tell(message)
 
     async def ask(self, actor: Ref) -> int:
         return await actor.ask(Total())
@@ -126,15 +127,15 @@ class Bare:
     async def run(self) -> None:
         while True:
             while self.queue:
-                match self.queue.popleft():
-                    case Add(n):
-                        self.total += n
-                    case Call() as call:
-                        call.answer = self.total
-                        call.event.set()
-                    case _:
-                        self.ended.set()
-                        return
+                item = self.queue.popleft()
+                if isinstance(item, Add):
+                    self.total += item.n
+                elif isinstance(item, Call):
+                    item.answer = self.total
+                    item.event.set()
+                else:
+                    self.ended.set()
+                    return
 
             self.wake = anyio.Event()
             await self.wake.wait()
@@ -158,8 +159,9 @@ class DequeAndEvent(Contender):
         return actor
 
     async def tell(self, actor: Bare, times: int) -> None:
+        message = Add(1)
         for _ in range(times):
-            actor.put(Add(1))
+            actor.put(message)
 
     async def ask(self, actor: Bare) -> int:
         call = Call()
@@ -185,14 +187,13 @@ class Streaming:
 
     async def run(self) -> None:
         async for item in self.get:
-            match item:
-                case Add(n):
-                    self.total += n
-                case Call() as call:
-                    call.answer = self.total
-                    call.event.set()
-                case _:
-                    break
+            if isinstance(item, Add):
+                self.total += item.n
+            elif isinstance(item, Call):
+                item.answer = self.total
+                item.event.set()
+            else:
+                break
 
         self.put.close()
         self.get.close()
@@ -209,8 +210,9 @@ class AnyioStream(DequeAndEvent):
         return actor
 
     async def tell(self, actor: Any, times: int) -> None:
+        message = Add(1)
         for _ in range(times):
-            await actor.put.send(Add(1))
+            await actor.put.send(message)
 
     async def ask(self, actor: Any) -> int:
         call = Call()
@@ -248,8 +250,9 @@ class Pykka(Contender):
         return PykkaCounter.start()
 
     async def tell(self, actor: Any, times: int) -> None:
+        message = Add(1)
         for _ in range(times):
-            actor.tell(Add(1))
+            actor.tell(message)
 
     async def ask(self, actor: Any) -> int:
         answer: int = actor.ask(Total())
@@ -339,8 +342,9 @@ class Autogen(Contender):
 
     async def tell(self, actor: autogen_core.AgentId, times: int) -> None:
         topic = autogen_core.TopicId("add", actor.key)
+        message = Add(1)
         for _ in range(times):
-            await self.runtime.publish_message(Add(1), topic)
+            await self.runtime.publish_message(message, topic)
 
         await self.runtime._message_queue.join()  # pyright: ignore[reportPrivateUsage]
 
@@ -417,9 +421,8 @@ async def measure_spawn(contender: Contender, size: float) -> float:
 async def measure_memory(contender: Contender, size: float) -> float:
     """Bytes of an idle actor that has answered once."""
     count = 500
-    for number in range(10):
-        await contender.ask(await contender.spawn(-1 - number))
-
+    first = await contender.spawn(-1)
+    await contender.ask(first)
     gc.collect()
     tracemalloc.start()
     try:
@@ -432,7 +435,7 @@ async def measure_memory(contender: Contender, size: float) -> float:
     finally:
         tracemalloc.stop()
 
-    await contender.stop(actors)
+    await contender.stop([first, *actors])
     return size / 1e6
 
 
