@@ -1,14 +1,14 @@
-"""One ticket's own copy of the integration tree, and the wall around it."""
+"""One ticket's own copy of the integration tree, and what it changed there."""
 
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from anyio import to_thread
 
-from mma_runtime.errors import OutsideWorkspace, WorkspaceError
+from mma_runtime.errors import WorkspaceError
 from mma_runtime.workspace.diff import Diff, FileChange
+from mma_runtime.workspace.files import Files
 from mma_runtime.workspace.tree import (
     LINK,
     Entry,
@@ -18,7 +18,7 @@ from mma_runtime.workspace.tree import (
     remove_tree,
     walk,
 )
-from mma_runtime.workspace.writing import replace_file
+from mma_runtime.workspace.views import Views
 
 PRIVATE = ".mma"
 """The folder in a checkout that holds the runtime's own files, never part of a diff."""
@@ -26,14 +26,14 @@ PRIVATE = ".mma"
 _DIFF_LIMIT = 50_000_000
 
 
-class Checkout:
+class Checkout(Files):
     """A folder that one ticket may change as it likes; its result is a diff.
 
     Made by `Workspace.checkout`. `root` is free of links. `home` is a private folder
     beside it for what commands keep outside of the project (`HOME`, `TMPDIR`).
     """
 
-    __slots__ = ("_base", "_content_of", "_outputs", "folder", "home", "name", "root")
+    __slots__ = ("_base", "_content_of", "_outputs", "folder", "home", "name")
 
     def __init__(
         self,
@@ -41,97 +41,15 @@ class Checkout:
         folder: Path,
         base: Snapshot,
         content_of: Callable[[str, Entry], bytes],
+        views: Views,
     ) -> None:
+        super().__init__(folder / "tree", views)
         self.name = name
         self.folder = folder
-        self.root = folder / "tree"
         self.home = folder / "home"
         self._base = base
         self._content_of = content_of
         self._outputs = 0
-
-    def resolve(self, path: str) -> Path:
-        """Return the real place of *path*: links and `..` first, then the check.
-
-        Absolute paths are allowed when they lie inside. The place need not exist.
-
-        Raises:
-            OutsideWorkspace: it lies outside the checkout.
-        """
-        if "\0" in path:
-            raise OutsideWorkspace(path)
-
-        real = Path(os.path.realpath(self.root / path))
-        if real != self.root and self.root not in real.parents:
-            raise OutsideWorkspace(path)
-
-        return real
-
-    def relative(self, place: Path) -> str:
-        """Return a resolved *place* as a POSIX path from the root, `.` for itself."""
-        return place.relative_to(self.root).as_posix()
-
-    def read_bytes(self, path: str, *, limit: int) -> bytes:
-        """Read a regular file of at most *limit* bytes. Blocks: call it in a thread.
-
-        Raises:
-            OutsideWorkspace: the path leads out.
-            WorkspaceError: missing, unreadable, no regular file, or too big.
-        """
-        place = self.resolve(path)
-        # Not blocking: opening a named pipe would else wait for a writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            descriptor = os.open(place, flags)
-        except OSError as error:
-            raise WorkspaceError(_problem(path, error)) from error
-
-        try:
-            status = os.fstat(descriptor)
-            if stat.S_ISDIR(status.st_mode):
-                raise WorkspaceError(f"{path!r} is a folder, not a file")
-
-            if not stat.S_ISREG(status.st_mode):
-                raise WorkspaceError(f"{path!r} is not a regular file")
-
-            if status.st_size > limit:
-                raise WorkspaceError(
-                    f"{path!r} is too big: {status.st_size:,} bytes,"
-                    f" at most {limit:,} are read"
-                )
-
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(limit)
-        finally:
-            os.close(descriptor)
-
-    def write_bytes(self, path: str, content: bytes) -> bool:
-        """Write a file in one step, and the folders it lies in. Blocks as reading does.
-
-        The permissions of an existing file stay. Returns whether the file is new.
-
-        Raises:
-            OutsideWorkspace: the path leads out.
-            WorkspaceError: it cannot be written, or is no regular file.
-        """
-        place = self.resolve(path)
-        try:
-            mode = place.lstat().st_mode
-        except FileNotFoundError:
-            mode = None
-        except OSError as error:
-            raise WorkspaceError(_problem(path, error)) from error
-
-        if place == self.root or (mode is not None and not stat.S_ISREG(mode)):
-            raise WorkspaceError(f"{path!r} is not a regular file; it stays as it is")
-
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(place, content, mode=mode and mode & 0o777)
-        except OSError as error:
-            raise WorkspaceError(_problem(path, error)) from error
-
-        return mode is None
 
     async def keep_output(self, text: str) -> str:
         """Store a tool's whole *text* for later reading; return its path from the root.
@@ -163,7 +81,7 @@ class Checkout:
         changes: list[FileChange] = []
         gone = dict(self._base)
         try:
-            for path, entry in walk(root):
+            for path, entry in walk(root, known=self._base):
                 if entry.is_symlink() or entry.is_file(follow_symlinks=False):
                     before = gone.pop(path, None)
                     change = self._change(root, path, entry, before)
@@ -212,15 +130,3 @@ class Checkout:
             mode_before=before.mode if before else None,
             mode_after=mode,
         )
-
-
-def _problem(path: str, error: OSError) -> str:
-    match error:
-        case FileNotFoundError():
-            return f"there is no file {path!r}"
-        case IsADirectoryError():
-            return f"{path!r} is a folder, not a file"
-        case NotADirectoryError() | FileExistsError():
-            return f"{path!r} cannot exist: a part of it is a file, not a folder"
-        case _:
-            return f"{path!r} cannot be opened: {error.strerror}"

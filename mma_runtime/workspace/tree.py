@@ -1,13 +1,14 @@
 """A folder of files as a run sees it: what belongs to it, its copy, its snapshot.
 
 Symbolic links are kept as links and never followed. What no run wants to copy or to
-show as a change (`EXCLUDED`, and any virtual environment) is invisible here.
+show as a change is invisible here: `EXCLUDED`, any virtual environment, and what the
+project's `.gitignore` files leave out.
 """
 
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Self
 from anyio.from_thread import check_cancelled
 
 from mma_runtime.errors import WorkspaceError
+from mma_runtime.workspace.ignoring import GITIGNORE, Rules, rules_of
 
 EXCLUDED = frozenset(
     {
@@ -67,38 +69,52 @@ Snapshot = Mapping[str, Entry]
 
 
 def walk(
-    root: str, *, max_depth: int | None = None
+    root: str, *, max_depth: int | None = None, known: Collection[str] = ()
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield all that belongs to the folder *root*, a folder before what it holds.
 
-    Paths are relative and POSIX. *max_depth* counts levels from 1. Stops when the
-    task that waits for this thread is cancelled.
+    What `.gitignore` leaves out does not belong to it, unless it is among *known*
+    paths. Paths are relative and POSIX. *max_depth* counts levels from 1. Stops when
+    the task that waits for this thread is cancelled.
     """
-    pending = [("", root)]
+    expected: set[str] | None = None
+    pending: list[tuple[str, str, Rules | None]] = [("", root, None)]
     while pending:
         check_cancelled()
-        prefix, folder = pending.pop()
+        prefix, folder, rules = pending.pop()
         with os.scandir(folder) as found:
             entries = sorted(found, key=_name)
 
-        if prefix and any(entry.name == _VIRTUAL_ENVIRONMENT for entry in entries):
+        names = {entry.name for entry in entries}
+        if prefix and _VIRTUAL_ENVIRONMENT in names:
             continue
+
+        if GITIGNORE in names:
+            rules = rules_of(root, prefix, rules)
 
         for entry in entries:
             if entry.name in EXCLUDED:
                 continue
 
             path = prefix + entry.name
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if rules is not None and rules.ignore(path, is_folder=is_folder):
+                if expected is None:
+                    expected = _with_folders(known)
+                if path not in expected:
+                    continue
+
             yield path, entry
             deeper = max_depth is None or path.count("/") + 1 < max_depth
-            if deeper and entry.is_dir(follow_symlinks=False):
-                pending.append((path + "/", entry.path))
+            if deeper and is_folder:
+                pending.append((path + "/", entry.path, rules))
 
 
-def copy_tree(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path, known: Collection[str] = ()) -> None:
     """Copy the folder *source* to *target*, which must not exist; all or nothing.
 
-    Permissions and times are kept. Sockets, pipes and devices are left out.
+    *known* paths are copied even where `.gitignore` leaves them out. Permissions and
+    times are kept. Sockets, pipes and devices are left out.
 
     Raises:
         WorkspaceError: something cannot be read or written; it is named.
@@ -106,7 +122,7 @@ def copy_tree(source: Path, target: Path) -> None:
     root = os.fspath(source)
     try:
         target.mkdir(parents=True)
-        for path, entry in walk(root):
+        for path, entry in walk(root, known=known):
             copy = os.path.join(target, path)
             if entry.is_symlink():
                 os.symlink(link_target(root, entry.path), copy)
@@ -124,11 +140,11 @@ def copy_tree(source: Path, target: Path) -> None:
         raise
 
 
-def take_snapshot(root: Path) -> dict[str, Entry]:
+def take_snapshot(root: Path, known: Collection[str] = ()) -> dict[str, Entry]:
     """Describe all files and links below *root*."""
     return {
         path: read_entry(os.fspath(root), entry)
-        for path, entry in walk(os.fspath(root))
+        for path, entry in walk(os.fspath(root), known=known)
         if entry.is_symlink() or entry.is_file(follow_symlinks=False)
     }
 
@@ -197,6 +213,13 @@ def remove_tree(root: Path) -> None:
 
     if root.exists():
         shutil.rmtree(root, onerror=unlock_and_retry)
+
+
+def _with_folders(paths: Collection[str]) -> set[str]:
+    folders = {
+        path[:place] for path in paths for place, sign in enumerate(path) if sign == "/"
+    }
+    return folders.union(paths)
 
 
 def _name(entry: os.DirEntry[str]) -> str:

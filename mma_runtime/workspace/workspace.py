@@ -11,6 +11,7 @@ from anyio import Lock, to_thread
 from mma_runtime.errors import MergeConflict, WorkspaceError
 from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.diff import Diff, FileChange
+from mma_runtime.workspace.files import Files
 from mma_runtime.workspace.merging import merge_change
 from mma_runtime.workspace.tree import (
     EXCLUDED,
@@ -21,6 +22,7 @@ from mma_runtime.workspace.tree import (
     remove_tree,
     take_snapshot,
 )
+from mma_runtime.workspace.views import Views
 from mma_runtime.workspace.writing import apply_changes, replace_file
 
 
@@ -28,7 +30,8 @@ class Workspace:
     """The integration tree of a run: the source as copied, plus what was merged.
 
     Tickets work in checkouts; only `merge` changes the integration tree, and commands
-    must not run in it. The user's folder, `source`, changes by `apply` alone.
+    must not run in it. `files` reads it and shows views of it. The user's folder,
+    `source`, changes by `apply` alone.
 
     In the run's folder lie `tree` (the integration tree), `checkouts`, and `base`: the
     former contents of files that the run has replaced, by their SHA-256.
@@ -39,6 +42,8 @@ class Workspace:
         self.source = source
         self.folder = folder
         self.tree = folder / "tree"
+        self._views = Views()
+        self.files = Files(self.tree, self._views)
         self._base = folder / "base"
         self._original = snapshot
         # Never changed in place: each checkout keeps the one that it was made from.
@@ -110,9 +115,9 @@ class Workspace:
         if folder.exists():
             raise WorkspaceError(f"there is a checkout {name!r} already")
 
-        checkout = Checkout(name, folder, self._current, self._content_of)
+        checkout = Checkout(name, folder, self._current, self._content_of, self._views)
         try:
-            copy_tree(self.tree, checkout.root)
+            copy_tree(self.tree, checkout.root, known=self._current)
             checkout.home.mkdir()
         except BaseException:
             remove_tree(folder)
