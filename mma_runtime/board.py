@@ -12,16 +12,20 @@ from mma_runtime.outcome import (
     TrackOutcome,
     TrackState,
 )
-from mma_runtime.plan import Ticket, Track
+from mma_runtime.plan import Priority, Ticket, Track
 
 _OVER = (RunState.CANCELLED, RunState.OVER_BUDGET)
+_OPEN = (TicketState.PENDING, TicketState.RUNNING)
+_FAILED = (TicketState.FAILED, TicketState.STUCK)
+_DONE = (TicketState.COMPLETED, TicketState.SKIPPED)
 
 
 @dataclass(slots=True)
 class TrackCard:
-    """A track while the run goes on."""
+    """A track while the run goes on; *added* counts tickets after the first plan."""
 
     track: Track
+    added: int = 0
     state: TrackState = TrackState.RUNNING
     reason: str = ""
 
@@ -38,10 +42,15 @@ class TrackCard:
 
 @dataclass(slots=True)
 class TicketCard:
-    """A ticket while the run goes on; *rounds* counts over all attempts."""
+    """A ticket while the run goes on; *rounds* counts over all attempts.
+
+    *priority* is the ticket's own until somebody changes it. *blocked_by* is the ticket
+    that a blocked one waits for in vain; empty when a person has blocked it.
+    """
 
     ticket: Ticket
     track: str = ""
+    priority: Priority = Priority.MEDIUM
     state: TicketState = TicketState.PENDING
     reason: str = ""
     rounds: int = 0
@@ -49,6 +58,17 @@ class TicketCard:
     answer: str = ""
     files: tuple[str, ...] = ()
     provider_failed: bool = False
+    blocked_by: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or is at work."""
+        return self.state in _OPEN
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what depends on it may start."""
+        return self.state in _DONE
 
     def outcome(self) -> TicketOutcome:
         """Take a snapshot."""
@@ -96,7 +116,9 @@ class Board:
         self, tickets: Iterable[Ticket], track: str = ""
     ) -> dict[str, TicketCard]:
         """Put planned tickets on the board and return their cards by id."""
-        cards = {ticket.id: TicketCard(ticket, track) for ticket in tickets}
+        cards = {
+            ticket.id: TicketCard(ticket, track, ticket.priority) for ticket in tickets
+        }
         self.tickets.update(cards)
         return cards
 
@@ -112,32 +134,11 @@ class Board:
         else:
             self.problem = self.problem or str(error)
 
-    def block_dependents(self, failed: TicketCard) -> list[TicketCard]:
-        """Block all that waits for *failed*, directly or not; return what was blocked.
-
-        Each card names the ticket that it waits for and how that one ended.
-        """
-        blocked: list[TicketCard] = []
-        causes = [failed]
-        while causes:
-            cause = causes.pop()
-            for card in self.tickets.values():
-                waits = cause.ticket.id in card.ticket.depends_on
-                if waits and card.state is TicketState.PENDING:
-                    card.state = TicketState.BLOCKED
-                    card.reason = (
-                        f"waits for {cause.ticket.id!r}, which is {cause.state.value}"
-                    )
-                    blocked.append(card)
-                    causes.append(card)
-
-        return blocked
-
     def close(self) -> list[TicketCard]:
         """Mark what is not finished as cancelled; return those tickets."""
         cancelled: list[TicketCard] = []
         for card in self.tickets.values():
-            if card.state in (TicketState.PENDING, TicketState.RUNNING):
+            if card.is_open:
                 card.state = TicketState.CANCELLED
                 card.reason = card.reason or "the run ended before"
                 cancelled.append(card)
@@ -166,7 +167,7 @@ class Board:
 
     def _from_work(self) -> tuple[RunState, str]:
         tickets = self.tickets.values()
-        failed = [card for card in tickets if card.state is TicketState.FAILED]
+        failed = [card for card in tickets if card.state in _FAILED]
         for card in sorted(failed, key=lambda card: not card.provider_failed):
             state = (
                 RunState.PROVIDER_FAILED if card.provider_failed else RunState.FAILED
@@ -182,4 +183,11 @@ class Board:
                 reason = track.reason or track.state.value
                 return RunState.FAILED, f"track {track.track.id!r}: {reason}"
 
-        return RunState.COMPLETED, f"{len(tickets)} tickets completed"
+        for card in tickets:
+            if not card.is_done:
+                reason = card.reason or card.state.value
+                return RunState.FAILED, f"ticket {card.ticket.id!r}: {reason}"
+
+        skipped = sum(card.state is TicketState.SKIPPED for card in tickets)
+        text = f"{len(tickets) - skipped} tickets completed"
+        return RunState.COMPLETED, text + (f", {skipped} skipped" if skipped else "")

@@ -1,9 +1,9 @@
 """One ticket on its way: checkout, worker, commands, review, merge, and once more."""
 
 import shlex
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 from anyio import to_thread
@@ -21,6 +21,7 @@ from mma_runtime.events import Origin, ReviewGiven, TicketReturned, TicketStarte
 from mma_runtime.job import Job
 from mma_runtime.kernel import Ref
 from mma_runtime.outcome import TicketState
+from mma_runtime.plan import Ticket
 from mma_runtime.tiers import (
     CommandVerdict,
     DoTicket,
@@ -55,32 +56,68 @@ class _Rejected(Exception):
         super().__init__(reason)
 
 
+class Desk(Protocol):
+    """Where deliveries report to: the supervisor."""
+
+    def ended(self, card: TicketCard) -> None:
+        """Take note that the ticket's delivery is over."""
+        ...
+
+    def room(self, track: str) -> int:
+        """Return how many tickets Tier 2 may still add to *track*."""
+        ...
+
+    def taken(self) -> frozenset[str]:
+        """Return the ids of all tickets of the run."""
+        ...
+
+    def add(self, tickets: tuple[Ticket, ...], track: str) -> None:
+        """Have further tickets of *track* done; they have been checked."""
+        ...
+
+
 class Delivery:
     """Takes one ticket through as many workers as the job allows."""
 
     # Thousands may be under way at once, each suspended in its coroutines: what is kept
     # alive per ticket is what the garbage collector goes through again and again.
-    __slots__ = ("_card", "_crew", "_history", "_job", "_lead")
+    __slots__ = (
+        "_added",
+        "_card",
+        "_crew",
+        "_desk",
+        "_history",
+        "_job",
+        "_lead",
+    )
 
     def __init__(
-        self, job: Job, crew: Crew, card: TicketCard, lead: Ref | None
+        self, job: Job, crew: Crew, desk: Desk, card: TicketCard, lead: Ref | None
     ) -> None:
         self._job = job
+        self._desk = desk
+        self._added: tuple[Ticket, ...] = ()
         self._crew = crew
         self._card = card
         self._lead = lead
         self._history: tuple[str, ...] = ()
 
-    async def run(self, done: Callable[[TicketCard], None]) -> None:
-        """Work until the ticket is completed, bounded or failed; then call *done*.
+    async def run(self) -> None:
+        """Work until the ticket is completed, bounded or failed, and report.
 
         When it is cancelled, the worker and its tools end at once and the diff that
-        there is by then is kept in the run's folder; *done* is not called.
+        there is by then is kept in the run's folder.
         """
+        try:
+            await self._try_all()
+        finally:
+            self._desk.ended(self._card)
+
+    async def _try_all(self) -> None:
         card = self._card
-        card.state = TicketState.RUNNING
         attempt = self._work if self._job.workspace is None else self._work_in_checkout
-        for number in range(1, self._job.attempts + 1):
+        tried = card.attempts
+        for number in range(tried + 1, tried + self._job.attempts + 1):
             card.attempts = number
             try:
                 card.state = await attempt()
@@ -89,12 +126,9 @@ class Delivery:
                 if rejected.final:
                     break
             else:
-                break
+                return
 
-        if card.state is TicketState.RUNNING:
-            card.state = TicketState.FAILED
-
-        done(card)
+        card.state = TicketState.FAILED
 
     def _note(self, rejected: _Rejected) -> None:
         self._card.reason = rejected.reason
@@ -165,6 +199,9 @@ class Delivery:
             if checkout is not None:
                 await self._merge(checkout)
 
+            if self._added:
+                self._desk.add(self._added, card.track)
+
             return TicketState.COMPLETED
         finally:
             self._crew.release(worker)
@@ -200,6 +237,7 @@ class Delivery:
             return "", ""
 
         diff = await checkout.diff() if checkout else None
+        room = self._desk.room(self._card.track)
         try:
             verdict = await self._lead.ask(
                 ReviewTicket(
@@ -207,6 +245,8 @@ class Delivery:
                     attempt=self._card.attempts,
                     diff=diff.text if diff else "",
                     verdicts=tuple(verdicts),
+                    taken=self._desk.taken() if room else frozenset(),
+                    room=room,
                 )
             )
         except UNUSABLE as error:
@@ -220,6 +260,7 @@ class Delivery:
             )
         )
         if verdict.accepted:
+            self._added = verdict.tickets
             return "", ""
 
         return "review", verdict.remarks or "not accepted, without a reason"

@@ -169,12 +169,38 @@ class TicketReturned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketFinished(Event):
-    """A ticket is `completed`, `failed`, `bounded`, `blocked` or `cancelled`."""
+    """A ticket ended; *state* is its outcome's: `completed`, `failed`, `blocked`, …"""
 
     state: str
     reason: str
     rounds: int
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketReopened(Event):
+    """A ticket that had ended is to be done after all; *reason* says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketPrioritised(Event):
+    """A ticket has another *priority* now."""
+
+    priority: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPaused(Event):
+    """No further ticket starts until the run is resumed; those at work go on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed(Event):
+    """Tickets start again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

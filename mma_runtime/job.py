@@ -39,7 +39,8 @@ class Job:
     *tiers* have no agent: without a tech lead nothing is reviewed, without QA no hints
     are given. *open_model* makes a model from its address and the aggregator's ref.
     *workers* is the most tickets in work at once, *attempts* the most workers for one
-    ticket. *folder* is where unfinished work is kept.
+    ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
+    *folder* is where unfinished work is kept.
     """
 
     run: str
@@ -54,5 +55,6 @@ class Job:
     tools: tuple[Tool, ...] = ()
     workers: int = 4
     attempts: int = 3
+    max_added_tickets: int = 0
     board: Board = field(default_factory=Board)
     ledger: Ledger = field(default_factory=Ledger)

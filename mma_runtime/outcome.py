@@ -25,13 +25,19 @@ class RunState(StrEnum):
 
 
 class TicketState(StrEnum):
-    """Where a ticket stands."""
+    """Where a ticket stands.
+
+    `STUCK` means that its last worker went in circles. `SKIPPED` counts as done for
+    what depends on it.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
     BOUNDED = "bounded"
+    STUCK = "stuck"
+    SKIPPED = "skipped"
     BLOCKED = "blocked"
     CANCELLED = "cancelled"
 

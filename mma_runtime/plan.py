@@ -1,6 +1,7 @@
 """What is to be done: tracks and tickets, as scenarios and models write them down."""
 
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -26,6 +27,14 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class Severity(StrEnum):
+    """How much hangs on a track; of tickets that are alike the severer goes first."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
 class Ticket(Plan):
     """One piece of work for one worker."""
 
@@ -38,7 +47,9 @@ class Ticket(Plan):
         default=None, description="The file that is changed."
     )
     context: tuple[str, ...] = Field(
-        default=(), description="Files that the worker needs to see besides its target."
+        default=(),
+        description="What the worker needs to see besides its target: files, images, or"
+        " one symbol as `path:Class.method`.",
     )
     depends_on: tuple[Identifier, ...] = Field(
         default=(), description="Ids of the tickets that have to be completed before."
@@ -55,6 +66,10 @@ class Ticket(Plan):
     model: str | None = Field(
         default=None,
         description="`provider:model` for this ticket; the tier's if left out.",
+    )
+    step: bool = Field(
+        default=False,
+        description="Ask before this ticket starts and before each of its tool calls.",
     )
 
 
@@ -74,6 +89,19 @@ class Track(Plan):
         default=(),
         description="Files and folders that the track may change; all if empty.",
     )
+    severity: Severity = Field(
+        default=Severity.MEDIUM, description="How much hangs on it: high, medium, low."
+    )
+
+    def allows(self, path: str) -> bool:
+        """Whether *path*, relative to the project, lies in the track's modules."""
+        if not self.modules:
+            return True
+
+        place = PurePosixPath(path)
+        return any(
+            place.is_relative_to(PurePosixPath(module)) for module in self.modules
+        )
 
 
 class EpicPlan(Plan):

@@ -7,7 +7,7 @@ import anyio
 
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.costs import CostReport
-from mma_runtime.errors import WorkspaceError
+from mma_runtime.errors import ActorStopped, Refused, WorkspaceError
 from mma_runtime.events import (
     ChangesApplied,
     ExpectationChecked,
@@ -17,12 +17,21 @@ from mma_runtime.events import (
 )
 from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem, Ref
+from mma_runtime.orders import (
+    CancelRun,
+    Order,
+    OrderTicket,
+    PauseRun,
+    ResumeRun,
+    StartRun,
+)
 from mma_runtime.outcome import Expectation, Outcome, RunState
+from mma_runtime.plan import Priority
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.expect import check_expectations
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.staffing import Team
-from mma_runtime.supervisor import CancelRun, StartRun, Supervisor
+from mma_runtime.supervisor import Supervisor
 from mma_runtime.tiers import Tier
 
 
@@ -90,6 +99,85 @@ class Run:
         self._checks.cancel()
         if self._supervisor is not None:
             self._supervisor.tell(CancelRun(reason))
+
+    # --- orders ---------------------------------------------------------------
+
+    async def block(self, ticket: str, reason: str = "") -> tuple[str, ...]:
+        """Keep a waiting ticket, and all behind it, from being started.
+
+        Returns the ids of the tickets that changed, as all orders do.
+
+        Raises:
+            Refused: there is no such ticket, it is not in a state for this order, or
+                the run is not at work; says which.
+        """
+        return await self._order(ticket, Order.BLOCK, reason)
+
+    async def unblock(self, ticket: str, reason: str = "") -> tuple[str, ...]:
+        """Let a blocked ticket wait again, and those blocked because of it.
+
+        Raises:
+            Refused: as `block`; also while something that it depends on has ended
+                without being done.
+        """
+        return await self._order(ticket, Order.UNBLOCK, reason)
+
+    async def skip(self, ticket: str, reason: str = "") -> tuple[str, ...]:
+        """Do without a ticket that is not at work: what depends on it goes on.
+
+        Raises what `block` raises.
+        """
+        return await self._order(ticket, Order.SKIP, reason)
+
+    async def retry(self, ticket: str, reason: str = "") -> tuple[str, ...]:
+        """Let a ticket that has failed start over; raises what `unblock` raises."""
+        return await self._order(ticket, Order.RETRY, reason)
+
+    async def cancel_ticket(self, ticket: str, reason: str = "") -> tuple[str, ...]:
+        """Give up one ticket, at work or not; what depends on it is blocked.
+
+        A worker and its tools are cancelled; this does not wait for their end. Raises
+        what `block` raises.
+        """
+        return await self._order(ticket, Order.CANCEL, reason)
+
+    async def prioritise(self, ticket: str, priority: Priority) -> None:
+        """Change when a ticket that has not started gets its turn.
+
+        Raises what `block` raises.
+        """
+        await self._order(ticket, Order.PRIORITISE, priority=priority)
+
+    def pause(self, reason: str = "") -> None:
+        """Start no further ticket; those at work go on to their end."""
+        if self._supervisor is not None:
+            self._supervisor.tell(PauseRun(reason))
+
+    def resume(self) -> None:
+        """Start tickets again."""
+        if self._supervisor is not None:
+            self._supervisor.tell(ResumeRun())
+
+    async def _order(
+        self,
+        ticket: str,
+        order: Order,
+        reason: str = "",
+        priority: Priority = Priority.MEDIUM,
+    ) -> tuple[str, ...]:
+        request = OrderTicket(
+            ticket=ticket, order=order, reason=reason, priority=priority
+        )
+        try:
+            if self._supervisor is not None:
+                return await self._supervisor.ask(request)
+        except ActorStopped:
+            # It ended meanwhile.
+            pass
+
+        raise Refused(f"the run is not at work; ticket {ticket!r} stays as it is")
+
+    # --- from start to end ----------------------------------------------------
 
     async def conduct(self, system: ActorSystem) -> None:
         """Run to the end; the runtime calls it once, in a task of its own."""

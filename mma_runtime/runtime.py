@@ -177,6 +177,7 @@ class Runtime(AsyncContextManagerMixin):
             tools=self._tools,
             workers=worker.count or len(scenario.tickets or ()) or 1,
             attempts=worker.attempts,
+            max_added_tickets=scenario.tier("tech_lead").max_added_tickets,
             ledger=Ledger(budget),
         )
         wanted = scenario.workspace is not None and scenario.workspace.apply

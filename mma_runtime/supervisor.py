@@ -1,12 +1,12 @@
 """The supervisor: parent of a run's tier agents, routes tasks between them."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
-from heapq import heappop, heappush
+from dataclasses import replace
 
 import anyio
+from anyio import TaskHandle
+from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from mma_runtime.board import TicketCard, TrackCard
@@ -16,15 +16,36 @@ from mma_runtime.delivery import Delivery
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.events import (
     Origin,
+    RunPaused,
+    RunResumed,
     TicketPlanned,
+    TicketPrioritised,
+    TicketReopened,
     TrackFinished,
     TrackPlanned,
 )
 from mma_runtime.job import Job
-from mma_runtime.kernel import Actor, Message, Ref, handles
+from mma_runtime.kernel import Actor, Ref, handles
+from mma_runtime.kernel.cell import describe
+from mma_runtime.orders import (
+    CancelRun,
+    Order,
+    OrderTicket,
+    PauseRun,
+    ResumeRun,
+    StartRun,
+)
 from mma_runtime.outcome import RunState, TicketState, TrackState
-from mma_runtime.plan import Priority, Ticket, Track
-from mma_runtime.tiers import AcceptTrack, PlanEpic, PlanTrack, Tier, Verdict
+from mma_runtime.plan import Severity, Ticket, Track
+from mma_runtime.schedule import Schedule
+from mma_runtime.tiers import (
+    AcceptTrack,
+    PlanEpic,
+    PlanRework,
+    PlanTrack,
+    Tier,
+    Verdict,
+)
 from mma_runtime.workspace import directory_map
 
 STARTS = 4
@@ -33,21 +54,6 @@ STARTS = 4
 Were all started at once, none could end before the last one had begun, and all that
 thousands of them hold would be in memory together, for the collector to go through.
 """
-
-_PRIORITIES = tuple(Priority)
-_Start = Callable[[TicketCard], None]
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRun(Message):
-    """Stop the run at once; what was done and spent stays on the board."""
-
-    reason: str = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class StartRun(Message):
-    """Begin with the job."""
 
 
 class Supervisor(Actor):
@@ -63,12 +69,14 @@ class Supervisor(Actor):
     def __init__(self, job: Job) -> None:
         self.job = job
         self.board = job.board
+        self.schedule = Schedule(job.board.tickets)
         self.crew: Crew
         self._scope = anyio.CancelScope()
-        self._working = 0
-        self._queued = 0
-        self._waiting: list[tuple[int, int, TicketCard, _Start]] = []
-        self._may_start = anyio.Event()
+        self._leads: dict[str, Ref | None] = {}
+        self._at_work: dict[str, TaskHandle[None]] = {}
+        self._open: dict[str, int] = {}
+        self._paused = False
+        self._news = anyio.Event()
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
@@ -97,6 +105,62 @@ class Supervisor(Actor):
         """End the run as over its budget."""
         self._end(RunState.OVER_BUDGET, str(message.exhausted))
 
+    @handles
+    async def pause(self, message: PauseRun) -> None:
+        """Start no further ticket."""
+        if not self._paused:
+            self._paused = True
+            self.job.emit(RunPaused(origin=self._origin(), reason=message.reason))
+
+    @handles
+    async def resume(self, _message: ResumeRun) -> None:
+        """Start tickets again."""
+        if self._paused:
+            self._paused = False
+            self.job.emit(RunResumed(origin=self._origin()))
+            self._news.set()
+
+    @handles
+    async def order(self, request: OrderTicket) -> tuple[str, ...]:
+        """Do what was ordered of a ticket; refuse what its state does not allow."""
+        schedule, reason = self.schedule, request.reason
+        card = schedule.card(request.ticket)
+        ended: list[TicketCard] = []
+        reopened: list[TicketCard] = []
+        match request.order:
+            case Order.BLOCK:
+                ended = schedule.block(card, reason or "blocked by hand")
+            case Order.CANCEL:
+                ended = schedule.cancel(card, reason or "cancelled by hand")
+            case Order.SKIP:
+                was_open = card.is_open
+                skipped, *reopened = schedule.skip(card, reason or "skipped by hand")
+                ended = [skipped] if was_open else []
+                if not was_open:
+                    self.job.emit(skipped.finished(self.job.run))
+            case Order.UNBLOCK:
+                reopened = schedule.unblock(card)
+            case Order.RETRY:
+                reopened = schedule.retry(card)
+            case Order.PRIORITISE:
+                schedule.prioritise(card, request.priority)
+                priority = request.priority.value
+                origin = self._origin(track=card.track, ticket=card.ticket.id)
+                self.job.emit(TicketPrioritised(origin=origin, priority=priority))
+
+        for one in reopened:
+            self._open[one.track] += 1
+            origin = self._origin(track=one.track, ticket=one.ticket.id)
+            self.job.emit(TicketReopened(origin=origin, reason=reason))
+
+        self._close(ended)
+        if handle := self._at_work.get(request.ticket):
+            # Only an order to cancel can be given to a ticket that is at work.
+            handle.cancel()
+
+        changed = dict.fromkeys(one.ticket.id for one in (card, *ended, *reopened))
+        return tuple(changed)
+
     def _end(self, state: RunState, reason: str) -> None:
         self.board.end(state, reason)
         self._scope.cancel()
@@ -106,7 +170,7 @@ class Supervisor(Actor):
         try:
             with self._scope, anyio.move_on_after(seconds) as limit:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._start_tickets)
+                    group.start_soon(self._start_tickets, group)
                     await self._route()
                     group.cancel_scope.cancel()
 
@@ -117,7 +181,7 @@ class Supervisor(Actor):
                 self.board.end(RunState.OVER_BUDGET, str(spent))
         except Exception as error:
             # A bug of ours: it crashes the supervisor, and the outcome names it.
-            self.board.problem = f"internal error: {type(error).__name__}: {error}"
+            self.board.problem = f"internal error: {describe(error)}"
             raise
         finally:
             with anyio.CancelScope(shield=True):
@@ -184,115 +248,172 @@ class Supervisor(Actor):
     async def _work_on(self, card: TrackCard, orchestrator: Ref | None) -> None:
         track = card.track
         lead = await self.crew.hire(Tier.TECH_LEAD, track=track.id)
+        self._leads[track.id] = lead
         view = ""
         if self.job.workspace is not None:
             view = await directory_map(self.job.workspace.tree)
 
-        tickets = await self._plan(lead, track, view)
-        cards = self.board.add_tickets(tickets, track.id)
-        await self._tickets(cards, lead)
-        self.crew.release(lead)
-        undone = [c for c in cards.values() if c.state is not TicketState.COMPLETED]
-        if undone:
-            names = ", ".join(f"{c.ticket.id!r} is {c.state.value}" for c in undone)
-            card.state, card.reason = TrackState.FAILED, names
-            return
-
-        verdict = Verdict(accepted=True, remarks="")
-        if orchestrator is not None:
-            summary = tuple(_summary(c) for c in cards.values())
-            verdict = await orchestrator.ask(AcceptTrack(track=track, summary=summary))
-
-        card.state = TrackState.ACCEPTED if verdict.accepted else TrackState.REJECTED
-        card.reason = verdict.remarks
-
-    async def _plan(self, lead: Ref, track: Track, view: str) -> tuple[Ticket, ...]:
+        plan = PlanTrack(track=track, view=view, taken=self.taken())
+        tickets = await self._planned(lead, plan)
         while True:
-            taken = frozenset(self.board.tickets)
-            plan = await lead.ask(PlanTrack(track=track, view=view, taken=taken))
+            await self._tickets(tickets, track)
+            cards = [c for c in self.board.tickets.values() if c.track == track.id]
+            undone = [c for c in cards if not c.is_done]
+            if undone:
+                names = ", ".join(f"{c.ticket.id!r} is {c.state.value}" for c in undone)
+                card.state, card.reason = TrackState.FAILED, names
+                break
+
+            verdict = await self._accept(track, cards, orchestrator)
+            card.reason = verdict.remarks
+            if verdict.accepted:
+                card.state = TrackState.ACCEPTED
+                break
+
+            tickets = await self._rework(lead, card)
+            if not tickets:
+                card.state = TrackState.REJECTED
+                break
+
+        self.crew.release(lead)
+
+    async def _accept(
+        self, track: Track, cards: list[TicketCard], orchestrator: Ref | None
+    ) -> Verdict:
+        if orchestrator is None:
+            return Verdict(accepted=True, remarks="")
+
+        summary = tuple(_summary(card) for card in cards)
+        return await orchestrator.ask(AcceptTrack(track=track, summary=summary))
+
+    async def _rework(self, lead: Ref, card: TrackCard) -> tuple[Ticket, ...]:
+        """Have the lead plan what is missing; nothing when it may or can not."""
+        room = self.room(card.track.id)
+        if not room:
+            return ()
+
+        request = PlanRework(
+            track=card.track, remarks=card.reason, taken=self.taken(), room=room
+        )
+        try:
+            tickets = await self._planned(lead, request)
+        except UNUSABLE as error:
+            # The rejection stands, for its own reason; this one is its footnote.
+            card.reason += f" (no further tickets: {error})"
+            return ()
+
+        card.added += len(tickets)
+        return tickets
+
+    async def _planned(
+        self, lead: Ref, request: PlanTrack | PlanRework
+    ) -> tuple[Ticket, ...]:
+        while True:
+            plan = await lead.ask(request)
             # Another track may have taken an id while this one was being planned; then
             # the lead is asked again, which is refused for an id that is not new.
             if self.board.tickets.keys().isdisjoint(t.id for t in plan.tickets):
                 return plan.tickets
+
+            request = replace(request, taken=self.taken())
 
     async def _loose_tickets(self) -> None:
         lead = None
         if Tier.TECH_LEAD in self.job.tiers:
             lead = await self.crew.hire(Tier.TECH_LEAD)
 
-        await self._tickets(self.board.add_tickets(self.job.tickets), lead)
+        self._leads[""] = lead
+        await self._tickets(self.job.tickets)
 
     # --- tickets --------------------------------------------------------------
 
-    async def _tickets(self, cards: dict[str, TicketCard], lead: Ref | None) -> None:
-        """Start each ticket the moment that what it depends on is done."""
+    async def _tickets(
+        self, tickets: tuple[Ticket, ...], track: Track | None = None
+    ) -> None:
+        """Have tickets done; each starts the moment that what it needs is done."""
+        name = track.id if track is not None else ""
+        self._add(tickets, track)
+        while self._open[name]:
+            # A new event for each wait: several tracks may wait at the same time.
+            await self._some_news()
+
+    def _add(self, tickets: tuple[Ticket, ...], track: Track | None) -> None:
+        name = track.id if track is not None else ""
+        cards = self.board.add_tickets(tickets, name)
+        self._open[name] = self._open.get(name, 0) + len(cards)
         for card in cards.values():
             self.job.emit(
                 TicketPlanned(
-                    origin=self._origin(track=card.track, ticket=card.ticket.id),
+                    origin=self._origin(track=name, ticket=card.ticket.id),
                     title=card.ticket.title or card.ticket.id,
                     depends_on=card.ticket.depends_on,
                 )
             )
 
-        order = TopologicalSorter(
-            {name: card.ticket.depends_on for name, card in cards.items()}
+        self.schedule.add(
+            cards.values(), track.severity if track is not None else Severity.MEDIUM
         )
-        order.prepare()
-        unfinished = set(cards)
-        finished = anyio.Event()
+        self._news.set()
 
-        def ended(card: TicketCard) -> None:
-            self._working -= 1
-            closed = [card]
-            if card.state is TicketState.COMPLETED:
-                order.done(card.ticket.id)
-                queue_ready()
-            else:
-                closed += self.board.block_dependents(card)
+    async def _some_news(self) -> None:
+        if self._news.is_set():
+            self._news = anyio.Event()
 
-            for each in closed:
-                self.job.emit(each.finished(self.job.run))
-                unfinished.discard(each.ticket.id)
+        await self._news.wait()
 
-            if not unfinished:
-                finished.set()
-
-            self._may_start.set()
-
-        def queue_ready() -> None:
-            for name in order.get_ready():
-                self._queue(cards[name], start)
-
-        def start(card: TicketCard) -> None:
-            delivery = Delivery(self.job, self.crew, card, lead)
-            group.start_soon(delivery.run, ended)
-
-        async with anyio.create_task_group() as group:
-            queue_ready()
-            # The group may be without a task while others have all the workers.
-            await finished.wait()
-
-    def _queue(self, card: TicketCard, start: _Start) -> None:
-        """Let a ready ticket wait for a worker, by priority, then in order."""
-        self._queued += 1
-        priority = _PRIORITIES.index(card.ticket.priority)
-        heappush(self._waiting, (priority, self._queued, card, start))
-        self._may_start.set()
-
-    async def _start_tickets(self) -> None:
+    async def _start_tickets(self, group: TaskGroup) -> None:
+        """Start what is ready, as long as there are workers for it."""
         while True:
             for _ in range(STARTS):
-                if not self._waiting or self._working == self.job.workers:
-                    self._may_start = anyio.Event()
-                    await self._may_start.wait()
+                is_full = len(self._at_work) >= self.job.workers
+                card = None if is_full or self._paused else self.schedule.take()
+                if card is None:
+                    await self._some_news()
                     break
 
-                self._working += 1
-                _, _, card, start = heappop(self._waiting)
-                start(card)
+                lead = self._leads.get(card.track)
+                delivery = Delivery(self.job, self.crew, self, card, lead)
+                handle = group.start_soon(delivery.run)
+                if card.state is TicketState.RUNNING:
+                    # Else it is done: a host may run with eager tasks.
+                    self._at_work[card.ticket.id] = handle
             else:
                 await checkpoint()
+
+    # --- what deliveries report to ---------------------------------------------
+
+    def ended(self, card: TicketCard) -> None:
+        """Let what waited for *card* go on, or block it."""
+        self._at_work.pop(card.ticket.id, None)
+        if card.state is TicketState.RUNNING:
+            # Cut off with the whole run, which says so itself.
+            return
+
+        self._close([card, *self.schedule.end(card)])
+
+    def room(self, track: str) -> int:
+        """Return how many tickets Tier 2 may still add to *track*."""
+        card = self.board.tracks.get(track)
+        return self.job.max_added_tickets - card.added if card is not None else 0
+
+    def taken(self) -> frozenset[str]:
+        """Return the ids of all tickets."""
+        return frozenset(self.board.tickets)
+
+    def add(self, tickets: tuple[Ticket, ...], track: str) -> None:
+        """Have tickets done that a review found; ids that are taken by now are not."""
+        card = self.board.tracks[track]
+        new = tuple(one for one in tickets if one.id not in self.board.tickets)
+        new = new[: self.room(track)]
+        card.added += len(new)
+        self._add(new, card.track)
+
+    def _close(self, cards: list[TicketCard]) -> None:
+        for card in cards:
+            self.job.emit(card.finished(self.job.run))
+            self._open[card.track] -= 1
+
+        self._news.set()
 
     def _origin(self, *, track: str = "", ticket: str = "") -> Origin:
         return Origin(run=self.job.run, track=track, ticket=ticket)

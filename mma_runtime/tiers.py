@@ -56,6 +56,14 @@ class Verdict(BaseModel):
     remarks: str = Field("", description="What has to change; empty when accepted.")
 
 
+class Review(Verdict):
+    """Tier 2's judgement of a ticket, with what it found to be done besides."""
+
+    tickets: tuple[Ticket, ...] = Field(
+        default=(), description="Further tickets, when accepted; mostly none."
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandVerdict:
     """Whether a command succeeded; its output stays below, as logs do."""
@@ -102,6 +110,19 @@ class PlanTrack(Request[TrackPlan]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRework(Request[TrackPlan]):
+    """Ask Tier 2 for further tickets, because its track was not accepted.
+
+    *room* is how many it may add at most.
+    """
+
+    track: Track
+    remarks: str
+    taken: frozenset[str]
+    room: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoTicket(Request[TicketReport]):
     """Ask Tier 3 to do a ticket; *history* tells how earlier attempts ended."""
 
@@ -118,13 +139,18 @@ class ReworkTicket(Request[TicketReport]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewTicket(Request[Verdict]):
-    """Ask Tier 2 to judge a ticket by its exact diff."""
+class ReviewTicket(Request[Review]):
+    """Ask Tier 2 to judge a ticket by its exact diff.
+
+    It may add up to *room* tickets; *taken* holds the ids that they cannot have.
+    """
 
     ticket: Ticket
     attempt: int
     diff: str
     verdicts: tuple[CommandVerdict, ...]
+    taken: frozenset[str] = frozenset()
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from mma_runtime.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ProviderFacts,
+    Refused,
 )
 from mma_runtime.events import (
     AnswerRejected,
@@ -456,6 +457,181 @@ async def test_two_tickets_that_change_the_same_line_conflict_and_one_goes_again
     assert outcome.tree is not None
     assert (outcome.tree / "a.txt").read_text().startswith("both")
     assert (folder / "a.txt").read_text() == "old\n"
+
+
+# --- tickets that come later, and orders --------------------------------------
+
+
+async def test_a_rejected_track_gets_the_tickets_that_are_missing(
+    tmp_path: Path,
+) -> None:
+    plans = [tickets(x=[]), tickets(y=["x"])]
+    verdicts = [accepted("no tests"), accepted()]
+    models = team(
+        plan_epic=tracks("a"),
+        plan_track=lambda _: plans.pop(0),
+        accept=lambda _: verdicts.pop(0),
+    )
+
+    outcome, _ = await play(models, tmp_path, epic="build it")
+
+    assert outcome.state is RunState.COMPLETED
+    assert states(outcome) == {"x": "completed", "y": "completed"}
+    rework = [r for r in models.requests if r.origin.task == "plan"][-1]
+    assert "no tests" in said(rework)
+    assert "at most 4" in said(rework)
+
+
+async def test_a_review_may_add_tickets_within_the_limit(tmp_path: Path) -> None:
+    more = json.loads(tickets(y=["x"], z=[]))["tickets"]
+    reviews = [
+        {"accepted": True, "remarks": "", "tickets": more},
+        {"accepted": True, "remarks": "", "tickets": more[:1]},
+    ]
+
+    def review(request: ChatRequest) -> str:
+        last = request.origin.ticket != "x"
+        return accepted() if last else json.dumps(reviews.pop(0))
+
+    models = team(plan_track=tickets(x=[]), review=review)
+    outcome, events = await play(
+        models,
+        tmp_path,
+        track={"id": "t", "goal": "g"},
+        tiers={"tech_lead": {"model": "function:m", "max_added_tickets": 1}},
+    )
+
+    assert outcome.state is RunState.COMPLETED
+    assert states(outcome) == {"x": "completed", "y": "completed"}
+    (rejected,) = [e for e in events if isinstance(e, AnswerRejected)]
+    assert "at most 1 may come" in rejected.problem
+    asked = [r for r in models.requests if r.origin.task == "review"]
+    assert "at most 1" in said(asked[0])
+    assert "`tickets`" not in said(asked[-1])
+
+
+class Held:
+    """Workers that wait until they are let go, ticket by ticket."""
+
+    def __init__(self, *names: str) -> None:
+        self.provider = FunctionProvider(self.work)
+        self.begun = {name: anyio.Event() for name in names}
+        self.may_end = {name: anyio.Event() for name in names}
+        self.failing: set[str] = set()
+
+    async def work(self, request: ChatRequest) -> Said:
+        name = request.origin.ticket
+        self.begun[name].set()
+        await self.may_end[name].wait()
+        return "" if name in self.failing else "done"
+
+
+def plan_of(**needs: list[str]) -> list[dict[str, object]]:
+    plan: list[dict[str, object]] = json.loads(tickets(**needs))["tickets"]
+    return plan
+
+
+async def test_a_failed_ticket_that_is_ordered_again_starts_over(
+    tmp_path: Path,
+) -> None:
+    held = Held("a", "b", "c")
+    held.failing.add("a")
+    held.may_end["a"].set()
+    held.may_end["b"].set()
+    one = {"worker": {"model": "function:m", "attempts": 1}}
+    plan = plan_of(a=[], b=["a"], c=[])
+
+    async with Runtime(home=tmp_path, providers=[held.provider]) as runtime:
+        run = await runtime.start(scenario(tickets=plan, tiers=one))
+        with anyio.fail_after(10):
+            async for event in run.events():
+                if isinstance(event, TicketFinished) and event.state == "blocked":
+                    break
+
+            held.failing.clear()
+            assert await run.retry("a", "the cause is mended") == ("a", "b")
+            held.may_end["c"].set()
+            outcome = await run.outcome()
+
+    assert outcome.state is RunState.COMPLETED
+    assert [(t.id, t.attempts) for t in outcome.tickets] == [
+        ("a", 2),
+        ("b", 1),
+        ("c", 1),
+    ]
+
+
+async def test_one_ticket_at_work_can_be_cancelled_and_blocks_those_behind(
+    tmp_path: Path,
+) -> None:
+    held = Held("a", "b", "c")
+    plan = plan_of(a=[], b=["a"], c=[])
+
+    async with Runtime(home=tmp_path, providers=[held.provider]) as runtime:
+        run = await runtime.start(scenario(tickets=plan))
+        with anyio.fail_after(10):
+            await held.begun["a"].wait()
+            await run.cancel_ticket("a", "not wanted")
+            held.may_end["c"].set()
+            outcome = await run.outcome()
+
+    assert states(outcome) == {"a": "cancelled", "b": "blocked", "c": "completed"}
+    assert outcome.state is RunState.FAILED
+    assert outcome.reason == "ticket 'a': not wanted"
+
+
+async def test_skipped_and_blocked_tickets_show_in_the_outcome(tmp_path: Path) -> None:
+    held = Held("a", "b", "c", "d")
+    plan = plan_of(a=[], b=["a"], c=["b"], d=["a"])
+
+    async with Runtime(home=tmp_path, providers=[held.provider]) as runtime:
+        run = await runtime.start(scenario(tickets=plan))
+        with anyio.fail_after(10):
+            await held.begun["a"].wait()
+            assert await run.skip("b", "is there already") == ("b",)
+            assert await run.block("d") == ("d",)
+            with pytest.raises(Refused, match="is running"):
+                await run.skip("a")
+
+            held.may_end["a"].set()
+            held.may_end["c"].set()
+            outcome = await run.outcome()
+
+    assert states(outcome) == {
+        "a": "completed",
+        "b": "skipped",
+        "c": "completed",
+        "d": "blocked",
+    }
+    assert outcome.reason == "ticket 'd': blocked by hand"
+
+
+async def test_a_paused_run_starts_nothing_until_it_is_resumed(tmp_path: Path) -> None:
+    held = Held("a", "b")
+    held.may_end["b"].set()
+
+    async with Runtime(home=tmp_path, providers=[held.provider]) as runtime:
+        run = await runtime.start(scenario(tickets=plan_of(a=[], b=["a"])))
+        with anyio.fail_after(10):
+            await held.begun["a"].wait()
+            run.pause("lunch")
+            held.may_end["a"].set()
+            await anyio.wait_all_tasks_blocked()
+            assert not held.begun["b"].is_set()
+
+            run.resume()
+            outcome = await run.outcome()
+
+    assert outcome.state is RunState.COMPLETED
+
+
+async def test_an_order_after_the_end_is_refused(tmp_path: Path) -> None:
+    async with Runtime(home=tmp_path, providers=[team()]) as runtime:
+        run = await runtime.start(scenario())
+        await run.outcome()
+
+        with pytest.raises(Refused, match="not at work"):
+            await run.retry("one")
 
 
 # --- budgets ------------------------------------------------------------------

@@ -2,11 +2,17 @@
 
 from mma_agents.prompts import prompt
 from mma_agents.tier import PlanningAgent
-from mma_runtime.dag import plan_problems
 from mma_runtime.errors import PlanRejected
 from mma_runtime.kernel import handles
-from mma_runtime.plan import TrackPlan
-from mma_runtime.tiers import PlanTrack, ReviewTicket, Verdict
+from mma_runtime.plan import Ticket, Track, TrackPlan
+from mma_runtime.plan_checks import ticket_problems
+from mma_runtime.tiers import (
+    Equipment,
+    PlanRework,
+    PlanTrack,
+    Review,
+    ReviewTicket,
+)
 
 
 class TechLead(PlanningAgent):
@@ -14,39 +20,49 @@ class TechLead(PlanningAgent):
 
     role = "tech_lead"
 
+    def __init__(self, equipment: Equipment) -> None:
+        super().__init__(equipment)
+        self._track: Track | None = None
+        self._own: set[str] = set()
+
     @handles
     async def plan(self, request: PlanTrack) -> TrackPlan:
         """Cut the track into tickets; a plan that cannot be run goes back."""
-        track = request.track
+        track = self._track = request.track
         question = prompt(
-            "plan_track",
+            "plan_tickets",
             id=track.id,
             title=track.title or track.id,
             goal=track.goal,
+            severity=track.severity.value,
             acceptance="\n".join(f"- {item}" for item in track.acceptance) or "- goal",
             modules=", ".join(track.modules) or "anything",
             taken=", ".join(sorted(request.taken)) or "none",
             view=request.view,
         )
-
-        def check(plan: TrackPlan) -> None:
-            problems = plan_problems(
-                (ticket.id, ticket.depends_on) for ticket in plan.tickets
-            )
-            problems += [
-                f"ticket {ticket.id!r}: the id is taken by another track"
-                for ticket in plan.tickets
-                if ticket.id in request.taken
-            ]
-            if problems:
-                raise PlanRejected(problems)
-
-        return await self.answer(TrackPlan, question, self.origin("plan"), check)
+        return await self._plan(question, request.taken, None)
 
     @handles
-    async def review(self, request: ReviewTicket) -> Verdict:
+    async def rework(self, request: PlanRework) -> TrackPlan:
+        """Plan what is missing for the track to be accepted."""
+        self._track = request.track
+        question = prompt(
+            "rework_track",
+            remarks=request.remarks,
+            taken=", ".join(sorted(request.taken)) or "none",
+            room=str(request.room),
+        )
+        return await self._plan(question, request.taken, request.room)
+
+    @handles
+    async def review(self, request: ReviewTicket) -> Review:
         """Judge a ticket by its exact diff and whether its commands succeeded."""
         ticket = request.ticket
+        more = (
+            prompt("add_tickets", room=str(request.room)) + "\n\n"
+            if request.room
+            else ""
+        )
         question = prompt(
             "review_ticket",
             id=ticket.id,
@@ -58,6 +74,39 @@ class TechLead(PlanningAgent):
             )
             or "none were asked for",
             diff=request.diff or "(no change)",
+            more=more,
         )
+
+        def check(review: Review) -> None:
+            self._check(review.tickets, request.taken, request.room)
+
         origin = self.origin("review", ticket=ticket.id, attempt=request.attempt)
-        return await self.answer(Verdict, question, origin)
+        review = await self.answer(Review, question, origin, check)
+        self._own |= {one.id for one in review.tickets}
+        return review
+
+    async def _plan(
+        self, question: str, taken: frozenset[str], room: int | None
+    ) -> TrackPlan:
+        def check(plan: TrackPlan) -> None:
+            self._check(plan.tickets, taken, room)
+
+        plan = await self.answer(TrackPlan, question, self.origin("plan"), check)
+        self._own |= {ticket.id for ticket in plan.tickets}
+        return plan
+
+    def _check(
+        self, tickets: tuple[Ticket, ...], taken: frozenset[str], room: int | None
+    ) -> None:
+        if not tickets:
+            return
+
+        track = self._track
+        if track is None:
+            raise PlanRejected(["there is no track that tickets could be added to"])
+
+        problems = ticket_problems(
+            tickets, track=track, own=self._own, taken=taken, room=room
+        )
+        if problems:
+            raise PlanRejected(problems)

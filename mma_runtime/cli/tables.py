@@ -20,6 +20,8 @@ COLOURS = {
     "rejected": "red",
     "bounded": "yellow",
     "over_budget": "yellow",
+    "skipped": "yellow",
+    "stuck": "red",
     "blocked": "yellow",
     "cancelled": "yellow",
 }

@@ -129,6 +129,12 @@ class TierOptions(Table):
         gt=0,
         description="Workers only: attempts at one ticket; 3.",
     )
+    max_added_tickets: int | None = Field(
+        default=None,
+        ge=0,
+        description="Tech lead only: tickets that it may add to a track after its"
+        " plan; 4.",
+    )
     reasoning_effort: str | None = Field(
         default=None,
         description="For models that reason: `low`, `medium`, `high`, as they take it.",
@@ -161,7 +167,7 @@ class TierSetup:
 
     *max_tool_rounds* is `None` where the scenario leaves it to `MAX_TOOL_ROUNDS`;
     *tools* is `None` where it leaves them to the tier. *count* and *attempts* are
-    for workers only.
+    for workers, *max_added_tickets* for tech leads only.
     """
 
     name: str
@@ -172,6 +178,7 @@ class TierSetup:
     tools: tuple[str, ...] | None
     count: int
     attempts: int
+    max_added_tickets: int
     reasoning_effort: str | None
 
 
@@ -297,6 +304,7 @@ class Scenario(Table):
             tools=merged.get("tools"),
             count=merged.get("count", 4),
             attempts=merged.get("attempts", 3),
+            max_added_tickets=merged.get("max_added_tickets", 4),
             reasoning_effort=merged.get("reasoning_effort"),
         )
 
