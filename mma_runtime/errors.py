@@ -38,9 +38,14 @@
      ├─ AnswerUnusable          a tier's model did not answer in the form that is due
      ├─ ToolFailed              what a tool tells the model that went wrong
      │   └─ CommandFailed       a command's exit code is not 0, or its time is up
-     └─ WorkspaceError
-         ├─ OutsideWorkspace
-         └─ MergeConflict
+     ├─ WorkspaceError
+     │   ├─ OutsideWorkspace
+     │   └─ MergeConflict
+     └─ JournalError            the record of a run cannot be used
+         ├─ JournalInUse        another process writes it
+         ├─ JournalTooNew       written by a newer version
+         ├─ JournalUnreadable   missing, not a journal, or nothing of it can be read
+         └─ JournalUnavailable  it cannot be written: the disk is full or read-only
 
 An error takes the facts and words itself. All are picklable: they hold plain values.
 """
@@ -484,3 +489,65 @@ class MergeConflict(WorkspaceError):
     def shown(self) -> str:
         """The conflicts to show to whoever is to resolve them."""
         return "\n\n".join(f"{path}\n{text}" for path, text in self.conflicts.items())
+
+# --- the journal --------------------------------------------------------------
+
+
+class JournalError(MMAError):
+    """The record of a run cannot be used as asked."""
+
+
+class JournalInUse(JournalError):
+    """Another process writes this journal; *holder* says which, as far as known.
+
+    It may be read meanwhile: `mma show RUN --follow`.
+    """
+
+    def __init__(self, path: str, holder: str) -> None:
+        self.path = path
+        self.holder = holder
+        super().__init__(
+            f"the journal {path} is being written by {holder};"
+            " wait for its end, or stop it"
+        )
+
+
+class JournalTooNew(JournalError):
+    """A newer version of the runtime wrote this journal; it was not touched."""
+
+    def __init__(self, path: str, version: int, known: int) -> None:
+        self.path = path
+        self.version = version
+        self.known = known
+        super().__init__(
+            f"the journal {path} has format {version}, this version knows up to"
+            f" {known}; use a newer mma-runtime"
+        )
+
+
+class JournalUnreadable(JournalError):
+    """There is no journal, the file is something else, or nothing of it can be read.
+
+    Not `JournalUnavailable`, which is about writing.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"the journal {path} cannot be read: {problem}")
+
+
+class JournalUnavailable(JournalError):
+    """The journal cannot be written: the disk is full, read-only or gone.
+
+    All that was acknowledged is safe. A run stops before its next effect and can be
+    resumed when the journal can be written again.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(
+            f"the journal {path} cannot be written: {problem}. Nothing that was"
+            " acknowledged is lost; make room or access, then resume the run"
+        )

@@ -1,0 +1,159 @@
+"""Reading a journal, also while another process writes it."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+
+from mma_runtime.errors import JournalUnreadable
+from mma_runtime.journal.contents import unpack
+from mma_runtime.journal.record import COLUMNS, Record, to_record
+from mma_runtime.journal.schema import MIGRATIONS, version_of
+
+PAGE = 1_000
+"""Records per transaction. A reader that stays in one makes the writer's log grow."""
+
+
+class JournalReader:
+    """Reads the journal at *path*; blocks, so an event loop calls it in a thread.
+
+    Sees what is durable at each call, not what it was when it was opened. Use it as a
+    context manager, from one thread at a time.
+
+    Raises:
+        JournalUnreadable: There is no journal, or it is something else.
+        JournalTooNew: A newer version wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._copy: TemporaryDirectory[str] | None = None
+        if not path.is_file():
+            raise JournalUnreadable(str(path), "there is no such file")
+
+        self._db = self._open()
+        try:
+            version = version_of(self._db, path, len(MIGRATIONS))
+            self.run = self._about("run") if version else ""
+        except sqlite3.Error as error:
+            self.close()
+            raise JournalUnreadable(str(path), str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+        if not version:
+            self.close()
+            raise JournalUnreadable(str(path), "it is empty")
+
+    def __enter__(self) -> Self:
+        """Close it at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._db.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    def records(self, after: int = 0) -> Iterator[Record]:
+        """Yield the records behind number *after*, up to the last that there is.
+
+        Raises `JournalUnreadable` at the first that cannot be read.
+        """
+        while page := self._page(after):
+            yield from page
+            after = page[-1].seq
+
+    def last(self) -> int:
+        """Return the number of the last record, 0 for an empty journal."""
+        try:
+            (seq,) = self._db.execute("SELECT max(seq) FROM event").fetchone()
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
+        return seq or 0
+
+    def content(self, number: int) -> bytes:
+        """Return the content with this *number*; raises `JournalUnreadable`."""
+        try:
+            row = self._db.execute(
+                "SELECT form, stored, digest FROM content WHERE number = ?", (number,)
+            ).fetchone()
+            content = unpack(*row) if row else None
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise JournalUnreadable(
+                str(self.path), f"content {number}: {error}"
+            ) from error
+
+        if content is None:
+            raise JournalUnreadable(str(self.path), f"content {number} is missing")
+
+        return content
+
+    def _page(self, after: int) -> list[Record]:
+        try:
+            rows = self._db.execute(
+                f"SELECT {COLUMNS} FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}",  # noqa: S608 - constants
+                (after,),
+            ).fetchall()
+            return [to_record(row, self.run) for row in rows]
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _about(self, name: str) -> str:
+        row = self._db.execute(
+            "SELECT value FROM about WHERE name = ?", (name,)
+        ).fetchone()
+        return row[0] if row else ""
+
+    def _damaged(self, error: Exception) -> JournalUnreadable:
+        return JournalUnreadable(
+            str(self.path), f"{error}; `mma resume` keeps what still holds"
+        )
+
+    def _open(self) -> sqlite3.Connection:
+        db = _connect(self.path)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            # A folder that cannot be written: SQLite then cannot take part in the log.
+            db.close()
+        except sqlite3.DatabaseError:
+            # No database at all; the first real question will say so.
+            return db
+        else:
+            return db
+
+        self._copy = TemporaryDirectory(prefix="mma-journal-")
+        place = Path(self._copy.name) / self.path.name
+        try:
+            for end in ("", "-wal"):
+                source = self.path.with_name(self.path.name + end)
+                if source.exists():
+                    target = place.with_name(place.name + end)
+                    target.write_bytes(source.read_bytes())
+        except OSError as error:
+            self._copy.cleanup()
+            raise JournalUnreadable(str(self.path), str(error)) from error
+
+        return _connect(place)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )

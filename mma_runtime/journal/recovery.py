@@ -1,0 +1,252 @@
+"""What of a damaged journal still holds: its longest valid beginning is kept."""
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mma_runtime.errors import JournalUnavailable
+from mma_runtime.journal.contents import unpack
+from mma_runtime.journal.record import COLUMNS, mark_of, to_record
+from mma_runtime.journal.schema import migrate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What a damaged journal has lost.
+
+    *kept* records are still there; *lost* is how many are not, `None` where nobody can
+    tell. *damaged* is where the file was put aside, as it was.
+    """
+
+    kept: int
+    lost: int | None
+    problem: str
+    damaged: Path
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        lost = "an unknown number of" if self.lost is None else str(self.lost)
+        return (
+            f"the journal was damaged ({self.problem}): its first {self.kept} records"
+            f" are kept, {lost} records after them are lost; the damaged file is kept"
+            f" as {self.damaged}"
+        )
+
+
+@dataclass(slots=True)
+class Examination:
+    """How far a journal is valid.
+
+    *records* of them hold together, up to the check *mark*; *total* is how many there
+    seem to be. *problem* is empty for a sound journal. *numbers* maps the digests of
+    sound contents to their numbers.
+    """
+
+    records: int = 0
+    mark: bytes = b""
+    total: int | None = None
+    problem: str = ""
+    numbers: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    last_number: int = 0
+
+
+def examine(db: sqlite3.Connection) -> Examination:
+    """Check every record and its contents of an open journal, in order."""
+    found = Examination(total=_highest(db, "seq", "event"))
+    digests: dict[int, bytes] = {}
+    try:
+        for *row, mark in db.execute(f"SELECT {COLUMNS}, mark FROM event ORDER BY seq"):  # noqa: S608 - a constant
+            found.mark = _check(db, found, tuple(row), mark, digests)
+            found.records += 1
+
+        found.last_number = max(digests, default=0)
+        if _highest(db, "number", "content") != found.last_number:
+            found.problem = f"record {found.records + 1}: only its contents are there"
+    except (sqlite3.Error, ValueError, TypeError, AttributeError) as error:
+        found.problem = f"record {found.records + 1}: {error}"
+
+    found.numbers = {digest: number for number, digest in digests.items()}
+    return found
+
+
+def _highest(db: sqlite3.Connection, column: str, table: str) -> int | None:
+    """Return the highest number; `None` where that end of the table is damaged."""
+    try:
+        (number,) = db.execute(f"SELECT max({column}) FROM {table}").fetchone()  # noqa: S608 - constants
+    except sqlite3.Error:
+        return None
+
+    return number or 0
+
+
+def _check(
+    db: sqlite3.Connection,
+    found: Examination,
+    row: Any,
+    mark: bytes,
+    digests: dict[int, bytes],
+) -> bytes:
+    """Return the *mark* of a sound record; raise what is wrong with it."""
+    record = to_record(row, "")
+    if record.seq != found.records + 1:
+        raise ValueError("it is missing")
+
+    for number in record.contents.values():
+        if number not in digests:
+            digests[number] = _content_digest(db, number)
+
+    named = [digests[number] for number in record.contents.values()]
+    if mark_of(found.mark, row, named) != mark:
+        raise ValueError("it was changed")
+
+    return mark
+
+
+def _content_digest(db: sqlite3.Connection, number: int) -> bytes:
+    stored = db.execute(
+        "SELECT form, stored, digest FROM content WHERE number = ?", (number,)
+    ).fetchone()
+    if stored is None:
+        raise ValueError("one of its contents is missing")
+
+    unpack(*stored)
+    return bytes(stored[2])
+
+
+def salvage(db: sqlite3.Connection, path: Path, found: Examination) -> Loss:
+    """Replace the journal at *path* by its valid beginning; keep the damaged one.
+
+    *db* is open on it and is closed. May be interrupted at any moment:
+    `finish_salvage` completes what was begun.
+
+    Raises:
+        JournalUnavailable: There is no room or right to write the new file.
+    """
+    part, ready = _part(path), _ready(path)
+    try:
+        for old in (part, ready):
+            old.unlink(missing_ok=True)
+
+        try:
+            _copy_beginning(db, part, path, found.records)
+        finally:
+            db.close()
+
+        damaged = _put_aside(path)
+        _sync(part)
+        part.rename(ready)
+        finish_salvage(path)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalUnavailable(str(path), str(error)) from error
+
+    total = found.total
+    lost = total - found.records if total and total > found.records else None
+    return Loss(kept=found.records, lost=lost, problem=found.problem, damaged=damaged)
+
+
+def finish_salvage(path: Path) -> None:
+    """Put a completed salvage into its place; does nothing when there is none."""
+    ready = _ready(path)
+    if not ready.exists():
+        return
+
+    # The log first: SQLite would take its pages for the new file's.
+    for companion in _companions(path):
+        companion.unlink(missing_ok=True)
+
+    ready.replace(path)
+    _sync(path.parent)
+
+
+def log_loss(
+    db: sqlite3.Connection, path: Path, committed: int, found: Examination
+) -> Loss | None:
+    """Say what SQLite has left out of its log, which held *committed* frames.
+
+    SQLite mends a damaged log without a word; the files are put aside before that.
+    """
+    if not committed:
+        return None
+
+    _, frames, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if frames >= committed:
+        return None
+
+    return Loss(
+        kept=found.records,
+        lost=None,
+        problem=f"{committed - frames} pages of its write-ahead log",
+        damaged=_put_aside(path),
+    )
+
+
+def _copy_beginning(
+    db: sqlite3.Connection, part: Path, path: Path, records: int
+) -> None:
+    with closing(sqlite3.connect(part, isolation_level=None)) as new:
+        new.execute("PRAGMA synchronous = FULL")
+        migrate(new, path)
+        new.execute("BEGIN IMMEDIATE")
+        try:
+            about = db.execute("SELECT name, value FROM about").fetchall()
+        except sqlite3.Error:
+            about = []
+
+        new.executemany("INSERT INTO about VALUES (?, ?)", about)
+        needed: set[int] = set()
+        for seq in range(1, records + 1):
+            *row, mark = db.execute(
+                f"SELECT {COLUMNS}, mark FROM event WHERE seq = ?",  # noqa: S608 - a constant
+                (seq,),
+            ).fetchone()
+            new.execute(
+                f"INSERT INTO event ({COLUMNS}, mark) VALUES (?{', ?' * 11})",  # noqa: S608 - a constant
+                (*row, mark),
+            )
+            needed.update(to_record(tuple(row), "").contents.values())
+
+        for number in sorted(needed):
+            content = db.execute(
+                "SELECT number, digest, form, stored FROM content WHERE number = ?",
+                (number,),
+            ).fetchone()
+            new.execute("INSERT INTO content VALUES (?, ?, ?, ?)", content)
+
+        new.execute("COMMIT")
+
+
+def _put_aside(path: Path) -> Path:
+    count = 1
+    while (damaged := path.with_name(f"{path.name}.damaged-{count}")).exists():
+        count += 1
+
+    shutil.copyfile(path, damaged)
+    log = path.with_name(path.name + "-wal")
+    if log.exists():
+        shutil.copyfile(log, damaged.with_name(damaged.name + "-wal"))
+
+    return damaged
+
+
+def _companions(path: Path) -> list[Path]:
+    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".salvage-part")
+
+
+def _ready(path: Path) -> Path:
+    return path.with_name(path.name + ".salvage")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,330 @@
+"""The one writer of a journal: what waits together is committed together."""
+
+import json
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Self
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, to_thread
+
+from mma_runtime.errors import JournalUnavailable, JournalUnreadable
+from mma_runtime.journal.contents import pack
+from mma_runtime.journal.lock import WriterLock
+from mma_runtime.journal.record import COLUMNS, Entry, Row, digest_of, mark_of
+from mma_runtime.journal.recovery import (
+    Examination,
+    Loss,
+    examine,
+    finish_salvage,
+    log_loss,
+    salvage,
+)
+from mma_runtime.journal.schema import migrate
+from mma_runtime.journal.scrub import NO_SECRETS, Scrubber
+from mma_runtime.journal.wal import PAGE_BYTES, committed_frames
+
+_INSERT_EVENT = f"INSERT INTO event ({COLUMNS}, mark) VALUES (?{', ?' * 11})"  # noqa: S608 - a constant
+_INSERT_CONTENT = "INSERT INTO content VALUES (?, ?, ?, ?)"
+_UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class JournalWriter:
+    """Appends to the journal at one path; get it from `JournalWriter.open`.
+
+    *loss* says what was lost when the file was found damaged. There is no thread and no
+    task of its own: who waits for a commit takes along what others have handed in, in
+    a worker thread, and those who come meanwhile are the next commit.
+    """
+
+    def __init__(self, path: Path, opened: "Opened", scrub: Scrubber) -> None:
+        self.path = path
+        self.loss = opened.loss
+        self._db = opened.db
+        self._lock = opened.lock
+        self._scrub = scrub
+        found = opened.found
+        self._last = found.records
+        self._mark = found.mark
+        self._numbers = found.numbers
+        self._last_number = found.last_number
+        # Filled by the event loop, emptied by whichever thread commits.
+        self._waiting = deque[tuple[float, Entry]]()
+        self._handed_in = 0
+        self._durable = 0
+        self._committing = False
+        self._closed = False
+        self._news = anyio.Event()
+        # Of its own: tools that keep all other threads busy do not hold it up.
+        self._threads = CapacityLimiter(1)
+        self._one_thread = Lock()
+        self._failure: JournalUnavailable | None = None
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, run: str = "", scrub: Scrubber = NO_SECRETS
+    ) -> Self:
+        """Open the journal at *path*, or begin it for *run*, for writing.
+
+        Checks all of it; what is damaged is cut off and put aside (`loss`).
+
+        Raises:
+            JournalInUse: Another writer has it.
+            JournalTooNew: A newer version wrote it.
+            JournalUnreadable: It is no journal, or nothing of it can be read.
+            JournalUnavailable: It cannot be written.
+        """
+        return cls(path, await to_thread.run_sync(open_file, path, run), scrub)
+
+    @property
+    def last(self) -> int:
+        """The number of the last record that is durable."""
+        return self._last
+
+    def note(self, entry: Entry) -> None:
+        """Hand in *entry* without waiting; it is durable with the next `append`."""
+        self._waiting.append((time.time(), entry))
+        self._handed_in += 1
+
+    async def append(self, *entries: Entry) -> None:
+        """Write *entries*; they are durable when this returns.
+
+        So is all that was handed in before. When it is cancelled they may have been
+        written or not, but nothing of them is left half written.
+
+        Raises:
+            JournalUnavailable: They could not be written; nor can anything after them.
+        """
+        for entry in entries:
+            self.note(entry)
+
+        wanted = self._handed_in
+        while self._durable < wanted:
+            if self._failure is not None:
+                raise self._failure
+
+            if self._committing:
+                await self._news.wait()
+            else:
+                await self._commit()
+
+    async def flush(self) -> None:
+        """Make durable all that was handed in; raises what `append` raises."""
+        await self.append()
+
+    async def aclose(self) -> None:
+        """Write what is waiting, and let others write. Safe to call twice.
+
+        Raises what `append` raises, but closes all the same.
+        """
+        with CancelScope(shield=True):
+            try:
+                if self._failure is None:
+                    await self.append()
+            finally:
+                await to_thread.run_sync(self._close)
+
+    async def _commit(self) -> None:
+        self._committing = True
+        try:
+            # Others wait for this commit as well: it is not one task's to cancel.
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._write, limiter=self._threads)
+        finally:
+            self._committing = False
+            news, self._news = self._news, anyio.Event()
+            news.set()
+
+    def _write(self) -> None:
+        # The lock matters when the host's loop has torn a task out of its wait: the
+        # thread it began is then still writing.
+        with self._one_thread:
+            batch: list[tuple[float, Entry]] = []
+            while self._waiting:
+                batch.append(self._waiting.popleft())
+
+            if not batch or self._failure is not None:
+                return
+
+            try:
+                self._insert(batch)
+            except Exception as error:  # noqa: BLE001 - all who wait have to be told
+                self._failure = JournalUnavailable(str(self.path), str(error))
+                self._failure.__cause__ = error
+            else:
+                self._durable += len(batch)
+
+    def _insert(self, batch: Sequence[tuple[float, Entry]]) -> None:
+        rows: list[tuple[object, ...]] = []
+        contents: list[tuple[int, bytes, int, bytes]] = []
+        seq, mark = self._last, self._mark
+        for moment, entry in batch:
+            seq += 1
+            digests: list[bytes] = []
+            numbers: dict[str, int] = {}
+            for name, content in entry.contents.items():
+                number, digest = self._number(self._scrub(content), contents)
+                numbers[name] = number
+                digests.append(digest)
+
+            row = self._row(seq, moment, entry, numbers)
+            mark = mark_of(mark, row, digests)
+            rows.append((*row, mark))
+
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.executemany(_INSERT_CONTENT, contents)
+            db.executemany(_INSERT_EVENT, rows)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+            raise
+
+        self._last, self._mark = seq, mark
+
+    def _number(
+        self, content: bytes, contents: list[tuple[int, bytes, int, bytes]]
+    ) -> tuple[int, bytes]:
+        digest = digest_of(content)
+        number = self._numbers.get(digest)
+        if number is None:
+            self._last_number += 1
+            number = self._numbers[digest] = self._last_number
+            contents.append((number, digest, *pack(content)))
+
+        return number, digest
+
+    def _row(
+        self, seq: int, moment: float, entry: Entry, numbers: dict[str, int]
+    ) -> Row:
+        origin = entry.origin
+        return (
+            seq,
+            moment,
+            entry.kind,
+            origin.tier,
+            origin.track,
+            origin.ticket,
+            origin.attempt,
+            origin.task,
+            entry.call,
+            self._text(entry.facts),
+            json.dumps(numbers, separators=(",", ":")) if numbers else "",
+        )
+
+    def _text(self, facts: object) -> str:
+        if not facts:
+            return ""
+
+        text = json.dumps(facts, separators=(",", ":"), default=str)
+        return self._scrub(text.encode()).decode()
+
+    def _close(self) -> None:
+        with self._one_thread:
+            if self._closed:
+                return
+
+            self._closed = True
+            try:
+                self._db.close()
+            finally:
+                self._lock.release()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A journal's file, open, locked and checked."""
+
+    db: sqlite3.Connection
+    lock: WriterLock
+    found: Examination
+    loss: Loss | None
+
+
+def open_file(path: Path, run: str = "") -> Opened:
+    """Do the work of `JournalWriter.open`, and raise what it raises; blocks."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalUnavailable(str(path), str(error.strerror)) from error
+
+    lock = WriterLock(path)
+    try:
+        return _open_locked(path, lock, run)
+    except sqlite3.Error as error:
+        lock.release()
+        raise _worded(path, error) from error
+    except OSError as error:
+        lock.release()
+        raise JournalUnavailable(str(path), str(error)) from error
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open_locked(path: Path, lock: WriterLock, run: str) -> Opened:
+    finish_salvage(path)
+    committed = committed_frames(path.with_name(path.name + "-wal"))
+    db, found = _examined(path)
+    loss = None
+    try:
+        if found.problem:
+            if not found.records:
+                raise JournalUnreadable(str(path), found.problem)  # noqa: TRY301 - the file is closed on the way
+
+            loss = salvage(db, path, found)
+            db, found = _examined(path)
+        else:
+            loss = log_loss(db, path, committed, found)
+
+        if run:
+            db.execute("INSERT OR IGNORE INTO about VALUES ('run', ?)", (run,))
+    except BaseException:
+        db.close()
+        raise
+
+    return Opened(db=db, lock=lock, found=found, loss=loss)
+
+
+def _examined(path: Path) -> tuple[sqlite3.Connection, Examination]:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    problem = ""
+    try:
+        try:
+            db.execute("PRAGMA cell_size_check = ON")
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            db.execute("PRAGMA journal_mode = WAL")
+            # What is acknowledged outlives a loss of power, too; NORMAL lost it.
+            db.execute("PRAGMA synchronous = FULL")
+            migrate(db, path)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+                raise
+
+            # A file that was cut off is refused as a whole, unless one says this.
+            db.execute("PRAGMA writable_schema = ON")
+            problem = str(error)
+
+        found = examine(db)
+    except BaseException:
+        db.close()
+        raise
+
+    found.problem = found.problem or problem
+    return db, found
+
+
+def _worded(path: Path, error: sqlite3.Error) -> JournalUnavailable | JournalUnreadable:
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in _UNREADABLE:
+        return JournalUnreadable(str(path), str(error))
+
+    return JournalUnavailable(str(path), str(error))

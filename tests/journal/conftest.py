@@ -1,0 +1,34 @@
+import random
+from pathlib import Path
+
+import pytest
+
+from mma_runtime.events import Origin
+from mma_runtime.journal import Entry
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def entries() -> list[Entry]:
+    """Return what a run of some rounds would write, with contents that recur."""
+    draw = random.Random(7)  # noqa: S311 - a test's noise
+    words = ["wind", "water", "rope", "stone", "salt", "sail"]
+    prompt = " ".join(draw.choices(words, k=900)).encode()
+    made: list[Entry] = []
+    for number in range(1, 121):
+        reply = " ".join(draw.choices(words, k=draw.randint(3, 700))).encode()
+        made.append(
+            Entry(
+                kind="reply",
+                origin=Origin(tier="worker", ticket=f"t{number % 7}", attempt=1),
+                call=f"ticket/t{number % 7}/1.{number}",
+                facts={"tokens": number, "usd": "0.25"},
+                contents={"prompt": prompt, "reply": reply, "noise": draw.randbytes(9)},
+            )
+        )
+
+    return made

@@ -1,0 +1,314 @@
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from errno import ENOSPC
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from mma_runtime.errors import JournalUnavailable, JournalUnreadable
+from mma_runtime.journal import Entry, JournalReader, JournalWriter, Loss
+from mma_runtime.journal.recovery import finish_salvage
+from mma_runtime.journal.writer import open_file
+
+PAGE = 4_096
+Said = list[tuple[str, dict[str, bytes]]]
+MEMORY = Path("/dev/shm")  # noqa: S108 - only if it is there
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Return a folder in memory where there is one: thousands of journals are made."""
+    where = MEMORY if MEMORY.is_dir() else None
+    with TemporaryDirectory(dir=where) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def noise() -> list[Entry]:
+    """Return few entries that make a large file, since they cannot be compressed."""
+    draw = random.Random(1)  # noqa: S311 - a test's noise
+    return [
+        Entry(kind="k", call=f"{number}", contents={"it": draw.randbytes(2_500)})
+        for number in range(40)
+    ]
+
+
+async def _write(path: Path, entries: list[Entry]) -> JournalWriter:
+    writer = await JournalWriter.open(path, run="r1")
+    for number in range(0, len(entries), 4):
+        await writer.append(*entries[number : number + 4])
+    return writer
+
+
+def _recover(path: Path) -> tuple[Said, Loss | None]:
+    """Open for writing, close, and return what is left and what was lost."""
+    opened = open_file(path)
+    opened.db.close()
+    opened.lock.release()
+    with JournalReader(path) as reader:
+        left = [
+            (r.call, {name: reader.content(n) for name, n in r.contents.items()})
+            for r in reader.records()
+        ]
+    return left, opened.loss
+
+
+def _said(entries: list[Entry]) -> Said:
+    return [(entry.call, dict(entry.contents)) for entry in entries]
+
+
+def _check(path: Path, whole: Said) -> tuple[int, bool]:
+    """Recover a damaged journal and hold it against what had been written."""
+    try:
+        left, loss = _recover(path)
+    except JournalUnreadable:
+        return 0, True
+
+    assert left == whole[: len(left)]
+    if len(left) < len(whole) and loss is not None:
+        assert loss.kept == len(left)
+        assert loss.damaged.exists()
+        assert "are kept" in str(loss)
+        assert _recover(path) == (left, None)
+    return len(left), loss is not None
+
+
+def _copies(place: Path, source: Path, count: int) -> Iterator[Path]:
+    for number in range(count):
+        folder = place / f"{number}"
+        folder.mkdir()
+        for end in ("", "-wal"):
+            whole = source.with_name(source.name + end)
+            if whole.exists():
+                shutil.copyfile(whole, folder / ("journal.db" + end))
+        yield folder / "journal.db"
+        shutil.rmtree(folder)
+
+
+def _cuts(size: int) -> list[int]:
+    """Return every page's end, and every 64 bytes of the last 64 kB."""
+    return sorted({*range(0, size, PAGE), *range(max(0, size - 65_536), size, 64)})
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_journal_cut_off_anywhere_keeps_its_longest_beginning(
+    place: Path, noise: list[Entry]
+) -> None:
+    path = place / "journal.db"
+    writer = await _write(path, noise)
+    await writer.aclose()
+    whole = _said(noise)
+    size = path.stat().st_size
+    cuts = _cuts(size)
+
+    kept: list[int] = []
+    for cut, copy in zip(cuts, _copies(place, path, len(cuts)), strict=True):
+        with copy.open("r+b") as file:
+            file.truncate(cut)
+        count, told = _check(copy, whole)
+        # A file cut to nothing is a new journal.
+        assert told or count == len(whole) or cut == 0
+        kept.append(count)
+
+    assert kept == sorted(kept)
+    assert 0 < kept[len(kept) // 2] < len(whole)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_log_cut_off_anywhere_keeps_its_longest_beginning(
+    place: Path, noise: list[Entry]
+) -> None:
+    path = place / "journal.db"
+    writer = await _write(path, noise)
+    whole = _said(noise)
+    log = path.with_name("journal.db-wal")
+    cuts = _cuts(log.stat().st_size)
+
+    kept: list[int] = []
+    for cut, copy in zip(cuts, _copies(place, path, len(cuts)), strict=True):
+        with copy.with_name("journal.db-wal").open("r+b") as file:
+            file.truncate(cut)
+        kept.append(_check(copy, whole)[0])
+
+    await writer.aclose()
+    assert kept == sorted(kept)
+    # The writes of four records each: no cut leaves a part of one.
+    assert {count % 4 for count in kept} == {0}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_flipped_bytes_never_change_what_is_read(
+    place: Path, entries: list[Entry]
+) -> None:
+    path = place / "journal.db"
+    writer = await _write(path, entries)
+    await writer.aclose()
+    whole = _said(entries)
+    draw = random.Random(3)  # noqa: S311 - a test\'s noise
+    size = path.stat().st_size
+    counts: list[int] = []
+
+    for copy in _copies(place, path, 300):
+        content = bytearray(copy.read_bytes())
+        for _ in range(draw.choice((1, 1, 1, 8))):
+            content[draw.randrange(size)] ^= 1 << draw.randrange(8)
+        copy.write_bytes(content)
+        count, told = _check(copy, whole)
+        assert told or count == len(whole)
+        counts.append(count)
+
+    assert sum(counts) > 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_flipped_byte_in_the_log_is_told(
+    place: Path, entries: list[Entry]
+) -> None:
+    path = place / "journal.db"
+    writer = await _write(path, entries)
+    whole = _said(entries)
+    draw = random.Random(5)  # noqa: S311 - a test\'s noise
+    size = path.with_name("journal.db-wal").stat().st_size
+
+    for copy in _copies(place, path, 60):
+        log = copy.with_name("journal.db-wal")
+        content = bytearray(log.read_bytes())
+        content[draw.randrange(32, size)] ^= 1 << draw.randrange(8)
+        log.write_bytes(content)
+        count, told = _check(copy, whole)
+        assert count % 4 == 0
+        assert told or count == len(whole)
+
+    await writer.aclose()
+
+
+async def test_a_deleted_content_cuts_off_what_needed_it(
+    path: Path, entries: list[Entry]
+) -> None:
+    writer = await _write(path, entries)
+    await writer.aclose()
+    with JournalReader(path) as reader:
+        victim = list(reader.records())[49].contents["reply"]
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM content WHERE number = ?", (victim,))
+        db.commit()
+
+    left, loss = _recover(path)
+
+    assert left == _said(entries)[:49]
+    assert loss is not None
+    assert (loss.kept, loss.lost) == (49, 71)
+    assert "record 50: one of its contents is missing" in str(loss)
+
+
+async def test_a_record_that_was_taken_out_is_noticed(
+    path: Path, entries: list[Entry]
+) -> None:
+    writer = await _write(path, entries)
+    await writer.aclose()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM event WHERE seq = 30")
+        db.commit()
+
+    left, loss = _recover(path)
+
+    assert left == _said(entries)[:29]
+    assert "record 30: it is missing" in str(loss)
+
+
+async def test_a_record_that_was_changed_is_noticed(
+    path: Path, entries: list[Entry]
+) -> None:
+    writer = await _write(path, entries)
+    await writer.aclose()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE event SET facts = '{}' WHERE seq = 30")
+        db.commit()
+
+    left, loss = _recover(path)
+
+    assert left == _said(entries)[:29]
+    assert "record 30: it was changed" in str(loss)
+
+
+async def test_a_recovered_journal_can_be_written_on(
+    path: Path, entries: list[Entry]
+) -> None:
+    writer = await _write(path, entries)
+    await writer.aclose()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM event WHERE seq > 100 AND seq < 110")
+        db.commit()
+
+    writer = await JournalWriter.open(path)
+    assert writer.loss is not None
+    assert (writer.last, writer.loss.lost) == (100, 20)
+    await writer.append(*entries[100:])
+    await writer.aclose()
+
+    assert _recover(path) == (_said(entries), None)
+
+
+async def test_a_salvage_that_was_interrupted_is_completed(
+    path: Path, entries: list[Entry]
+) -> None:
+    writer = await _write(path, entries[:8])
+    await writer.aclose()
+    path.rename(path.with_name("journal.db.salvage"))
+    path.write_bytes(b"damaged")
+    path.with_name("journal.db-wal").write_bytes(b"of the damaged one")
+
+    finish_salvage(path)
+
+    assert _recover(path) == (_said(entries[:8]), None)
+
+
+async def test_a_salvage_without_room_leaves_everything_as_it_is(
+    path: Path, entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await _write(path, entries)
+    await writer.aclose()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM event WHERE seq = 30")
+        db.commit()
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mma_runtime.journal.recovery.shutil.copyfile", full)
+    with pytest.raises(JournalUnavailable, match="No space left"):
+        await JournalWriter.open(path)
+
+    assert path.read_bytes() == before
+
+
+async def test_a_damaged_journal_says_so_to_readers(
+    path: Path, entries: list[Entry]
+) -> None:
+    writer = await _write(path, entries)
+    await writer.aclose()
+    content = bytearray(path.read_bytes())
+    for at in range(len(content) // 2, len(content)):
+        content[at] ^= 0xFF
+    path.write_bytes(content)
+
+    with JournalReader(path) as reader, pytest.raises(JournalUnreadable):
+        for record in reader.records():
+            for number in record.contents.values():
+                reader.content(number)
+
+
+async def test_nothing_but_noise_is_refused(path: Path) -> None:
+    writer = await JournalWriter.open(path)
+    await writer.append(Entry(kind="one"))
+    await writer.aclose()
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(len(content) - 100))
+
+    with pytest.raises(JournalUnreadable):
+        await JournalWriter.open(path)
