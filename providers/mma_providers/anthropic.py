@@ -1,6 +1,7 @@
 """Anthropic's Claude models over Messages."""
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import anthropic
@@ -34,6 +35,7 @@ class AnthropicProvider(Client):
         base_url: str | None = None,
         http_client: httpx2.AsyncClient | None = None,
         limits: Limits | None = None,
+        prices: str | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -41,21 +43,22 @@ class AnthropicProvider(Client):
             base_url=base_url,
             http_client=http_client,
             limits=limits,
+            prices=prices,
         )
-        self._opened: anthropic.AsyncAnthropic | None = None
 
-    @property
+    @cached_property
     def _sdk(self) -> anthropic.AsyncAnthropic:
-        if self._opened is None:
-            self._opened = anthropic.AsyncAnthropic(
-                # Always given: without one the SDK would look for a profile on disk.
-                api_key=secret_of(self._key),
-                base_url=self._base_url,
-                http_client=self._transport.client,
-                max_retries=0,
-                timeout=self._transport.timeout,
-            )
-        return self._opened
+        return anthropic.AsyncAnthropic(
+            # Always given: without one the SDK would look for a profile on disk.
+            api_key=secret_of(self._key),
+            base_url=self._base_url,
+            http_client=self._transport.client,
+            max_retries=0,
+            timeout=self._transport.timeout,
+        )
+
+    def _open(self) -> object:
+        return self._sdk
 
     def _profile(self, model: str) -> Profile:
         return anthropic_profile(model)

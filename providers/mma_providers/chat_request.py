@@ -28,7 +28,9 @@ def chat_body(request: ChatRequest, profile: Profile) -> Object:
         "messages": _messages(request, profile),
     }
     if request.streamed:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body["stream"] = True
+        if profile.stream_usage:
+            body["stream_options"] = {"include_usage": True}
     if request.max_output_tokens is not None:
         body[profile.output_limit] = request.max_output_tokens
     effort = request.reasoning_effort

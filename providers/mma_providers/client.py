@@ -82,7 +82,8 @@ class Client:
     rest of a call.
 
     *http_client* replaces the client that is otherwise built at the first call; it
-    stays its owner's to close.
+    stays its owner's to close. *prices* is the price list's name for the service, where
+    it is another than *name*.
     """
 
     base_url: str
@@ -97,8 +98,10 @@ class Client:
         base_url: str | None = None,
         http_client: httpx2.AsyncClient | None = None,
         limits: Limits | None = None,
+        prices: str | None = None,
     ) -> None:
         self._name = name
+        self._prices = prices or name
         self._key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._base_url = base_url or self.base_url
         self._transport = Transport(
@@ -132,6 +135,7 @@ class Client:
         """Send *request* and yield its answer; see `Provider.stream`."""
         self._check(request)
         body, answer = self._prepare(request)
+        self._open()
         pace = Pace(self._transport.limits)
         decoder = EventDecoder()
         request_id: str | None = None
@@ -174,6 +178,7 @@ class Client:
     async def models(self) -> tuple[ModelInfo, ...]:
         """List the models that the key can use."""
         self._check_open("")
+        self._open()
         try:
             found = await Pace(self._transport.limits).answer(self._list_models())
         except self._failures as error:
@@ -193,13 +198,17 @@ class Client:
 
     def priced_as(self, model: str) -> tuple[str, str, bool]:
         """Return the model itself; it is billed."""
-        return self._name, model, True
+        return self._prices, model, True
 
     async def aclose(self) -> None:
         """Close all connections; calls that come later are refused."""
         await self._transport.aclose()
 
     # What each service does its own way.
+
+    def _open(self) -> object:
+        """Make the SDK's client where there is none yet, ahead of any time limit."""
+        raise NotImplementedError
 
     def _profile(self, model: str) -> Profile:
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NoReturn
 
 import httpx2
@@ -40,6 +41,7 @@ class GeminiProvider(Client):
         base_url: str | None = None,
         http_client: httpx2.AsyncClient | None = None,
         limits: Limits | None = None,
+        prices: str | None = "google",
     ) -> None:
         super().__init__(
             name=name,
@@ -47,27 +49,28 @@ class GeminiProvider(Client):
             base_url=base_url,
             http_client=http_client,
             limits=limits,
+            prices=prices,
         )
-        self._opened: genai.Client | None = None
 
-    @property
-    def _sdk(self) -> genai.client.AsyncClient:
-        if self._opened is None:
-            self._opened = genai.Client(
-                api_key=secret_of(self._key),
-                vertexai=False,
-                http_options=types.HttpOptions(
-                    base_url=self._base_url,
-                    httpx_async_client=httpx2.AsyncClient(
-                        transport=_HandOver(self._transport), trust_env=False
-                    ),
-                    # Two things that are never used here, and that the SDK would
-                    # otherwise build, each with certificates of its own.
-                    httpx_client=httpx2.Client(transport=_Unused(), trust_env=False),
-                    async_client_args={"ssl": no_trust()},
+    @cached_property
+    def _sdk(self) -> genai.Client:
+        return genai.Client(
+            api_key=secret_of(self._key),
+            vertexai=False,
+            http_options=types.HttpOptions(
+                base_url=self._base_url,
+                httpx_async_client=httpx2.AsyncClient(
+                    transport=_HandOver(self._transport), trust_env=False
                 ),
-            )
-        return self._opened.aio
+                # Two things that are never used here, and that the SDK would
+                # otherwise build, each with certificates of its own.
+                httpx_client=httpx2.Client(transport=_Unused(), trust_env=False),
+                async_client_args={"ssl": no_trust()},
+            ),
+        )
+
+    def _open(self) -> object:
+        return self._sdk
 
     def _profile(self, model: str) -> Profile:
         return gemini_profile(model)
@@ -84,7 +87,7 @@ class GeminiProvider(Client):
             automatic_continuation=False,
             http_options=types.HttpOptions(extra_body=body),
         )
-        models: Any = self._sdk.models
+        models: Any = self._sdk.aio.models
         handed_over: list[httpx2.Response] = []
         token = _HANDED_OVER.set(handed_over)
         try:
@@ -107,7 +110,7 @@ class GeminiProvider(Client):
         return handed_over[0]
 
     async def _list_models(self) -> list[ModelInfo]:
-        pager = await self._sdk.models.list()
+        pager = await self._sdk.aio.models.list()
         return [self._info(model) async for model in pager]
 
     def _info(self, model: types.Model) -> ModelInfo:

@@ -1,7 +1,9 @@
 """OpenAI and the servers that speak its Chat Completions interface."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from functools import cached_property
 
 import httpx2
 import openai
@@ -12,7 +14,9 @@ from mma_providers.chat_request import chat_body
 from mma_providers.client import Answer, Client, Meaning, secret_of
 from mma_providers.failures import Report, retry_after
 from mma_providers.openai_error import error_report
-from mma_providers.profiles import Profile, openai_profile
+from mma_providers.profiles import Profile, compatible_profile, openai_profile
+from mma_providers.responses_answer import ResponsesAnswer
+from mma_providers.responses_request import responses_body
 from mma_providers.transport import Limits
 from mma_providers.wire_json import Object
 from mma_runtime.errors import ConnectionFailed, ProviderTimedOut
@@ -20,8 +24,12 @@ from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.provider import ModelInfo
 
 
-class OpenAIClient(Client):
-    """What both of OpenAI's interfaces share: the SDK, its errors and its models."""
+class OpenAIProvider(Client):
+    """A `Provider` over Chat Completions, and Responses for models that want it.
+
+    *profile* makes it a client of another server that speaks Chat Completions: it says
+    what that server takes, and is the same for all of its models.
+    """
 
     base_url = "https://api.openai.com/v1"
     sdk_errors = openai.OpenAIError
@@ -35,6 +43,8 @@ class OpenAIClient(Client):
         base_url: str | None = None,
         http_client: httpx2.AsyncClient | None = None,
         limits: Limits | None = None,
+        prices: str | None = None,
+        profile: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -42,23 +52,51 @@ class OpenAIClient(Client):
             base_url=base_url,
             http_client=http_client,
             limits=limits,
+            prices=prices,
         )
-        self._opened: openai.AsyncOpenAI | None = None
+        self._compatible = None if profile is None else compatible_profile(profile)
 
-    @property
+    @cached_property
     def _sdk(self) -> openai.AsyncOpenAI:
-        if self._opened is None:
-            self._opened = openai.AsyncOpenAI(
-                api_key=secret_of(self._key),
-                base_url=self._base_url,
-                http_client=self._transport.client,
-                max_retries=0,
-                timeout=self._transport.timeout,
-            )
-        return self._opened
+        return openai.AsyncOpenAI(
+            api_key=secret_of(self._key),
+            base_url=self._base_url,
+            http_client=self._transport.client,
+            max_retries=0,
+            timeout=self._transport.timeout,
+        )
+
+    def _open(self) -> object:
+        return self._sdk
 
     def _profile(self, model: str) -> Profile:
-        return openai_profile(model)
+        return self._compatible or openai_profile(model)
+
+    def _wants_responses(self, model: str) -> bool:
+        return self._profile(model).responses
+
+    def _prepare(self, request: ChatRequest) -> tuple[Object, Answer]:
+        profile = self._profile(request.model)
+        if self._wants_responses(request.model):
+            return responses_body(request, profile), ResponsesAnswer(request.model)
+        return chat_body(request, profile), ChatAnswer(request.model)
+
+    async def _send(self, request: ChatRequest, body: Object) -> httpx2.Response:
+        # As `extra_body`, because the SDK walks through what it is given as arguments,
+        # the whole history each time. Entered by hand: the caller closes the response.
+        if self._wants_responses(request.model):
+            sending = self._sdk.responses.with_streaming_response.create(
+                stream=request.streamed, extra_body=body
+            )
+            return (await sending.__aenter__()).http_response
+
+        chatting = self._sdk.chat.completions.with_streaming_response.create(
+            model=request.model,
+            messages=[],
+            stream=request.streamed,
+            extra_body=body,
+        )
+        return (await chatting.__aenter__()).http_response
 
     async def _list_models(self) -> list[ModelInfo]:
         return [self._info(model) async for model in self._sdk.models.list()]
@@ -88,23 +126,11 @@ class OpenAIClient(Client):
         return error_report(error, status=status) if error else None
 
 
-class OpenAIProvider(OpenAIClient):
-    """A `Provider` over Chat Completions; one account at one server."""
+class OpenAIResponsesProvider(OpenAIProvider):
+    """A `Provider` over Responses for every model; thoughts are kept between rounds."""
 
-    def _prepare(self, request: ChatRequest) -> tuple[Object, Answer]:
-        body = chat_body(request, self._profile(request.model))
-        return body, ChatAnswer(request.model)
-
-    async def _send(self, request: ChatRequest, body: Object) -> httpx2.Response:
-        # As `extra_body`, because the SDK walks through what it is given as arguments,
-        # the whole history each time. Entered by hand: the caller closes the response.
-        sending = self._sdk.chat.completions.with_streaming_response.create(
-            model=request.model,
-            messages=[],
-            stream=request.streamed,
-            extra_body=body,
-        )
-        return (await sending.__aenter__()).http_response
+    def _wants_responses(self, model: str) -> bool:  # noqa: ARG002 - all do
+        return True
 
 
 def _status_report(error: openai.APIStatusError) -> Report:

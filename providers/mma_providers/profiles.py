@@ -1,21 +1,30 @@
 """What may be sent to which model, by the beginning of its name."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
+from difflib import get_close_matches
+from typing import Any
+
+from mma_runtime.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What a family of models takes.
 
-    *output_limit* is the name of that field. *sampling* is `yes`, `no`, or `unless
-    reasoning` where a reasoning effort rules it out. *thinking* is how an effort is
-    said: `none`, `budget` in tokens, or `level`. *context* and *max_output* are in
-    tokens, *shutdown* is the day the family ends; `None` is unknown.
+    *output_limit* is the name of that field. *stream_usage* asks for usage at the end
+    of a stream. *responses* sends the model to the Responses interface. *sampling* is
+    `yes`, `no`, or `unless reasoning` where a reasoning effort rules it out. *thinking*
+    is how an effort is said: `none`, `budget` in tokens, or `level`. *context* and
+    *max_output* are in tokens, *shutdown* is the day the family ends; `None` is not
+    known.
     """
 
     output_limit: str = "max_completion_tokens"
     system_role: str = "system"
+    stream_usage: bool = True
+    responses: bool = False
     sampling: str = "yes"
     effort: bool = False
     thinking: str = "none"
@@ -29,6 +38,15 @@ class Profile:
     max_output: int | None = None
     shutdown: date | None = None
 
+
+_COMPATIBLE = Profile(output_limit="max_tokens", strict=False)
+_SWITCHES: dict[str, type] = {
+    **dict.fromkeys(("output_limit", "system_role", "sampling"), str),
+    **dict.fromkeys(
+        ("stream_usage", "effort", "tools", "images", "json_schema", "strict"), bool
+    ),
+    **dict.fromkeys(("context", "max_output"), int),
+}
 
 _GPT = Profile()
 _REASONING = Profile(system_role="developer", sampling="no", effort=True)
@@ -56,6 +74,19 @@ _OPENAI: dict[str, Profile] = {
         Profile(system_role="developer", sampling="unless reasoning", effort=True),
     ),
     **dict.fromkeys(("gpt-5.5", "gpt-5.6", "gpt-6"), _REASONING),
+    **dict.fromkeys(
+        (
+            "codex-",
+            "gpt-5-codex",
+            "gpt-5-pro",
+            "gpt-5.1-codex",
+            "gpt-5.2-codex",
+            "gpt-5.2-pro",
+            "o1-pro",
+            "o3-pro",
+        ),
+        replace(_REASONING, responses=True),
+    ),
     "o1": Profile(
         system_role="developer",
         sampling="no",
@@ -173,6 +204,24 @@ _GEMINI: dict[str, Profile] = {
     "gemini-2.0": Profile(context=1_048_576, max_output=8_192),
     "gemini-2.5": Profile(thinking="budget", context=1_048_576, max_output=65_536),
 }
+
+
+def compatible_profile(switches: Mapping[str, object]) -> Profile:
+    """Return the profile of another server that speaks Chat Completions.
+
+    Raises:
+        ConfigurationError: A switch is unknown or has a value of a wrong type.
+    """
+    for name, value in switches.items():
+        if name not in _SWITCHES:
+            near = get_close_matches(name, _SWITCHES, n=1)
+            question = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(f"a profile has no switch {name!r}{question}")
+        if not isinstance(value, _SWITCHES[name]):
+            wanted = _SWITCHES[name].__name__
+            raise ConfigurationError(f"the switch {name!r} of a profile is a {wanted}")
+    known: dict[str, Any] = dict(switches)
+    return replace(_COMPATIBLE, **known)
 
 
 def openai_profile(model: str) -> Profile:

@@ -37,7 +37,7 @@ class EventDecoder:
         return [event for block in blocks if (event := _read(block)) is not None]
 
     def end(self) -> list[bytes]:
-        """Return the data of the event that lacks only its blank line, where there is one."""
+        """Return the data of the event that lacks only its blank line, if any."""
         return self.feed(b"\n\n")
 
 

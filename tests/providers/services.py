@@ -8,7 +8,7 @@ from typing import Any
 from mma_providers.anthropic import AnthropicProvider
 from mma_providers.client import Client
 from mma_providers.gemini import GeminiProvider
-from mma_providers.openai import OpenAIProvider
+from mma_providers.openai import OpenAIProvider, OpenAIResponsesProvider
 from mma_runtime.llm.chat import (
     ChatRequest,
     Chunk,
@@ -45,7 +45,11 @@ class Service:
     path: str = ""
 
     def open(self, wire: ScriptedServer, **options: Any) -> Client:
-        settings: dict[str, Any] = {"api_key": KEY, "base_url": wire.url + self.path}
+        settings = {
+            "name": self.name,
+            "api_key": KEY,
+            "base_url": wire.url + self.path,
+        }
         return self.provider(**(settings | options))
 
     def ask(self, **changes: Any) -> ChatRequest:
@@ -56,11 +60,17 @@ class Service:
 OPENAI = Service(
     name="openai", provider=OpenAIProvider, model="gpt-4o-mini", path="/v1"
 )
+RESPONSES = Service(
+    name="openai-responses",
+    provider=OpenAIResponsesProvider,
+    model="gpt-6-luna",
+    path="/v1",
+)
 ANTHROPIC = Service(
     name="anthropic", provider=AnthropicProvider, model="claude-sonnet-5"
 )
 GEMINI = Service(name="gemini", provider=GeminiProvider, model="gemini-3.8-flash")
-SERVICES = (OPENAI, ANTHROPIC, GEMINI)
+SERVICES = (OPENAI, RESPONSES, ANTHROPIC, GEMINI)
 
 
 @asynccontextmanager

@@ -3,11 +3,16 @@
 import pickle
 from contextlib import aclosing
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 
 import anyio
 import httpx2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mma_providers.sse import EventDecoder
 from mma_providers.transport import Limits
 from mma_runtime.errors import (
     ConnectionFailed,
@@ -229,17 +234,17 @@ async def test_cancellation_before_the_first_byte_closes_the_connection(
             await collect(provider, service.ask())
 
     assert scope.cancelled_caught
-    assert wire.wait_until_left()
+    assert not wire.requests or wire.wait_until_left()
 
 
 @every_service
 @pytest.mark.parametrize(
     ("limits", "after", "words"),
     [
-        (Limits(first_byte=0.05), None, "first byte"),
-        (Limits(first_byte=0.05), 0, "first byte"),
-        (Limits(between_chunks=0.05), 4, "next part"),
-        (Limits(call=0.05), 4, "whole call"),
+        (Limits(first_byte=0.1), None, "first byte"),
+        (Limits(first_byte=0.3), 0, "first byte"),
+        (Limits(between_chunks=0.1), 4, "next part"),
+        (Limits(call=0.3), 4, "whole call"),
     ],
 )
 async def test_silence_ends_in_a_timeout(
@@ -260,7 +265,7 @@ async def test_silence_ends_in_a_timeout(
 
     assert caught.value.retryable
     assert caught.value.facts.in_stream is bool(after)
-    assert wire.wait_until_left()
+    assert not wire.requests or wire.wait_until_left()
 
 
 @every_service
@@ -414,3 +419,46 @@ async def test_the_key_shows_up_nowhere(wire: ScriptedServer, service: Service) 
     assert "bad key **********" in str(caught.value)
     assert KEY not in str(caught.value) + repr(caught.value) + shown
     assert caught.value.__cause__ is None
+
+
+@given(
+    path=st.sampled_from(
+        [
+            "/v1/chat/completions",
+            "/v1/messages",
+            "/v1/responses",
+            "/v1/models/m:streamGenerateContent",
+        ]
+    ),
+    ending=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    places=st.lists(st.floats(0, 1), max_size=60),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_split_of_a_stream_gives_the_same_answer(
+    path: str, ending: bytes, places: list[float]
+) -> None:
+    sent, expected = streams(path, ending)
+    cuts = sorted(int(place * len(sent)) for place in places)
+    edges = [0, *cuts, len(sent)]
+
+    pieces = [sent[start:end] for start, end in pairwise(edges)]
+
+    assert events_of(pieces) == expected
+
+
+@cache
+def streams(path: str, ending: bytes) -> tuple[bytes, list[bytes]]:
+    """Return a stream with that line *ending*, and the events that are in it."""
+    raw = b'{"model": "m", "stream": true, "stream_options": {}}'
+    request = Recorded(method="POST", path=path, query="", headers={}, raw=raw)
+    answer = replace(TOOLS, text="Grüße,\n\n世界 \r data: x", reasoning="hm…")
+    body = rendered(request, answer).body
+    whole = b"".join(step for step in body if isinstance(step, bytes))
+    sent = whole.replace(b"\r\n", b"\n").replace(b"\n", ending)
+    return sent, events_of([whole])
+
+
+def events_of(pieces: list[bytes]) -> list[bytes]:
+    decoder = EventDecoder()
+    found = [event for piece in pieces for event in decoder.feed(piece)]
+    return found + decoder.end()

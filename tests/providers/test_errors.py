@@ -25,12 +25,13 @@ from tests.providers.services import (
     ANTHROPIC,
     GEMINI,
     OPENAI,
+    RESPONSES,
     SERVICES,
     Service,
     collect,
     opened,
 )
-from tests.wire import chat_completions, generate_content, messages
+from tests.wire import chat_completions, generate_content, messages, responses
 from tests.wire.answers import Answer
 from tests.wire.scripted import ScriptedServer, rendered
 from tests.wire.server import Recorded, Reply, event_reply
@@ -181,6 +182,7 @@ CONTENT: Rows = [
 def cases(chat: Rows, messages_: Rows, content: Rows) -> list[Any]:
     return [
         *((OPENAI, chat_completions.error_reply(**row), kind) for row, kind in chat),
+        *((RESPONSES, chat_completions.error_reply(**row), kind) for row, kind in chat),
         *((ANTHROPIC, messages.error_reply(**row), kind) for row, kind in messages_),
         *((GEMINI, generate_content.error_reply(**row), kind) for row, kind in content),
     ]
@@ -205,6 +207,9 @@ def inside(service: Service, reply: Reply) -> bytes:
         return messages.event(body)
     if service is OPENAI:
         return chat_completions.event(body)
+    if service is RESPONSES:
+        flat = body["error"] if body["error"]["code"] else body
+        return responses.event({**flat, "type": "error"})
     return generate_content.event(body)
 
 

@@ -7,6 +7,7 @@ from tests.wire.answers import Answer
 from tests.wire.chat_completions import chat_reply, error_reply
 from tests.wire.generate_content import content_reply
 from tests.wire.messages import messages_reply
+from tests.wire.responses import responses_reply
 from tests.wire.server import Recorded, Reply, WireServer
 
 Said = Answer | Reply | Callable[[Recorded], "Answer | Reply"]
@@ -50,4 +51,6 @@ def rendered(request: Recorded, answer: Answer) -> Reply:
         return messages_reply(request, answer)
     if "enerateContent" in request.path:
         return content_reply(request, answer)
+    if request.path.endswith("/responses"):
+        return responses_reply(request, answer)
     return chat_reply(request, answer)
