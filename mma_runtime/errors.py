@@ -490,6 +490,7 @@ class MergeConflict(WorkspaceError):
         """The conflicts to show to whoever is to resolve them."""
         return "\n\n".join(f"{path}\n{text}" for path, text in self.conflicts.items())
 
+
 # --- the journal --------------------------------------------------------------
 
 

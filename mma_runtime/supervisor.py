@@ -26,7 +26,7 @@ from mma_runtime.events import (
 )
 from mma_runtime.job import Job
 from mma_runtime.kernel import Actor, Ref, handles
-from mma_runtime.kernel.cell import describe
+from mma_runtime.kernel.incarnation import describe
 from mma_runtime.orders import (
     CancelRun,
     Order,

@@ -276,7 +276,7 @@ async def _await(scenario: Callable[[Random], Awaitable[T]], random: Random) -> 
 
 @contextmanager
 def _seeded_schedule(module: ModuleType, seed: int) -> Generator[None]:
-    """Make trio sort what is ready and shuffle it by *seed*: its hook for Hypothesis."""
+    """Make trio sort what is ready and shuffle it by *seed*, by its own hook."""
     random = getattr(module, "_r", None)
     allowed = getattr(module, "_ALLOW_DETERMINISTIC_SCHEDULING", None)
     if not isinstance(random, Random) or not isinstance(allowed, bool):

@@ -1,1 +1,1 @@
-"""."""
+"""Providers of models; the runtime finds them by name."""

@@ -323,7 +323,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     for parent in folder.parents[:3]:
         parent.chmod(0o755)
 
-    ended = subprocess.run(  # noqa: S603 - this test's own code
+    ended = subprocess.run(
         [sys.executable, "-c", code, str(folder / "journal.db")],
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
+import anyio.lowlevel
 import pytest
 from anyio import create_task_group, current_time, fail_after, move_on_after, sleep
 from trio.lowlevel import current_statistics
@@ -69,7 +70,7 @@ class Worker(Actor):
     async def lifespan(self) -> AsyncGenerator[None]:
         self.record.open_lifespans += 1
         try:
-            await sleep(0)
+            await anyio.lowlevel.checkpoint()
             yield
         finally:
             self.record.open_lifespans -= 1

@@ -1,0 +1,165 @@
+"""What every user relies on: names, layout, imports, the README and the scenarios."""
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import mma_runtime
+from mma_runtime.scenario.load import load, loads
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+HEAVY = ("openai", "anthropic", "google.genai", "trio", "rich", "genai_prices", "mcp")
+PACKAGES = (
+    ROOT / "mma_runtime",
+    ROOT / "agents" / "mma_agents",
+    ROOT / "providers" / "mma_providers",
+)
+SCENARIOS = [
+    path
+    for path in sorted((ROOT / "scenarios").glob("*.yaml"))
+    if not path.name.endswith(".script.yaml")
+]
+
+
+def fresh(code: str) -> str:
+    """Run *code* in a new interpreter and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    for name in mma_runtime.__all__:
+        assert getattr(mma_runtime, name) is not None
+
+    assert set(mma_runtime.__all__) <= set(dir(mma_runtime))
+    declared = (ROOT / "mma_runtime" / "__init__.py").read_text()
+    block = declared.split("if TYPE_CHECKING:")[1].split("__all__")[0]
+    typed = set(re.findall(r"\b[A-Za-z_]+\b(?=[,\n])", block.replace("import ", "\n")))
+    assert set(mma_runtime.__all__) <= typed
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Runtim"):
+        _ = mma_runtime.Runtim  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    "statement", ["import mma_runtime", "from mma_runtime import Runtime"]
+)
+def test_importing_loads_no_sdk_and_nothing_heavy(statement: str) -> None:
+    code = f"{statement}\nimport sys\nprint([m for m in {HEAVY} if m in sys.modules])"
+
+    assert fresh(code) == "[]"
+
+
+def test_every_module_can_be_imported_first() -> None:
+    modules = [
+        ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        for package in PACKAGES
+        for path in sorted(package.rglob("*.py"))
+        if path.name != "__main__.py"
+    ]
+    code = (
+        "import sys\nfrom importlib import import_module\n"
+        "known = set(sys.modules)\n"
+        "for name in sys.argv[1:]:\n"
+        "    import_module(name)\n"
+        "    ours = [m for m in sys.modules if m.startswith('mma_')]\n"
+        "    for module in ours: del sys.modules[module]\n"
+        "print('all')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *(m.removesuffix(".__init__") for m in modules)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.strip() == "all", done.stderr
+
+
+def test_the_folders_of_agents_and_providers_are_no_packages() -> None:
+    assert not (ROOT / "agents" / "__init__.py").exists()
+    assert not (ROOT / "providers" / "__init__.py").exists()
+    assert all((package / "py.typed").exists() for package in PACKAGES)
+
+
+def test_no_lock_file_is_kept() -> None:
+    done = subprocess.run(
+        ["git", "ls-files", "*.lock", "*lock.json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == ""
+
+
+def test_only_providers_import_an_sdk_and_nobody_a_backend() -> None:
+    sdks = re.compile(r"^\s*(?:import|from) (openai|anthropic|google)\b", re.MULTILINE)
+    for path in (ROOT / "mma_runtime").rglob("*.py"):
+        assert sdks.findall(path.read_text()) == [], path
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.name)
+def test_every_shipped_scenario_loads_and_names_its_schema(path: Path) -> None:
+    assert load(path, environ={}).name
+    first = path.read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=../docs/scenario.schema.json"
+
+
+def test_the_readmes_scenario_is_valid(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "project").mkdir()
+
+    assert loads(text, folder=tmp_path).name == "todo"
+
+
+def test_the_readmes_embedding_example_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = code.replace("Runtime()", f"Runtime(home={str(tmp_path)!r})")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "TicketFinished shorten" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("completed 4 tickets completed")
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    commands = re.findall(r"^\$ (.+)$", README, re.MULTILINE)
+
+    assert commands[:2] == [
+        "pip install uv && uv run mma run scenarios/quickstart.yaml",
+        "pip install uv && uv run pytest",
+    ]
+    assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_every_module_says_what_it_holds() -> None:
+    for package in PACKAGES:
+        for path in package.rglob("*.py"):
+            if path.name == "__main__.py":
+                continue
+
+            name = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+            doc = import_module(name.removesuffix(".__init__")).__doc__ or ""
+            assert len(doc) > 10, f"{name} has no docstring"
