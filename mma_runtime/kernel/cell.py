@@ -370,7 +370,7 @@ class Cell:
         if self._ended is not None:
             self._ended.set()
 
-        if isinstance(failure, Exception) and self._is_stopping:
+        if isinstance(failure, Exception) and self.restart != "temporary":
             self.registry.lost(failure)
 
         emit = self.registry.emit

@@ -69,6 +69,8 @@ class Incarnation:
         "scope",
     )
 
+    _turn_scope: CancelScope
+
     def __init__(self, home: Home, actor: Behaviour) -> None:
         self.scope = CancelScope(shield=True)
         # What ended this life, if it was a failure.
@@ -82,7 +84,6 @@ class Incarnation:
         self._is_abandoned = False
         self._escalated: RestartsExhausted | None = None
         self._since = 0.0
-        self._turn_scope: CancelScope | None = None
 
     async def run(self, started: Reply[None] | None) -> None:
         """Live; answer *started* when the lifespan, if there is one, is entered."""
@@ -116,7 +117,7 @@ class Incarnation:
 
     def abandon(self, item: Item) -> bool:
         """Cancel the work on *item* if it is in hand."""
-        if self.in_hand is not item or self._turn_scope is None:
+        if self.in_hand is not item:
             return False
 
         self._is_abandoned = True
@@ -127,8 +128,7 @@ class Incarnation:
         """End this life at once with *error*, which leaves through the lifespan."""
         self._escalated = error
         self.leave()
-        if self._turn_scope is not None:
-            self._turn_scope.cancel()
+        self._turn_scope.cancel()
 
     @property
     def handling_seconds(self) -> float:

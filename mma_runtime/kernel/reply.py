@@ -28,13 +28,15 @@ class Reply(Generic[T]):
         self._event: Event | None = None
 
     def answer(self, value: T) -> None:
-        """Answer with *value*; the first answer counts."""
-        if not self.done:
-            self._value = value
-            self._finish()
+        """Answer with *value*."""
+        self._value = value
+        self._finish()
 
     def fail(self, error: BaseException) -> None:
-        """Answer with *error*, which is raised where the answer is waited for."""
+        """Answer with *error*, which is raised where the answer is waited for.
+
+        If it was answered already, that answer stands.
+        """
         if not self.done:
             self._error = error
             self._finish()

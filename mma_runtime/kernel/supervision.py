@@ -38,13 +38,10 @@ def comes_back(restart: Restart, *, failed: bool) -> bool:
 
 def affected(strategy: Strategy, children: Sequence[T], failed: T) -> Sequence[T]:
     """Return who is restarted when *failed* fails, in start order."""
-    match strategy:
-        case "one_for_one":
-            return (failed,)
-        case "one_for_all":
-            return children
-        case "rest_for_one":
-            return children[children.index(failed) :]
+    if strategy == "one_for_one":
+        return (failed,)
+
+    return children if strategy == "one_for_all" else children[children.index(failed) :]
 
 
 def delay(backoff: tuple[float, float], restart: int, jitter: float) -> float:

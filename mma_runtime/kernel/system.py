@@ -120,7 +120,9 @@ class ActorSystem(AsyncContextManagerMixin):
 
     async def _close(self, deadline: float) -> None:
         family = self._family
-        assert family is not None  # noqa: S101 - made when the system was entered
+        registry = self._registry
+        assert family is not None and registry is not None  # noqa: S101, PT018 - `_open`
+        registry.is_closing = True
         try:
             with CancelScope(shield=deadline == -inf):
                 await family.stop(deadline)

@@ -234,6 +234,43 @@ async def test_a_cancelled_asker_cancels_the_work_it_asked_for_and_only_that() -
         assert ref.statistics().handled == 2
 
 
+async def test_a_handler_that_ignores_its_cancellation_harms_nobody():
+    class Stubborn(Worker):
+        @handles
+        async def work(self, request: Work) -> str:
+            try:
+                await request.gate.wait()
+            except anyio.get_cancelled_exc_class():
+                self.log.append("ignored")
+
+            return ",".join([*self.log, "done"])
+
+    async with ActorSystem() as system:
+        ref = await system.spawn("worker", Stubborn)
+        with anyio.move_on_after(0.01):
+            await ref.ask(Work())
+
+        open_gate = anyio.Event()
+        open_gate.set()
+        assert await ref.ask(Work(open_gate)) == "ignored,done"
+
+
+async def test_a_lifespan_can_extend_the_one_of_its_base():
+    log: list[str] = []
+
+    class Extended(Worker):
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncGenerator[None]:
+            async with super().lifespan():
+                log.append("in")
+                yield
+
+    async with ActorSystem() as system:
+        await system.spawn("extended", Extended)
+
+    assert log == ["in"]
+
+
 async def test_leaving_the_system_lets_the_message_in_hand_finish() -> None:
     answers: list[str] = []
     gate = anyio.Event()
