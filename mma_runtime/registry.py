@@ -5,31 +5,19 @@ Third parties add theirs by an entry point of the group `mma.providers`.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, cast
 
-from mma_runtime.credentials import Credentials, KeyPlaces, find_credentials
+from mma_runtime.credentials import Credentials, CredentialStore, KeyPlaces
 from mma_runtime.errors import ConfigurationError, UnknownProvider
 from mma_runtime.llm.provider import Provider
+from mma_runtime.provider_table import BUILT_IN, ProviderSpec, read_providers
 
 ENTRY_POINTS = "mma.providers"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSpec:
-    """How a provider is found and opened.
-
-    *target* is `package.module:Name`, called with keywords. *models* are the beginnings
-    of the model names that belong to it, for addresses without a provider.
-    """
-
-    name: str
-    target: str
-    places: KeyPlaces = field(default_factory=lambda: KeyPlaces(required=False))
-    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +32,12 @@ class Address:
         return f"{self.provider}:{self.model}"
 
 
-BUILT_IN = (
-    ProviderSpec(
-        name="openai",
-        target="mma_providers.openai:OpenAIProvider",
-        places=KeyPlaces(keys=("OPENAI_API_KEY",), base_urls=("OPENAI_BASE_URL",)),
-        models=("gpt-", "o1", "o3", "o4", "chatgpt-"),
-    ),
-    ProviderSpec(
-        name="anthropic",
-        target="mma_providers.anthropic:AnthropicProvider",
-        places=KeyPlaces(
-            keys=("ANTHROPIC_API_KEY",), base_urls=("ANTHROPIC_BASE_URL",)
-        ),
-        models=("claude-",),
-    ),
-    ProviderSpec(
-        name="gemini",
-        target="mma_providers.gemini:GeminiProvider",
-        places=KeyPlaces(
-            keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-            base_urls=("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
-        ),
-        models=("gemini-",),
-    ),
-    ProviderSpec(name="scripted", target="mma_providers.scripted:ScriptedProvider"),
-)
-
-
 class Registry:
     """The providers that can be named: built in, given here, or installed.
 
-    *specs* come before installed ones and replace built-in ones of the same name.
+    *specs* come before installed ones and replace built-in ones of the same name, and
+    so do those of `mma.toml` in *folders*. Keys are looked for in *environment* and in
+    the files of *folders*.
     """
 
     def __init__(
@@ -83,9 +45,24 @@ class Registry:
         specs: Iterable[ProviderSpec] = (),
         *,
         environment: Mapping[str, str] = os.environ,
+        folders: Iterable[Path] = (),
     ) -> None:
         self._environment = environment
-        self._specs = {spec.name: spec for spec in (*BUILT_IN, *specs)}
+        self._folders = tuple(folders)
+        self._given = tuple(specs)
+        found = (spec for folder in self._folders for spec in read_providers(folder))
+        self._specs = {spec.name: spec for spec in (*BUILT_IN, *found, *self._given)}
+        self._credentials = CredentialStore(environment, self._folders)
+
+    def extended(
+        self, specs: Iterable[ProviderSpec] = (), *, folders: Iterable[Path] = ()
+    ) -> "Registry":
+        """Return a registry that knows *specs* too and looks into *folders* first."""
+        return Registry(
+            (*specs, *self._given),
+            environment=self._environment,
+            folders=(*folders, *self._folders),
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +133,7 @@ class Registry:
             CredentialsMissing: No key was found; says where it was looked for.
         """
         spec = self.spec(name)
-        return find_credentials(name, spec.places, self._environment)
+        return self._credentials.find(name, spec.places)
 
     def open_provider(self, name: str, **options: Any) -> Provider:
         """Load provider *name* and make it with its credentials and *options*.
@@ -168,13 +145,13 @@ class Registry:
             CredentialsMissing: It needs a key and none was found.
         """
         spec = self.spec(name)
-        if spec.places.keys:
+        settings = dict(spec.options)
+        if spec.places.keys or spec.places.base_urls:
             found = self.credentials_for(name)
-            options = {
-                "api_key": found.api_key,
-                "base_url": found.base_url,
-            } | options
-        return cast("Provider", _load(spec)(name=name, **options))
+            settings["api_key"] = found.api_key
+            if found.base_url is not None:
+                settings["base_url"] = found.base_url
+        return cast("Provider", _load(spec)(name=name, **(settings | options)))
 
     def _providers_of(self, model: str) -> list[str]:
         name = model.strip().removeprefix("ft:")

@@ -19,11 +19,12 @@ from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.provider import Provider
 from mma_runtime.plan import Ticket
-from mma_runtime.registry import ProviderSpec, Registry
+from mma_runtime.provider_table import ProviderSpec
+from mma_runtime.registry import Registry
 from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
-from mma_runtime.staffing import ProviderPool, assemble, tier_settings
+from mma_runtime.staffing import ProviderPool, assemble, registry_of, tier_settings
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
 
@@ -42,7 +43,9 @@ class Runtime(AsyncContextManagerMixin):
     *home* is the folder under which each run with a workspace gets a folder of its own.
     *providers* are used for addresses with their name, before any that the registry
     knows; they are left open. *tools* are given to workers beside the native ones.
-    *environment* is where keys and settings are read from, `os.environ` by default.
+    *environment* is where keys and settings are read from, `os.environ` by default;
+    then `.env`, `credentials.toml` and `mma.toml` beside the scenario and beside
+    *home* are.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Runtime(AsyncContextManagerMixin):
             [ProviderSpec(name=one.name, target=GIVEN) for one in given],
             environment=self._environment,
         )
-        self._pool = ProviderPool(self._registry, given)
+        self._pool = ProviderPool(given)
         self._runs: dict[str, Run] = {}
         self._system: ActorSystem | None = None
         self._tasks: TaskGroup
@@ -108,19 +111,21 @@ class Runtime(AsyncContextManagerMixin):
         if self._system is None:
             raise RuntimeError("use the runtime inside `async with`")
 
+        folders = self._folders(scenario)
         if not isinstance(scenario, Scenario):
             scenario = load(
                 Path(scenario),
                 inputs=inputs,
                 environ=self._environment,
                 tools=[tool.name for tool in self._tools],
-                registry=self._registry,
+                registry=self._registry.extended(folders=folders),
             )
 
         if models:
             scenario = scenario.with_models(models)
 
-        run = await self._prepare(scenario, apply=apply)
+        registry = registry_of(scenario, self._registry, folders)
+        run = await self._prepare(scenario, registry, apply=apply)
         self._runs[run.id] = run
         self._tasks.start_soon(self._conduct, run)
         return run
@@ -141,14 +146,26 @@ class Runtime(AsyncContextManagerMixin):
             self._system = None
             await self._pool.aclose()
 
-    async def _prepare(self, scenario: Scenario, *, apply: bool | None) -> Run:
+    def _folders(
+        self, scenario: Scenario | str | os.PathLike[str] | None
+    ) -> tuple[Path, ...]:
+        """Return where files with keys may lie: beside the scenario, then the run."""
+        run = self._home.absolute().parent
+        if scenario is None or isinstance(scenario, Scenario):
+            return (run,)
+
+        return (Path(scenario).absolute().parent, run)
+
+    async def _prepare(
+        self, scenario: Scenario, registry: Registry, *, apply: bool | None
+    ) -> Run:
         tiers = tier_settings(
             scenario,
-            self._registry,
+            registry,
             self._environment,
             [tool.name for tool in self._tools],
         )
-        team = assemble(scenario, tiers, self._registry, self._pool)
+        team = assemble(scenario, tiers, registry, self._pool)
         budget = Budget(
             usd=scenario.budget.usd,
             tokens=scenario.budget.tokens,
@@ -171,7 +188,7 @@ class Runtime(AsyncContextManagerMixin):
             emit=bus.emit,
             epic=scenario.epic or "",
             track=scenario.track,
-            tickets=_addressed(scenario, self._registry),
+            tickets=_addressed(scenario, registry),
             workspace=workspace,
             folder=workspace.folder if workspace else None,
             tools=self._tools,

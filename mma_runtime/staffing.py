@@ -150,13 +150,16 @@ class ProviderPool:
     *given* belong to the caller and are left open.
     """
 
-    def __init__(self, registry: Registry, given: Iterable[Provider]) -> None:
-        self._registry = registry
+    def __init__(self, given: Iterable[Provider] = ()) -> None:
         self._given = {provider.name: provider for provider in given}
-        self._open: dict[tuple[str, Path | None], Provider] = {}
+        self._open: dict[tuple[object, ...], Provider] = {}
 
-    def provide(self, names: Iterable[str], scenario: Scenario) -> dict[str, Provider]:
+    def provide(
+        self, names: Iterable[str], registry: Registry, script: Path | None = None
+    ) -> dict[str, Provider]:
         """Return the providers with these *names*, opened where they are not yet.
+
+        *script* is the file of replies for scripted models.
 
         Opens no connection. All keys are looked up before the first is opened.
 
@@ -168,9 +171,9 @@ class ProviderPool:
         names = tuple(dict.fromkeys(names))
         for name in names:
             if name not in self._given and name != SCRIPTED:
-                self._registry.credentials_for(name)
+                registry.credentials_for(name)
 
-        return {name: self._provider(name, scenario) for name in names}
+        return {name: self._provider(name, registry, script) for name in names}
 
     async def aclose(self) -> None:
         """Close what was opened here."""
@@ -179,25 +182,37 @@ class ProviderPool:
 
         self._open.clear()
 
-    def _provider(self, name: str, scenario: Scenario) -> Provider:
+    def _provider(self, name: str, registry: Registry, script: Path | None) -> Provider:
         if name in self._given:
             return self._given[name]
 
         options: dict[str, Any] = {}
         if name == SCRIPTED:
-            if scenario.script is None:
+            if script is None:
                 raise ConfigurationError(
                     "a tier's model is scripted, but the scenario has no `script`;"
                     " name the file with its replies"
                 )
 
-            options["script"] = scenario.script
+            options["script"] = script
 
-        key = (name, options.get("script"))
+        # Two scenarios may mean different servers or keys by the same name.
+        key = (name, repr(registry.spec(name)), registry.credentials_for(name), script)
         if key not in self._open:
-            self._open[key] = self._registry.open_provider(name, **options)
+            self._open[key] = registry.open_provider(name, **options)
 
         return self._open[key]
+
+
+def registry_of(
+    scenario: Scenario, known: Registry, folders: Iterable[Path]
+) -> Registry:
+    """Return *known* with the providers that *scenario* brings itself.
+
+    Keys and settings are looked for in the files of *folders* too.
+    """
+    own = (entry.spec(name) for name, entry in scenario.providers.items())
+    return known.extended(own, folders=folders)
 
 
 def assemble(
@@ -219,7 +234,9 @@ def assemble(
     return Team(
         tiers=tiers,
         providers=pool.provide(
-            (address.partition(":")[0] for address in addresses), scenario
+            (address.partition(":")[0] for address in addresses),
+            registry,
+            scenario.script,
         ),
         prices=PriceList(
             PriceOverride(

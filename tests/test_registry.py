@@ -11,7 +11,8 @@ from mma_runtime.errors import (
     CredentialsMissing,
     UnknownProvider,
 )
-from mma_runtime.registry import Address, ProviderSpec, Registry
+from mma_runtime.provider_table import ProviderSpec
+from mma_runtime.registry import Address, Registry
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_an_address_is_written_with_a_colon() -> None:
         ("openai", "'openai' names a provider but no model; write openai:MODEL"),
         ("openai:", "names no model; write openai:MODEL"),
         ("opnai:gpt-4o", "did you mean 'openai'"),
-        ("whatever:x", "is not known; Known are anthropic, gemini, openai, scripted"),
+        ("whatever:x", "is not known; Known are anthropic, deepseek, gemini, groq"),
         ("gtp-4o", "did you mean a model of 'openai'"),
         ("llama3", "'llama3' does not say which provider serves it"),
     ],

@@ -22,7 +22,7 @@ from mma_runtime.errors import CredentialsMissing, MMAError
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
-from mma_runtime.staffing import SCRIPTED, tier_settings
+from mma_runtime.staffing import SCRIPTED, registry_of, tier_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,9 @@ def command(
     results = Results(sys.stdout)
     try:
         scenario = load(file, inputs=dict(inputs), environ=os.environ)
-        posts = tuple(_posts(scenario.with_models(dict(models))))
+        folders = (file.absolute().parent, Path.cwd())
+        registry = registry_of(scenario, Registry(), folders)
+        posts = tuple(_posts(scenario.with_models(dict(models)), registry))
     except MMAError as error:
         return report_error(error, results if as_json else None)
 
@@ -79,8 +81,7 @@ def command(
     return 0
 
 
-def _posts(scenario: Scenario) -> Iterable[Post]:
-    registry = Registry()
+def _posts(scenario: Scenario, registry: Registry) -> Iterable[Post]:
     tiers = tier_settings(scenario, registry, os.environ, ())
     addresses = [settings.address for settings in tiers.values()]
     if any(address.startswith(f"{SCRIPTED}:") for address in addresses):

@@ -1,6 +1,7 @@
 """A scenario from a file or a text: every problem at once, each with its place."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node
 
 from mma_runtime.errors import Problem, ScenarioInvalid, did_you_mean
+from mma_runtime.provider_table import ProviderEntry, ProviderSpec
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.checks import Finding, Names, findings, is_true, table_of
 from mma_runtime.scenario.document import (
@@ -75,7 +77,9 @@ def loads(
     """
     try:
         document = _document(text, inputs or {}, environ or {})
-        names = Names({*NATIVE_TOOLS, *tools}, registry or Registry())
+        own = _providers(document.data)
+        known = (registry or Registry()).extended(own, folders=[folder])
+        names = Names({*NATIVE_TOOLS, *tools}, known)
         scenario = _scenario(document, folder.absolute(), names)
     except Unreadable as error:
         raise ScenarioInvalid(file, [error.problem]) from error
@@ -171,6 +175,13 @@ def _scenario(document: Document, folder: Path, names: Names) -> Scenario | None
         return None
 
     return _with_paths(scenario, folder)
+
+
+def _providers(data: Any) -> Iterator[ProviderSpec]:
+    """Yield the providers that the scenario brings, as far as they are well formed."""
+    for name, entry in table_of(table_of(data).get("providers")).items():
+        with suppress(ValidationError):
+            yield ProviderEntry.model_validate(entry).spec(name)
 
 
 def _absent(data: Mapping[str, Any], folder: Path) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from pydantic import (
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.plan import Ticket, Track
+from mma_runtime.provider_table import ProviderEntry
 from mma_runtime.scenario.checks import ENTRIES, findings
 
 TIERS = ("orchestrator", "tech_lead", "worker", "qa")
@@ -268,6 +269,10 @@ class Scenario(Table):
     )
     tickets: tuple[Ticket, ...] | None = Field(
         default=None, description="Ready tickets; workers begin at once."
+    )
+    providers: dict[str, ProviderEntry] = Field(
+        default={},
+        description="Servers that models may be of, by name, beside the known ones.",
     )
     prices: tuple[Price, ...] = Field(
         default=(),
