@@ -36,6 +36,16 @@ class FileChange:
         """Whether it is to be shown as "binary" and not line by line."""
         return any(is_binary(side) for side in (self.before, self.after) if side)
 
+    def reversed(self) -> "FileChange":
+        """Return the change that takes this one back."""
+        return FileChange(
+            path=self.path,
+            before=self.after,
+            after=self.before,
+            mode_before=self.mode_after,
+            mode_after=self.mode_before,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileStat:

@@ -111,7 +111,7 @@ def walk(
 
 
 def copy_tree(source: Path, target: Path, known: Collection[str] = ()) -> None:
-    """Copy the folder *source* to *target*, which must not exist; all or nothing.
+    """Copy the folder *source* into *target*, made if need be; all or nothing.
 
     *known* paths are copied even where `.gitignore` leaves them out. Permissions and
     times are kept. Sockets, pipes and devices are left out.
@@ -121,7 +121,7 @@ def copy_tree(source: Path, target: Path, known: Collection[str] = ()) -> None:
     """
     root = os.fspath(source)
     try:
-        target.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
         for path, entry in walk(root, known=known):
             copy = os.path.join(target, path)
             if entry.is_symlink():

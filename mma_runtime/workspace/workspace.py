@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import quote
 
 from anyio import Lock, to_thread
@@ -13,6 +13,7 @@ from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.diff import Diff, FileChange
 from mma_runtime.workspace.files import Files
 from mma_runtime.workspace.merging import merge_change
+from mma_runtime.workspace.repository import Repository
 from mma_runtime.workspace.tree import (
     EXCLUDED,
     Entry,
@@ -25,6 +26,9 @@ from mma_runtime.workspace.tree import (
 from mma_runtime.workspace.views import Views
 from mma_runtime.workspace.writing import apply_changes, replace_file
 
+Dirty = Literal["carry", "refuse"]
+"""What to do with uncommitted changes in a git project: work on them, or do not run."""
+
 
 class Workspace:
     """The integration tree of a run: the source as copied, plus what was merged.
@@ -34,36 +38,53 @@ class Workspace:
     `source`, changes by `apply` alone.
 
     In the run's folder lie `tree` (the integration tree), `checkouts`, and `base`: the
-    former contents of files that the run has replaced, by their SHA-256.
+    former contents of files that the run has replaced, by their SHA-256. Where the
+    source is a git project there is `repository` too: the trees are then git work
+    trees, and what is merged is committed to a branch that `publish` hands over.
     """
 
-    def __init__(self, source: Path, folder: Path, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        source: Path,
+        folder: Path,
+        snapshot: Snapshot,
+        repository: Repository | None,
+    ) -> None:
         """Use `open`: it makes what is expected here."""
         self.source = source
         self.folder = folder
         self.tree = folder / "tree"
         self._views = Views()
         self.files = Files(self.tree, self._views)
+        self._repository = repository
         self._base = folder / "base"
         self._original = snapshot
         # Never changed in place: each checkout keeps the one that it was made from.
         self._current = snapshot
         self._lock = Lock()
 
-    @classmethod
-    async def open(cls, source: Path, folder: Path) -> Self:
-        """Copy *source* into `folder/tree`, without what is in `EXCLUDED`.
+    @property
+    def branch(self) -> str | None:
+        """The branch that `publish` makes, `mma/<run>`; `None`: no git project."""
+        return self._repository.branch if self._repository else None
 
+    @classmethod
+    async def open(cls, source: Path, folder: Path, *, dirty: Dirty = "carry") -> Self:
+        """Copy *source* into `folder/tree`, without what is in `EXCLUDED` or ignored.
+
+        *dirty* says what becomes of changes in a git project that are not committed:
+        they are carried along, as the branch's first commit, or the run is refused.
         Cancellation removes what was copied so far.
 
         Raises:
             WorkspaceError: the source is missing, no folder, unreadable, or would
-                contain its own copy; or the folder holds another run's tree.
+                contain its own copy; the folder holds another run's tree; or there
+                are uncommitted changes, and they are to be refused.
         """
-        return await to_thread.run_sync(cls._open, source, folder)
+        return await to_thread.run_sync(cls._open, source, folder, dirty)
 
     @classmethod
-    def _open(cls, source: Path, folder: Path) -> Self:
+    def _open(cls, source: Path, folder: Path, dirty: Dirty) -> Self:
         real_source = Path(os.path.realpath(source))
         real_folder = Path(os.path.realpath(folder))
         if not real_source.exists():
@@ -90,14 +111,39 @@ class Workspace:
         if tree.exists():
             raise WorkspaceError(f"{tree} exists: each run needs a folder of its own")
 
-        copy_tree(real_source, tree)
+        own = real_folder / "repository"
         try:
-            snapshot = take_snapshot(tree)
+            repository = Repository.open(real_source, own, f"mma/{real_folder.name}")
+            if repository is not None and dirty == "refuse":
+                repository.refuse_uncommitted()
+
+            snapshot = cls._copy(real_source, tree, repository)
         except BaseException:
             remove_tree(tree)
+            remove_tree(own)
             raise
 
-        return cls(real_source, real_folder, snapshot)
+        return cls(real_source, real_folder, snapshot, repository)
+
+    @staticmethod
+    def _copy(source: Path, tree: Path, repository: Repository | None) -> Snapshot:
+        if repository is None:
+            copy_tree(source, tree)
+            return take_snapshot(tree)
+
+        carried = repository.uncommitted()
+        repository.attach(tree, integration=True)
+        copy_tree(source, tree, known=repository.tracked)
+        repository.settle(tree)
+        snapshot = take_snapshot(tree, known=repository.tracked)
+        # What was deleted is no longer in the tree, and belongs to the commit as well.
+        paths = [
+            path for path in carried if path in snapshot or path in repository.tracked
+        ]
+        if paths:
+            repository.commit(paths, "Carry along what was not committed\n")
+
+        return snapshot
 
     async def checkout(self, name: str) -> Checkout:
         """Copy the integration tree for a ticket; shares no file with it.
@@ -117,7 +163,13 @@ class Workspace:
 
         checkout = Checkout(name, folder, self._current, self._content_of, self._views)
         try:
+            if self._repository is not None:
+                self._repository.attach(checkout.root)
+
             copy_tree(self.tree, checkout.root, known=self._current)
+            if self._repository is not None:
+                self._repository.settle(checkout.root)
+
             checkout.home.mkdir()
         except BaseException:
             remove_tree(folder)
@@ -125,19 +177,20 @@ class Workspace:
 
         return checkout
 
-    async def merge(self, diff: Diff) -> None:
+    async def merge(self, diff: Diff, message: str = "") -> None:
         """Take a ticket's changes into the integration tree, line by line if need be.
 
-        One merge at a time. A cancelled merge is done whole, or not at all.
+        In a git project it makes one commit with *message*. One merge at a time. A
+        cancelled merge is done whole, or not at all.
 
         Raises:
             MergeConflict: others changed the same; the integration tree is unchanged.
             WorkspaceError: the tree cannot be written; it is unchanged as well.
         """
         async with self._lock:
-            await to_thread.run_sync(self._merge, diff)
+            await to_thread.run_sync(self._merge, diff, message)
 
-    def _merge(self, diff: Diff) -> None:
+    def _merge(self, diff: Diff, message: str) -> None:
         merged: list[FileChange] = []
         conflicts: dict[str, str] = {}
         for change in diff.changes:
@@ -166,6 +219,15 @@ class Workspace:
 
         self._keep(merged)
         apply_changes(self.tree, merged)
+        if self._repository is not None and merged:
+            try:
+                self._repository.commit(
+                    [change.path for change in merged], message or "Change files\n"
+                )
+            except BaseException:
+                apply_changes(self.tree, [change.reversed() for change in merged])
+                raise
+
         self._current = current
 
     async def changes(self) -> Diff:
@@ -236,6 +298,23 @@ class Workspace:
 
         apply_changes(self.source, pending)
         return diff.files
+
+    async def publish(self) -> str | None:
+        """Put the run's branch into the user's git repository; return its name.
+
+        It has one commit for each merge. Nothing else changes there: not the files, not
+        what is checked out. `None`: the source is no git project.
+
+        Raises:
+            WorkspaceError: git cannot make the branch; nothing was changed.
+        """
+        if self._repository is None:
+            return None
+
+        async with self._lock:
+            await to_thread.run_sync(self._repository.publish)
+
+        return self._repository.branch
 
     async def close(self) -> None:
         """Remove all checkouts; the integration tree stays. Safe to call twice."""
