@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
-    from mma_runtime.costs import Budget, CostReport
+    from mma_runtime.budget import Budget
+    from mma_runtime.cost_report import CostReport
     from mma_runtime.errors import MMAError
     from mma_runtime.events import Event
     from mma_runtime.kernel import Actor, ActorSystem, Message, Ref, Request, handles
@@ -48,7 +49,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "mma_runtime.costs": ("Budget", "CostReport"),
+    "mma_runtime.budget": ("Budget",),
+    "mma_runtime.cost_report": ("CostReport",),
     "mma_runtime.errors": ("MMAError",),
     "mma_runtime.events": ("Event",),
     "mma_runtime.kernel": (

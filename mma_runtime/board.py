@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mma_runtime.errors import ProviderError
+from mma_runtime.errors import BudgetExhausted, ProviderError
 from mma_runtime.events import Origin, TicketFinished
 from mma_runtime.outcome import (
     RunState,
@@ -105,6 +105,7 @@ class Board:
         self.tracks: dict[str, TrackCard] = {}
         self.tickets: dict[str, TicketCard] = {}
         self.ended: tuple[RunState, str] | None = None
+        self.exhausted: BudgetExhausted | None = None
         self.provider_problem = ""
         self.problem = ""
 
@@ -128,11 +129,19 @@ class Board:
             self.ended = (state, reason)
 
     def note(self, error: BaseException) -> None:
-        """Remember what kept a tier from its work, and whether it was a provider."""
-        if isinstance(error.__cause__, ProviderError):
+        """Remember what kept a tier from its work: a provider, a budget, or a bug."""
+        cause = error.__cause__
+        if isinstance(cause, BudgetExhausted):
+            self.overspend(cause)
+        elif isinstance(cause, ProviderError):
             self.provider_problem = self.provider_problem or str(error)
         else:
             self.problem = self.problem or str(error)
+
+    def overspend(self, exhausted: BudgetExhausted) -> None:
+        """Remember that a budget had no room; the run's own counts before others."""
+        if self.exhausted is None or self.exhausted.level != "run":
+            self.exhausted = exhausted
 
     def close(self) -> list[TicketCard]:
         """Mark what is not finished as cancelled; return those tickets."""
@@ -153,6 +162,9 @@ class Board:
         """Decide how the run as a whole ended, and why."""
         if self.ended is not None and self.ended[0] in _OVER:
             return self.ended
+
+        if self.exhausted is not None:
+            return RunState.OVER_BUDGET, str(self.exhausted)
 
         if self.provider_problem:
             return RunState.PROVIDER_FAILED, self.provider_problem

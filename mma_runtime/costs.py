@@ -1,21 +1,30 @@
-"""The cost aggregator: every model call of a run, added up, held against its budget."""
+"""The cost aggregator: each call of a run is reserved before it, added up after it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from mma_runtime.errors import BudgetExhausted
-from mma_runtime.events import BudgetReached, Event, Origin
-from mma_runtime.kernel import Actor, Message, Ref, Request, handles
+import anyio
+
+from mma_runtime.budget import Budgets
+from mma_runtime.budget_tree import BudgetTree
+from mma_runtime.cost_report import CostLine, CostReport, Spent
+from mma_runtime.events import BudgetWarning, Event, Origin
+from mma_runtime.kernel import Actor, Message, Request, handles
 from mma_runtime.llm.usage import NO_USAGE, Usage
+from mma_runtime.reservations import Amount, Level, Reservation
+
+WARN_AT = (50, 80, 95)
+"""The shares of a budget, in per cent, at which a warning is given."""
 
 
 class CostState(StrEnum):
     """How much is known of what a call cost.
 
     `BILLED` is the provider's own usage; `ESTIMATED` is counted by us, for a call that
-    was cut off after output began; `UNKNOWN` is neither, and is never taken as zero.
+    was cut off after output began; `UNKNOWN` is neither, and is never taken as zero:
+    its worst case stays charged against the budgets.
     """
 
     BILLED = "billed"
@@ -25,10 +34,12 @@ class CostState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostEvent(Message):
-    """One model call came to an end, well or badly.
+    """One model call came to an end, well or badly; settles its *reservation*.
 
     *model* is the `provider:model` that was called. *usd* is `None` where no price or
     no usage is known. *billed* is false for scripted replies, which nobody pays.
+    *saved* is what the provider's cache saved, in US dollars. Without a *reservation*
+    the call was made in an earlier run of the same job.
     """
 
     origin: Origin
@@ -38,155 +49,182 @@ class CostEvent(Message):
     usage: Usage
     usd: Decimal | None
     billed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """The most that a run may use; `None` is no limit.
-
-    *usd* is US dollars, scripted replies counted at the price of the model they stand
-    in for; *tokens* is input and output together; *seconds* is wall time.
-    """
-
-    usd: Decimal | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """A sum over calls.
-
-    *usd* is the sum of what is known, in US dollars; *unknown_calls* counts the calls
-    that are not in it. *unpaid_usd* is the part of *usd* that scripted replies stand
-    for.
-    """
-
-    calls: int = 0
-    usage: Usage = NO_USAGE
-    usd: Decimal = Decimal(0)
-    unpaid_usd: Decimal = Decimal(0)
-    estimated_calls: int = 0
-    unknown_calls: int = 0
-
-    @property
-    def billed_usd(self) -> Decimal:
-        """What real providers charge for, in US dollars."""
-        return self.usd - self.unpaid_usd
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostLine:
-    """What one tier spent on one model; *billed* is false for scripted replies."""
-
-    tier: str
-    model: str
-    billed: bool
-    spent: Spent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostReport:
-    """What a run has spent, by tier and model, by ticket, and in all."""
-
-    lines: tuple[CostLine, ...] = ()
-    tickets: tuple[tuple[str, Spent], ...] = ()
-    total: Spent = Spent()
-
-    def ticket(self, ticket: str) -> Spent:
-        """Return what was spent on *ticket*, by all tiers."""
-        return dict(self.tickets).get(ticket, Spent())
+    saved: Decimal = Decimal(0)
+    reservation: Reservation | None = None
 
 
 class _Sum:
     """`Spent` while it grows."""
 
-    __slots__ = ("calls", "estimated", "unknown", "unpaid", "usage", "usd")
+    __slots__ = (
+        "attempts",
+        "cache",
+        "calls",
+        "estimated_calls",
+        "estimated_usd",
+        "input",
+        "output",
+        "reasoning",
+        "saved_usd",
+        "unknown_calls",
+        "unknown_usd",
+        "unpaid_usd",
+        "usd",
+    )
 
     def __init__(self) -> None:
-        self.calls = 0
-        self.usage: Usage | None = None
-        self.usd = Decimal(0)
-        self.unpaid = Decimal(0)
-        self.estimated = 0
-        self.unknown = 0
+        self.calls = self.attempts = 0
+        self.input = self.output = self.reasoning = 0
+        self.cache: Usage | None = None
+        self.usd = self.unpaid_usd = self.estimated_usd = Decimal(0)
+        self.unknown_usd = self.saved_usd = Decimal(0)
+        self.estimated_calls = self.unknown_calls = 0
 
     def add(self, event: CostEvent) -> None:
         self.calls += 1
-        self.usage = event.usage if self.usage is None else self.usage + event.usage
-        if event.usd is not None:
+        self.attempts += 1
+        usage = event.usage
+        self.input += usage.input
+        self.output += usage.output
+        if usage.reasoning or usage.cache_read or usage.cache_write:
+            self.reasoning += usage.reasoning
+            self.cache = usage + self.cache if self.cache is not None else usage
+            self.saved_usd += event.saved
+
+        if event.usd is None or event.state is CostState.UNKNOWN:
+            self.unknown_calls += 1
+            if event.reservation is not None:
+                self.unknown_usd += event.reservation.amount.usd
+        else:
             self.usd += event.usd
-            self.unpaid += 0 if event.billed else event.usd
+            if not event.billed:
+                self.unpaid_usd += event.usd
 
-        self.estimated += event.state is CostState.ESTIMATED
-        self.unknown += event.state is CostState.UNKNOWN or event.usd is None
+        if event.state is CostState.ESTIMATED:
+            self.estimated_calls += 1
+            self.estimated_usd += event.usd or 0
 
-    def spent(self) -> Spent:
+    def spent(self, held: Iterable[Reservation]) -> Spent:
+        held = tuple(held)
+        usage = replace(
+            self.cache or NO_USAGE,
+            input=self.input,
+            output=self.output,
+            reasoning=self.reasoning,
+        )
         return Spent(
             calls=self.calls,
-            usage=self.usage or NO_USAGE,
+            attempts=self.attempts,
+            usage=usage,
             usd=self.usd,
-            unpaid_usd=self.unpaid,
-            estimated_calls=self.estimated,
-            unknown_calls=self.unknown,
+            unpaid_usd=self.unpaid_usd,
+            estimated_calls=self.estimated_calls,
+            estimated_usd=self.estimated_usd,
+            unknown_calls=self.unknown_calls,
+            unknown_usd=self.unknown_usd,
+            in_flight=len(held),
+            reserved_usd=sum((one.amount.usd for one in held), Decimal(0)),
+            saved_usd=self.saved_usd,
         )
 
 
+_Key = tuple[str, str, str, str, str, bool]
+
+
 class Ledger:
-    """The sums of a run and its budget.
+    """The sums of a run and its budgets.
 
     A plain object, so that it outlives the aggregator: a restarted aggregator goes on
     with it, and a run that was cut off can still say what it spent.
     """
 
-    def __init__(self, budget: Budget | None = None) -> None:
-        self.budget = budget or Budget()
-        self._lines: dict[tuple[str, str, bool], _Sum] = {}
-        self._tickets: dict[str, _Sum] = {}
-        self._total = _Sum()
+    def __init__(self, budgets: Budgets | None = None) -> None:
+        self.budgets = budgets or Budgets()
+        self.tree = BudgetTree(self.budgets)
+        self._lines: dict[_Key, _Sum] = {}
 
-    def add(self, event: CostEvent) -> None:
-        """Add one call to every sum that it belongs to."""
-        self._total.add(event)
-        line = (event.origin.tier, event.model, event.billed)
-        self._lines.setdefault(line, _Sum()).add(event)
-        if event.origin.ticket:
-            self._tickets.setdefault(event.origin.ticket, _Sum()).add(event)
+    def add(self, event: CostEvent, now: float = 0.0) -> None:
+        """Add one call to the sums and settle its reservation."""
+        self._line(event.origin, event.model, billed=event.billed).add(event)
+        held = event.reservation
+        usage = event.usage
+        spent = Amount(event.usd or Decimal(0), usage.input + usage.output, 1)
+        if held is None:
+            self.tree.spend(event.origin, spent)
+        else:
+            known = event.state is not CostState.UNKNOWN
+            self.tree.settle(held, spent if known else None, now)
 
-    def exhausted(self) -> BudgetExhausted | None:
-        """Say which limit in dollars or tokens has been reached, if one has."""
-        budget, total = self.budget, self._total
-        if budget.usd is not None and total.usd >= budget.usd:
-            return BudgetExhausted("run", "usd", f"{budget.usd}", f"{total.usd}")
-
-        tokens = total.usage.total if total.usage else 0
-        if budget.tokens is not None and tokens >= budget.tokens:
-            return BudgetExhausted("run", "tokens", f"{budget.tokens}", f"{tokens}")
-
-        return None
+    def turn_away(self, held: Reservation, now: float) -> None:
+        """Count an attempt that the provider did not take, and end its reservation."""
+        self._line(held.origin, held.model, billed=held.billed).attempts += 1
+        self.tree.release(held, now)
 
     def report(self) -> CostReport:
-        """Take a snapshot of all sums."""
-        return CostReport(
-            lines=tuple(
-                CostLine(tier=tier, model=model, billed=billed, spent=sum_.spent())
-                for (tier, model, billed), sum_ in self._lines.items()
-            ),
-            tickets=tuple((name, sum_.spent()) for name, sum_ in self._tickets.items()),
-            total=self._total.spent(),
-        )
+        """Take a snapshot of all sums, with the calls in flight."""
+        return CostReport.of(self._report())
+
+    def _report(self) -> Iterator[CostLine]:
+        held: dict[_Key, list[Reservation]] = {}
+        for one in self.tree.granted:
+            key = _key(one.origin, one.model, billed=one.billed)
+            self._lines.setdefault(key, _Sum())
+            held.setdefault(key, []).append(one)
+
+        for key, sum_ in self._lines.items():
+            run, tier, track, ticket, model, billed = key
+            yield CostLine(
+                run=run,
+                tier=tier,
+                track=track,
+                ticket=ticket,
+                model=model,
+                billed=billed,
+                spent=sum_.spent(held.get(key, ())),
+            )
+
+    def _line(self, origin: Origin, model: str, *, billed: bool) -> _Sum:
+        key = _key(origin, model, billed=billed)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Sum()
+
+        return line
+
+
+def _key(origin: Origin, model: str, *, billed: bool) -> _Key:
+    return origin.run, origin.tier, origin.track, origin.ticket, model, billed
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve(Request[Reservation]):
+    """Ask for room for a call; the answer is the same object.
+
+    It is granted, refused, or waits for calls in flight: `decided` tells when that is
+    over. Whatever becomes of the asker, it settles the reservation or releases it.
+    """
+
+    wish: Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Message):
+    """The call of a reservation was not made, or *turned_away* by the provider."""
+
+    held: Reservation
+    turned_away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Message):
+    """The agent at *origin* has ended: nothing needs to be kept back for it."""
+
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
 class Report(Request[CostReport]):
     """Ask the aggregator what has been spent so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetSpent(Message):
-    """What the aggregator tells its owner, once, when a limit has been reached."""
-
-    exhausted: BudgetExhausted
 
 
 class CostAggregator(Actor):
@@ -196,35 +234,76 @@ class CostAggregator(Actor):
     # as a line of text, so the room is generous.
     mailbox_capacity = 65_536
 
-    def __init__(
-        self, ledger: Ledger, owner: Ref, emit: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, emit: Callable[[Event], None]) -> None:
         self._ledger = ledger
-        self._owner = owner
+        self._tree = ledger.tree
         self._publish = emit
-        self._told = ledger.exhausted() is not None
+
+    @handles
+    async def reserve(self, request: Reserve) -> Reservation:
+        """Grant, refuse or queue a call."""
+        wish = request.wish
+        self._tree.reserve(wish, self._now())
+        return wish
 
     @handles
     async def add(self, event: CostEvent) -> None:
-        """Add a call; tell once when the budget is used up."""
-        self._ledger.add(event)
-        if self._told:
-            return
+        """Add a call; warn when a budget is nearly used up."""
+        self._ledger.add(event, self._now())
+        held = event.reservation
+        levels = held.levels if held is not None else self._tree.path(event.origin)
+        for level in levels:
+            if level.limited:
+                self._warn(level, event.origin)
 
-        exhausted = self._ledger.exhausted()
-        if exhausted is not None:
-            self._told = True
-            self._publish(
-                BudgetReached(
-                    origin=event.origin,
-                    unit=exhausted.unit,
-                    limit=exhausted.limit,
-                    spent=exhausted.spent,
-                )
-            )
-            self._owner.tell(BudgetSpent(exhausted))
+    @handles
+    async def release(self, message: Release) -> None:
+        """Let go of what was reserved for a call that came to nothing."""
+        held, now = message.held, self._now()
+        if message.turned_away:
+            self._ledger.turn_away(held, now)
+        else:
+            self._tree.release(held, now)
+
+    @handles
+    async def close(self, message: Close) -> None:
+        """Let go of what an agent's ticket kept back."""
+        self._tree.close(message.origin)
 
     @handles
     async def report(self, _request: Report) -> CostReport:
         """Answer with a snapshot."""
         return self._ledger.report()
+
+    def _now(self) -> float:
+        # Asked for once or twice in every call, and seldom of use.
+        return anyio.current_time() if self._tree.is_timed else 0.0
+
+    def _warn(self, level: Level, origin: Origin) -> None:
+        if level.warned == len(WARN_AT):
+            return
+
+        for unit, limit, spent, _ in level.used():
+            per_cent = WARN_AT[level.warned]
+            if spent * 100 < limit * per_cent:
+                continue
+
+            while level.warned < len(WARN_AT):
+                if spent * 100 < limit * WARN_AT[level.warned]:
+                    break
+
+                per_cent = WARN_AT[level.warned]
+                level.warned += 1
+
+            self._publish(
+                BudgetWarning(
+                    origin=origin,
+                    level=level.name,
+                    name=level.of,
+                    unit=unit,
+                    per_cent=per_cent,
+                    limit=f"{limit}",
+                    spent=f"{spent}",
+                )
+            )
+            return

@@ -1,6 +1,6 @@
 """How a run's tier agents are made: each with its model, its tools and its bounds."""
 
-from mma_runtime.costs import Report
+from mma_runtime.costs import Close, Report
 from mma_runtime.errors import ActorFailed, ActorStopped, Refused
 from mma_runtime.events import Origin
 from mma_runtime.job import Job
@@ -20,8 +20,8 @@ class Crew:
         self._job = job
         self._parent = parent
         self._costs = costs
-        self._models: dict[str, Model] = {}
-        self._hired: set[Ref] = set()
+        self._models: dict[tuple[str, ...], Model] = {}
+        self._hired: dict[Ref, Origin] = {}
 
     async def hire(
         self,
@@ -40,6 +40,7 @@ class Crew:
         Its name tells its track, or its ticket and attempt. It works until `release`.
         """
         settings = self._job.tiers[tier]
+        addresses = (address,) if address else (settings.address, *settings.fallbacks)
         whom = f"-{ticket}-{attempt}" if ticket else track and f"-{track}"
         equipment = Equipment(
             origin=Origin(
@@ -50,7 +51,7 @@ class Crew:
                 attempt=attempt,
                 task=task,
             ),
-            model=self.model(address or settings.address),
+            model=self.model(*addresses),
             emit=self._job.emit,
             toolbox=toolbox,
             max_rounds=settings.max_rounds,
@@ -60,12 +61,16 @@ class Crew:
         agent = await self._parent.spawn(
             f"{tier.value}{whom}", settings.agent, equipment
         )
-        self._hired.add(agent)
+        self._hired[agent] = equipment.origin
         return agent
 
     def release(self, agent: Ref) -> None:
         """Stop an agent whose work is done; does not wait."""
-        self._hired.discard(agent)
+        origin = self._hired.pop(agent, None)
+        if origin is not None:
+            # What its ticket kept back for a conclusion is free again.
+            self._costs.tell(Close(origin))
+
         agent.stop()
 
     async def dismiss(self) -> None:
@@ -82,10 +87,14 @@ class Crew:
         self._hired.clear()
         await self._costs.ask(Report())
 
-    def model(self, address: str) -> Model:
-        """Return the model at *address*; there is one for the whole run."""
-        model = self._models.get(address)
+    def model(self, *addresses: str) -> Model:
+        """Return the model at the first of *addresses*, the others being fallbacks.
+
+        There is one for the whole run.
+        """
+        model = self._models.get(addresses)
         if model is None:
-            model = self._models[address] = self._job.open_model(address, self._costs)
+            model = self._job.open_model(addresses, self._costs)
+            self._models[addresses] = model
 
         return model

@@ -11,6 +11,7 @@ from anyio import to_thread
 from mma_runtime.board import TicketCard
 from mma_runtime.crew import UNUSABLE, Crew
 from mma_runtime.errors import (
+    BudgetExhausted,
     MergeConflict,
     ProviderError,
     Refused,
@@ -89,6 +90,7 @@ class Delivery:
         "_history",
         "_job",
         "_lead",
+        "_spent",
     )
 
     def __init__(
@@ -101,9 +103,10 @@ class Delivery:
         self._card = card
         self._lead = lead
         self._history: tuple[str, ...] = ()
+        self._spent = False
 
     async def run(self) -> None:
-        """Work until the ticket is completed, bounded or failed, and report.
+        """Work until the ticket is completed, or cannot be, and report.
 
         When it is cancelled, the worker and its tools end at once and the diff that
         there is by then is kept in the run's folder.
@@ -115,6 +118,11 @@ class Delivery:
 
     async def _try_all(self) -> None:
         card = self._card
+        exhausted = self._job.board.exhausted
+        if exhausted is not None and exhausted.level == "run":
+            card.state, card.reason = TicketState.OVER_BUDGET, str(exhausted)
+            return
+
         attempt = self._work if self._job.workspace is None else self._work_in_checkout
         tried = card.attempts
         for number in range(tried + 1, tried + self._job.attempts + 1):
@@ -128,7 +136,7 @@ class Delivery:
             else:
                 return
 
-        card.state = TicketState.FAILED
+        card.state = TicketState.OVER_BUDGET if self._spent else TicketState.FAILED
 
     def _note(self, rejected: _Rejected) -> None:
         self._card.reason = rejected.reason
@@ -209,10 +217,10 @@ class Delivery:
     def _take(self, report: TicketReport) -> None:
         card = self._card
         card.rounds += report.rounds
+        card.answer = report.answer
         if report.error is not None:
             raise self._unusable("worker", report.error)
 
-        card.answer = report.answer
         card.reason = report.reason
 
     async def _judge(
@@ -268,9 +276,15 @@ class Delivery:
     def _unusable(self, by: str, error: BaseException) -> _Rejected:
         cause = error.__cause__ if isinstance(error, Refused) else error
         self._card.provider_failed = isinstance(cause, ProviderError)
+        if isinstance(cause, BudgetExhausted):
+            self._spent = True
+            self._job.board.overspend(cause)
+
         # Another worker would meet the same wall; what a provider calls retryable has
         # been retried, but may have passed by the next attempt.
-        final = isinstance(cause, ProviderError) and not cause.retryable
+        final = self._spent or (
+            isinstance(cause, ProviderError) and not cause.retryable
+        )
         return _Rejected(by, str(error), final=final)
 
     async def _explain(

@@ -206,7 +206,7 @@ class ProviderFacts:
     """What is known about a provider's error; plain values, no secrets.
 
     *retry_after* is in seconds. *in_stream* tells that output had begun, *partial_text*
-    is what had come by then.
+    is what had come by then. Without *sent* the request never left this machine.
     """
 
     provider: str
@@ -217,6 +217,7 @@ class ProviderFacts:
     retry_after: float | None = None
     in_stream: bool = False
     partial_text: str = ""
+    sent: bool = True
 
 
 class ProviderError(MMAError):
@@ -401,19 +402,38 @@ class UnknownProvider(ConfigurationError):
 
 
 class BudgetExhausted(MMAError):
-    """A budget does not allow another model call.
+    """A budget does not allow another model call; none was made.
 
-    *unit* is `usd`, `tokens` or `seconds`; *limit* and *spent* are in that unit.
+    *level* is `run`, `tier`, `track` or `ticket`, *name* is which of them. *unit* is
+    `usd`, `tokens`, `calls` or `seconds`; *limit*, *spent*, *reserved* (by calls in
+    flight and for tickets' conclusions) and *needed* (by this call, at least) are in
+    that unit.
     """
 
-    def __init__(self, level: str, unit: str, limit: str, spent: str) -> None:
+    def __init__(
+        self,
+        level: str,
+        unit: str,
+        limit: str,
+        spent: str,
+        *,
+        name: str = "",
+        reserved: str = "0",
+        needed: str = "0",
+    ) -> None:
         self.level = level
         self.unit = unit
         self.limit = limit
         self.spent = spent
-        super().__init__(
-            f"the {level}'s budget is used up: {spent} of {limit} {unit} spent"
-        )
+        self.name = name
+        self.reserved = reserved
+        self.needed = needed
+        of = f"the budget of {level} {name!r}" if name else f"the {level}'s budget"
+        text = f"{of} is used up: {spent} of {limit} {unit} spent"
+        if needed != "0":
+            text += f", {reserved} reserved; the next call needs up to {needed}"
+
+        super().__init__(text)
 
 
 class PlanRejected(MMAError):

@@ -265,6 +265,28 @@ class ModelCallStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCallQueued(Event):
+    """A call has to wait before it is sent; *reason* is `budget` or `rate limit`."""
+
+    call: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFellBack(Event):
+    """A model was not to be had, so a call goes to the next one, *to*.
+
+    *error* is why; it is empty where the model is left alone because of earlier errors.
+    """
+
+    call: str
+    model: str
+    to: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCallFinished(Event):
     """A completion came. Tokens are as billed; *usd* is `None` where no price is known.
 
@@ -284,7 +306,10 @@ class ModelCallFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCallFailed(Event):
-    """A call failed; *retry_in* is in seconds, `None` when it is not tried again."""
+    """A call failed or was cancelled.
+
+    *retry_in* is in seconds, `None` when it is not tried again.
+    """
 
     call: str
     model: str
@@ -312,9 +337,33 @@ class ToolCallFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetWarning(Event):
+    """A budget is used up to *per_cent* (50, 80 or 95) per cent.
+
+    *level* is `run`, `tier`, `track` or `ticket`, *name* is which of them; *unit* is
+    `usd`, `tokens` or `calls`.
+    """
+
+    level: str
+    name: str
+    unit: str
+    per_cent: int
+    limit: str
+    spent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetReached(Event):
-    """The run's budget is used up; *unit* is `usd`, `tokens` or `seconds`."""
+    """A budget had no room for a model call, which was not made.
+
+    *unit* is `usd`, `tokens`, `calls` or `seconds`; *reserved* is held by calls in
+    flight and for conclusions, *needed* is what the call could have taken.
+    """
 
     unit: str
     limit: str
     spent: str
+    level: str = "run"
+    name: str = ""
+    reserved: str = "0"
+    needed: str = "0"

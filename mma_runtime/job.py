@@ -20,12 +20,13 @@ from mma_runtime.workspace import Workspace
 class TierSettings:
     """How one tier of a run is manned.
 
-    *address* is `provider:model`. *tools* are the names a tier may use; `None` is all
-    there are.
+    *address* is `provider:model`, *fallbacks* are those after it. *tools* are the names
+    a tier may use; `None` is all there are.
     """
 
     agent: AgentClass
     address: str
+    fallbacks: tuple[str, ...] = ()
     max_rounds: int = MAX_TOOL_ROUNDS
     sampling: Sampling = PLAIN
     tools: tuple[str, ...] | None = None
@@ -37,7 +38,8 @@ class Job:
 
     One of *epic*, *track* and *tickets* says where it starts. Tiers that are not in
     *tiers* have no agent: without a tech lead nothing is reviewed, without QA no hints
-    are given. *open_model* makes a model from its address and the aggregator's ref.
+    are given. *open_model* makes a model from its address, with those of its fallbacks,
+    and the aggregator's ref.
     *workers* is the most tickets in work at once, *attempts* the most workers for one
     ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
     *folder* is where unfinished work is kept.
@@ -45,7 +47,7 @@ class Job:
 
     run: str
     tiers: Mapping[Tier, TierSettings]
-    open_model: Callable[[str, Ref], Model]
+    open_model: Callable[[tuple[str, ...], Ref], Model]
     emit: Callable[[Event], None]
     epic: str = ""
     track: Track | None = None

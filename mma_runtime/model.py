@@ -1,232 +1,159 @@
-"""One model of one provider: retries, prices and events around each call."""
+"""What tier agents call: a model, or the first of several that is to be had."""
 
 import itertools
 import random
-import time
-from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 
 import anyio
 
-from mma_runtime.costs import CostEvent, CostState
-from mma_runtime.errors import (
-    ProtocolViolated,
-    ProviderError,
-    ProviderFacts,
-    ScriptUnmatched,
-)
-from mma_runtime.events import (
-    Event,
-    ModelCallFailed,
-    ModelCallFinished,
-    ModelCallStarted,
-    Origin,
-)
-from mma_runtime.kernel import Ref
-from mma_runtime.llm.chat import ChatRequest, Chunk, Completion, ToolCallDelta
-from mma_runtime.llm.pricing import Rates
-from mma_runtime.llm.provider import Provider
-from mma_runtime.llm.tokens import estimate_request, estimate_tokens
-from mma_runtime.llm.usage import NO_USAGE, Usage
-
-OnChunk = Callable[[Chunk], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """When a failed call is sent again.
-
-    At most *attempts* calls in all. The wait is random between 0 and *base* · 2ⁿ
-    seconds, at most *longest*; a provider that names a time is obeyed up to
-    *patience* seconds, beyond that the error is final. Nothing is sent again after
-    output has begun: it would be paid for twice.
-    """
-
-    attempts: int = 4
-    base: float = 0.5
-    longest: float = 20.0
-    patience: float = 60.0
-
-    def delay(self, error: ProviderError, attempt: int, draw: float) -> float | None:
-        """Return the wait in seconds before the next attempt, `None` to give up.
-
-        *attempt* counts from 1 and *draw* is a random number from 0 to 1.
-        """
-        facts = error.facts
-        begun = facts.in_stream and facts.partial_text
-        if not error.retryable or begun or attempt >= self.attempts:
-            return None
-
-        if facts.retry_after is not None:
-            return facts.retry_after if facts.retry_after <= self.patience else None
-
-        return draw * min(self.longest, self.base * 2.0 ** (attempt - 1))
+from mma_runtime.errors import ProviderError
+from mma_runtime.events import ModelFellBack
+from mma_runtime.governor import too_long
+from mma_runtime.llm.chat import ChatRequest, Completion
+from mma_runtime.reservations import WrapUp
+from mma_runtime.retries import RetryPolicy
+from mma_runtime.route import OnChunk, Route, call_name
 
 
 class Model:
-    """A model that tier agents call.
+    """A model that tier agents call, with others to fall back on.
 
-    *address* is `provider:model`. *rates* is `None` where no price is known. Every call
-    becomes events for *emit* and one cost event for *costs*, also when it fails or is
-    cancelled.
+    *route* is the model, *fallbacks* are others, tried in order when it is not to be
+    had. *provider*, *name* and *address* (`provider:model`) are those of the first.
     """
 
     def __init__(
-        self,
-        provider: Provider,
-        name: str,
-        *,
-        costs: Ref,
-        emit: Callable[[Event], None],
-        rates: Rates | None,
-        retry: RetryPolicy | None = None,
+        self, route: Route, *fallbacks: Route, retry: RetryPolicy | None = None
     ) -> None:
-        self.provider = provider
-        self.name = name
-        self.address = f"{provider.name}:{name}"
-        self._billed = provider.priced_as(name)[2]
-        self._costs = costs
-        self._emit = emit
-        self._rates = rates
+        self.provider = route.provider
+        self.name = route.name
+        self.address = route.address
+        self.has_fallbacks = bool(fallbacks)
+        self._route = route
+        self._routes = (route, *fallbacks)
         self._retry = retry or RetryPolicy()
 
     async def complete(
-        self, request: ChatRequest, on_chunk: OnChunk | None = None
+        self,
+        request: ChatRequest,
+        on_chunk: OnChunk | None = None,
+        *,
+        wrap_up: WrapUp = WrapUp.NONE,
     ) -> Completion:
         """Send *request* and return the completion; *on_chunk* sees it grow.
 
-        Retries what may succeed when sent again. Raises `ProviderError`. A cancelled
-        call closes its connection and is counted as estimated or unknown, not as zero.
+        Retries what may succeed when sent again. *wrap_up* says what the call has to do
+        with its ticket's concluding turn. A cancelled call closes its connection and is
+        counted as estimated or unknown, not as zero.
+
+        Raises:
+            ProviderError: The model cannot be reached or does not take the request.
+            BudgetExhausted: A budget has no room for the call.
         """
-        for attempt in itertools.count(1):
+        call = _Call(request, on_chunk, wrap_up)
+        if self.has_fallbacks:
+            return await self._fall_back(call)
+
+        return await self._ask(self._route, call)
+
+    async def _ask(self, route: Route, call: "_Call") -> Completion:
+        """Ask one model until it answers or it is of no use to ask again."""
+        first_failure: float | None = None
+        for tries in itertools.count(1):
+            number = next(call.numbers)
             try:
-                return await self._attempt(request, attempt, on_chunk)
-            except ProviderError as error:
-                delay = self._retry.delay(error, attempt, random.random())  # noqa: S311 - a jitter, not a secret
-                self._emit(
-                    ModelCallFailed(
-                        origin=request.origin,
-                        call=call_name(request.origin, request.turn, attempt),
-                        model=self.address,
-                        error=str(error),
-                        retry_in=delay,
-                    )
+                return await route.attempt(
+                    call.request, number, call.since, call.on_chunk, call.wrap_up
                 )
-                if delay is None:
+            except ProviderError as error:
+                now = anyio.current_time()
+                if first_failure is None:
+                    call.since = first_failure = now
+
+                wait = self._retry.delay(
+                    error,
+                    tries,
+                    random.random(),  # noqa: S311 - a jitter, not a secret
+                    now - first_failure,
+                )
+                rests = route.gate.paused_for()
+                retry_in = None if wait is None else max(wait, rests)
+                route.tell_failed(call.request, number, str(error), retry_in)
+                if wait is None:
+                    asked = error.facts.retry_after
+                    if asked is not None and asked > self._retry.patience:
+                        raise too_long(error, asked) from error
+
                     raise
 
-            await anyio.sleep(delay)
+            # Where the account rests, its gate does the waiting.
+            await anyio.sleep(0 if rests else wait)
 
         raise AssertionError  # pragma: no cover - `count` has no end
 
-    async def _attempt(
-        self, request: ChatRequest, attempt: int, on_chunk: OnChunk | None
-    ) -> Completion:
-        call = call_name(request.origin, request.turn, attempt)
-        self._emit(
-            ModelCallStarted(
-                origin=request.origin, call=call, model=self.address, attempt=attempt
-            )
-        )
-        began = time.monotonic()
-        received: list[str] = []
-        completion: Completion | None = None
-        try:
-            async with aclosing(self.provider.stream(request)) as stream:
-                async for chunk in stream:
-                    match chunk:
-                        case Completion():
-                            completion = chunk
-                        case ToolCallDelta():
-                            received.append(chunk.fragment)
-                        case _:
-                            received.append(chunk.text)
+    async def _fall_back(self, call: "_Call") -> Completion:
+        before: Route | None = None
+        why: ProviderError | None = None
+        failure: ProviderError | None = None
+        for route in self._routes:
+            if before is not None:
+                self._step(call, before, route, why)
 
-                    if on_chunk is not None and not isinstance(chunk, Completion):
-                        on_chunk(chunk)
-        except BaseException as error:
-            # Cancellation too: what was received by then has been paid for.
-            if completion is None and not _was_turned_away(error):
-                self._settle_unfinished(request, call, received)
+            before, why = route, None
+            if not route.breaker.admits(anyio.current_time()):
+                continue
 
-            raise
+            call.request = replace(call.request, model=route.name)
+            try:
+                completion = await self._ask(route, call)
+            except ProviderError as error:
+                if not route.breaker.failed(error, anyio.current_time()):
+                    raise
 
-        if completion is None:
-            self._settle_unfinished(request, call, received)
-            raise ProtocolViolated(
-                "the stream ended without a completion",
-                ProviderFacts(
-                    provider=self.provider.name,
-                    model=self.name,
-                    in_stream=True,
-                    partial_text="".join(received),
-                ),
-            )
+                why = failure = error
+            except BaseException:
+                route.breaker.left()
+                raise
+            else:
+                route.breaker.answered()
+                return completion
 
-        self._settle(request, call, completion, time.monotonic() - began)
-        return completion
+        if failure is not None:
+            raise failure
 
-    def _settle(
-        self, request: ChatRequest, call: str, completion: Completion, seconds: float
+        # All are left alone: better to try than not.
+        call.request = replace(call.request, model=self.name)
+        return await self._ask(self._route, call)
+
+    def _step(
+        self, call: "_Call", route: Route, to: Route, error: ProviderError | None
     ) -> None:
-        usage = completion.usage
-        known = usage is not None
-        usd = self._rates.cost(usage) if usage is not None and self._rates else None
-        self._costs.tell(
-            CostEvent(
-                origin=request.origin,
-                call=call,
-                model=self.address,
-                state=CostState.BILLED if known else CostState.UNKNOWN,
-                usage=usage or NO_USAGE,
-                usd=usd,
-                billed=self._billed,
-            )
-        )
-        self._emit(
-            ModelCallFinished(
-                origin=request.origin,
-                call=call,
-                model=self.address,
-                finish=completion.finish.value,
-                input_tokens=usage.input if usage else 0,
-                output_tokens=usage.output if usage else 0,
-                usd=usd,
-                billed=self._billed,
-                seconds=seconds,
+        origin, turn = call.request.origin, call.request.turn
+        route.emit(
+            ModelFellBack(
+                origin=origin,
+                call=call_name(origin, turn, 1),
+                model=route.address,
+                to=to.address,
+                error="" if error is None else str(error),
             )
         )
 
-    def _settle_unfinished(
-        self, request: ChatRequest, call: str, received: list[str]
+
+class _Call:
+    """One call on its way.
+
+    *since* is when it first failed, in the event loop's time: it then goes before those
+    that came later. 0 is not yet.
+    """
+
+    __slots__ = ("numbers", "on_chunk", "request", "since", "wrap_up")
+
+    def __init__(
+        self, request: ChatRequest, on_chunk: OnChunk | None, wrap_up: WrapUp
     ) -> None:
-        output = estimate_tokens("".join(received))
-        usage = Usage(input=estimate_request(request), output=output)
-        estimated = bool(received) and self._rates is not None
-        self._costs.tell(
-            CostEvent(
-                origin=request.origin,
-                call=call,
-                model=self.address,
-                state=CostState.ESTIMATED if estimated else CostState.UNKNOWN,
-                usage=usage if received else NO_USAGE,
-                usd=self._rates.cost(usage) if received and self._rates else None,
-                billed=self._billed,
-            )
-        )
-
-
-def call_name(origin: Origin, turn: int, attempt: int) -> str:
-    """Name a call by what it is for, so that the same run names it the same again."""
-    whom = origin.ticket or origin.track
-    return f"{origin.task}/{whom}/{origin.attempt}.{turn}.{attempt}"
-
-
-def _was_turned_away(error: BaseException) -> bool:
-    # An HTTP error before the first chunk: the provider did no work and bills none.
-    return (
-        isinstance(error, ProviderError)
-        and not error.facts.in_stream
-        and (error.facts.status is not None or isinstance(error, ScriptUnmatched))
-    )
+        self.request = request
+        self.on_chunk = on_chunk
+        self.wrap_up = wrap_up
+        self.numbers = itertools.count(1)
+        self.since = 0.0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from mma_runtime.costs import CostReport
+from mma_runtime.cost_report import CostReport
 from mma_runtime.workspace import FileStat
 
 

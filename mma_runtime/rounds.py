@@ -1,12 +1,15 @@
 """The tool loop: ask the model, run its tools, bounded by MAX_TOOL_ROUNDS."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mma_runtime.errors import (
     AnswerUnusable,
+    BudgetExhausted,
     ConfigurationError,
     ContentFiltered,
+    ProviderError,
     ProviderFacts,
 )
 from mma_runtime.events import Event, Origin, RoundStarted
@@ -14,14 +17,18 @@ from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
     Completion,
+    Counted,
     Finish,
     Reasoning,
     Text,
+    ToolSpec,
     ToolTurn,
     Turn,
     user,
 )
-from mma_runtime.model import Model, OnChunk
+from mma_runtime.model import Model
+from mma_runtime.reservations import WRAP_UP_OUTPUT, WrapUp
+from mma_runtime.route import OnChunk
 from mma_runtime.tools.toolbox import RoundResults, Toolbox
 
 MAX_TOOL_ROUNDS = 10
@@ -33,6 +40,10 @@ MAX_TOOL_ROUNDS = 10
 CONCLUDE = (
     "This was the last tool round. You get no more tools. Conclude now: say what is"
     " done, what is not, and what is left to do."
+)
+OVER_BUDGET = (
+    "The budget for this task is used up. You get no more tools. Conclude now, in a few"
+    " sentences: say what is done, what is not, and what is left to do."
 )
 EMPTY_REPLY = "Your reply was empty. Use a tool or answer in words."
 
@@ -53,12 +64,14 @@ PLAIN = Sampling()
 class Conversation:
     """What was said so far; grows with every round and can be gone on with.
 
-    *calls* counts the model calls that were made in it.
+    *calls* counts the model calls that were made in it. *counted* is what the provider
+    said last of its length; set it to `None` after a change to turns that were sent.
     """
 
     system: str
     turns: list[Turn] = field(default_factory=list[Turn])
     calls: int = 0
+    counted: Counted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +87,13 @@ class Bounded:
     """The bound ended the loop: *partial* is no answer, only what there is.
 
     The conversation holds all that was said; run the rounds again on it to go on.
+    *exhausted* is the budget that ended it before its rounds were used up.
     """
 
     partial: str
     rounds: int
     reason: str
+    exhausted: BudgetExhausted | None = None
 
 
 AfterRound = Callable[[RoundResults], Awaitable[str]]
@@ -104,8 +119,12 @@ async def run_rounds(
     the same, the outcome is `Bounded`. What *after_round* returns is said to the model
     before its next call.
 
-    Raises `ProviderError` when the model cannot be reached, and `AnswerUnusable` when
-    it replies with nothing twice in a row. Broken arguments, unknown tools and failing
+    When a budget has no room for another round, the model is told to conclude with what
+    was kept back for that; the outcome is `Bounded` and names the budget.
+
+    Raises `ProviderError` when the model cannot be reached, `BudgetExhausted` when a
+    budget has no room for the first round, and `AnswerUnusable` when it replies with
+    nothing twice in a row. Broken arguments, unknown tools and failing
     tools go back to the model as error results. Cancellation stops the call and the
     tools that are running; the conversation keeps what was complete.
     """
@@ -117,21 +136,30 @@ async def run_rounds(
             turns.append(user(conclude))
 
         emit(RoundStarted(origin=origin, round=number, max_rounds=max_rounds))
-        conversation.calls += 1
-        completion = await model.complete(
-            ChatRequest(
-                model=model.name,
-                system=conversation.system,
-                turns=tuple(turns),
-                tools=() if last else toolbox.specs,
-                temperature=sampling.temperature,
-                max_output_tokens=sampling.max_output_tokens,
-                reasoning_effort=sampling.reasoning_effort,
-                origin=origin,
-                turn=conversation.calls,
-            ),
-            on_chunk,
-        )
+        tools = () if last else toolbox.specs
+        try:
+            completion = await _ask(
+                model,
+                conversation,
+                origin,
+                tools=tools,
+                sampling=sampling,
+                on_chunk=on_chunk,
+            )
+        except BudgetExhausted as exhausted:
+            if number == 1:
+                raise
+
+            short = replace(sampling, max_output_tokens=WRAP_UP_OUTPUT)
+            return await _cut_short(
+                partial(
+                    _ask, model, conversation, origin, sampling=short, on_chunk=on_chunk
+                ),
+                conversation,
+                number,
+                exhausted,
+            )
+
         reply = completion.turn
         _raise_if_filtered(model, completion)
         calls = reply.tool_calls
@@ -166,6 +194,68 @@ async def run_rounds(
             turns.append(user(more))
 
     raise ValueError(f"max_rounds must be at least 1, not {max_rounds}")
+
+
+async def _ask(
+    model: Model,
+    conversation: Conversation,
+    origin: Origin,
+    *,
+    tools: tuple[ToolSpec, ...] = (),
+    sampling: Sampling,
+    on_chunk: OnChunk | None,
+) -> Completion:
+    """Make one call; one with tools keeps enough back for one without."""
+    turns = tuple(conversation.turns)
+    conversation.calls += 1
+    completion = await model.complete(
+        ChatRequest(
+            model=model.name,
+            system=conversation.system,
+            turns=turns,
+            tools=tools,
+            temperature=sampling.temperature,
+            max_output_tokens=sampling.max_output_tokens,
+            reasoning_effort=sampling.reasoning_effort,
+            origin=origin,
+            turn=conversation.calls,
+            counted=conversation.counted,
+        ),
+        on_chunk,
+        wrap_up=WrapUp.KEEP if tools else WrapUp.USE,
+    )
+    if completion.usage is not None and not model.has_fallbacks:
+        tokens = completion.usage.input
+        conversation.counted = Counted(model.name, len(turns), tokens)
+
+    return completion
+
+
+async def _cut_short(
+    ask: Callable[[], Awaitable[Completion]],
+    conversation: Conversation,
+    number: int,
+    exhausted: BudgetExhausted,
+) -> Bounded:
+    """Let the model conclude with what was kept back; keep what it said in any case."""
+    turns = conversation.turns
+    said = [turn.text for turn in turns if isinstance(turn, AssistantTurn)]
+    last_words = next((text for text in reversed(said) if text.strip()), "")
+    turns.append(user(OVER_BUDGET))
+    rounds = number - 1
+    try:
+        completion = await ask()
+    except (BudgetExhausted, ProviderError):
+        # What went wrong is an event; why there is no round more is the budget.
+        turns.pop()
+    else:
+        rounds = number
+        last_words = completion.turn.text or last_words
+        turns.append(AssistantTurn(_without_calls(completion.turn)))
+
+    return Bounded(
+        partial=last_words, rounds=rounds, reason=str(exhausted), exhausted=exhausted
+    )
 
 
 def _without_calls(reply: AssistantTurn) -> tuple[Text | Reasoning, ...]:

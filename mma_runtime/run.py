@@ -6,7 +6,7 @@ from dataclasses import replace
 import anyio
 
 from mma_runtime.bus import HISTORY, Bus, Subscription
-from mma_runtime.costs import CostReport
+from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import ActorStopped, Refused, WorkspaceError
 from mma_runtime.events import (
     ChangesApplied,

@@ -12,9 +12,11 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup, TaskStatus
 
 from mma_runtime.bus import Bus
-from mma_runtime.costs import Budget, Ledger
+from mma_runtime.cost_report import CostReport
+from mma_runtime.costs import Ledger
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import ActorEvent, Event
+from mma_runtime.governor import Governor, shared_governor
 from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.provider import Provider
@@ -23,7 +25,9 @@ from mma_runtime.provider_table import ProviderSpec
 from mma_runtime.registry import Registry
 from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
+from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.schema import Scenario
+from mma_runtime.settings import NO_SETTINGS, Settings
 from mma_runtime.staffing import ProviderPool, assemble, registry_of, tier_settings
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
@@ -45,7 +49,8 @@ class Runtime(AsyncContextManagerMixin):
     knows; they are left open. *tools* are given to workers beside the native ones.
     *environment* is where keys and settings are read from, `os.environ` by default;
     then `.env`, `credentials.toml` and `mma.toml` beside the scenario and beside
-    *home* are.
+    *home* are. *settings* holds prices and rate limits for all runs. *governor* keeps
+    to the rate limits; by default all runtimes of an event loop share one.
     """
 
     def __init__(
@@ -55,6 +60,8 @@ class Runtime(AsyncContextManagerMixin):
         providers: Iterable[Provider] = (),
         tools: Iterable[Tool] = (),
         environment: Mapping[str, str] | None = None,
+        settings: Settings = NO_SETTINGS,
+        governor: Governor | None = None,
     ) -> None:
         self._home = Path(home)
         self._tools = tuple(tools)
@@ -65,7 +72,10 @@ class Runtime(AsyncContextManagerMixin):
             environment=self._environment,
         )
         self._pool = ProviderPool(given)
+        self._settings = settings
+        self._governor = governor
         self._runs: dict[str, Run] = {}
+        self._spent: list[CostReport] = []
         self._system: ActorSystem | None = None
         self._tasks: TaskGroup
         self._closing: anyio.Event
@@ -130,6 +140,11 @@ class Runtime(AsyncContextManagerMixin):
         self._tasks.start_soon(self._conduct, run)
         return run
 
+    async def costs(self) -> CostReport:
+        """Return what all runs have spent so far, those that have ended included."""
+        reports = [*self._spent, *(run.costs() for run in self._runs.values())]
+        return CostReport.of(line for report in reports for line in report.lines)
+
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
         # Shielded from the host's cancellation, which ends the runs in order instead:
         # their workers and tools are cancelled, then their costs are counted.
@@ -165,13 +180,9 @@ class Runtime(AsyncContextManagerMixin):
             self._environment,
             [tool.name for tool in self._tools],
         )
-        team = assemble(scenario, tiers, registry, self._pool)
-        budget = Budget(
-            usd=scenario.budget.usd,
-            tokens=scenario.budget.tokens,
-            seconds=scenario.budget.seconds,
-        )
-        if budget.usd is not None and (unpriced := team.without_price()):
+        team = assemble(scenario, tiers, registry, self._pool, self._settings)
+        limits = budgets(scenario)
+        if limits.in_dollars and (unpriced := team.without_price()):
             raise ConfigurationError(
                 f"a budget in dollars needs the price of {', '.join(unpriced)};"
                 " add it to `prices` in the scenario"
@@ -180,11 +191,14 @@ class Runtime(AsyncContextManagerMixin):
         name = _run_id()
         workspace = await self._workspace(scenario, name)
         bus = Bus()
+        governor = self._governor or shared_governor()
         worker = scenario.tier("worker")
         job = Job(
             run=name,
             tiers=team.tiers,
-            open_model=lambda address, costs: team.open_model(address, costs, bus.emit),
+            open_model=lambda addresses, costs: team.open_model(
+                addresses, costs, bus.emit, governor
+            ),
             emit=bus.emit,
             epic=scenario.epic or "",
             track=scenario.track,
@@ -195,7 +209,7 @@ class Runtime(AsyncContextManagerMixin):
             workers=worker.count or len(scenario.tickets or ()) or 1,
             attempts=worker.attempts,
             max_added_tickets=scenario.tier("tech_lead").max_added_tickets,
-            ledger=Ledger(budget),
+            ledger=Ledger(limits),
         )
         wanted = scenario.workspace is not None and scenario.workspace.apply
         return Run(job, team, scenario, bus, apply=wanted if apply is None else apply)
@@ -220,6 +234,7 @@ class Runtime(AsyncContextManagerMixin):
         try:
             await run.conduct(self._system)
         finally:
+            self._spent.append(run.costs())
             del self._runs[run.id]
 
     def _route(self, event: Event) -> None:

@@ -9,14 +9,18 @@ from typing import Any
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.events import Event
+from mma_runtime.governor import Governor, Limits
 from mma_runtime.job import TierSettings
 from mma_runtime.kernel import Ref
-from mma_runtime.llm.pricing import PriceList, PriceOverride
+from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
 from mma_runtime.registry import Registry
 from mma_runtime.rounds import Sampling, default_max_rounds
+from mma_runtime.route import Route
+from mma_runtime.scenario.money import account_limits, price_overrides
 from mma_runtime.scenario.schema import Scenario
+from mma_runtime.settings import NO_SETTINGS, Settings
 from mma_runtime.tiers import AgentClass, Tier
 from mma_runtime.tools.native import NATIVE_TOOLS
 
@@ -39,6 +43,7 @@ class Team:
     tiers: Mapping[Tier, TierSettings]
     providers: Mapping[str, Provider]
     prices: PriceList
+    limits: Mapping[str, Limits]
 
     @property
     def models(self) -> dict[str, str]:
@@ -55,22 +60,34 @@ class Team:
         )
 
     def open_model(
-        self, address: str, costs: Ref, emit: Callable[[Event], None]
+        self,
+        addresses: tuple[str, ...],
+        costs: Ref,
+        emit: Callable[[Event], None],
+        governor: Governor,
     ) -> Model:
-        """Make the model at *address*, with its price."""
-        name, _, model = address.partition(":")
-        priced_by, priced_as, _ = self._priced(address)
-        return Model(
-            self.providers[name],
-            model,
-            costs=costs,
-            emit=emit,
-            rates=self.prices.rates(priced_by, priced_as),
+        """Make the model at the first of *addresses*, the others being fallbacks."""
+        routes = (
+            Route(
+                self.providers[name],
+                model,
+                costs=costs,
+                emit=emit,
+                rates=self.prices.rates(*self._priced(f"{name}:{model}")[:2]),
+                gate=governor.gate(self.providers[name], model, self.limits),
+                breaker=governor.breaker(self.providers[name], model),
+            )
+            for name, _, model in (address.partition(":") for address in addresses)
         )
+        return Model(*routes)
 
     def without_price(self) -> list[str]:
         """Return the addresses of models whose price nobody knows."""
-        found = [one.address for one in self.tiers.values()]
+        found = [
+            address
+            for one in self.tiers.values()
+            for address in (one.address, *one.fallbacks)
+        ]
         return [
             address
             for address in dict.fromkeys(found)
@@ -129,6 +146,7 @@ def tier_settings(
         settings[tier] = TierSettings(
             agent=load_agent(tier),
             address=str(registry.parse_address(own.model)),
+            fallbacks=tuple(str(registry.parse_address(a)) for a in own.fallbacks),
             max_rounds=own.max_tool_rounds or rounds,
             sampling=Sampling(
                 temperature=own.temperature,
@@ -220,12 +238,17 @@ def assemble(
     tiers: Mapping[Tier, TierSettings],
     registry: Registry,
     pool: ProviderPool,
+    settings: Settings = NO_SETTINGS,
 ) -> Team:
     """Find a provider for each model of *tiers* and of tickets; sends nothing yet.
 
+    The scenario's prices and limits come before those of *settings*.
+
     Raises what `ProviderPool.provide` raises.
     """
-    addresses = [one.address for one in tiers.values()]
+    addresses = [
+        address for one in tiers.values() for address in (one.address, *one.fallbacks)
+    ]
     addresses += [
         str(registry.parse_address(ticket.model))
         for ticket in scenario.tickets or ()
@@ -238,16 +261,8 @@ def assemble(
             registry,
             scenario.script,
         ),
-        prices=PriceList(
-            PriceOverride(
-                match=price.match,
-                input=price.input,
-                output=price.output,
-                cached=price.cached,
-                cache_write=price.cache_write,
-            )
-            for price in scenario.prices
-        ),
+        prices=PriceList((*price_overrides(scenario), *settings.prices)),
+        limits={**settings.limits, **account_limits(scenario)},
     )
 
 

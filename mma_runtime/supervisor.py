@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from mma_runtime.board import TicketCard, TrackCard
-from mma_runtime.costs import BudgetSpent, CostAggregator
+from mma_runtime.costs import CostAggregator
 from mma_runtime.crew import UNUSABLE, Crew
 from mma_runtime.delivery import Delivery
 from mma_runtime.errors import BudgetExhausted
@@ -60,8 +60,7 @@ class Supervisor(Actor):
     """Runs one job; when it has stopped, its board tells how it went.
 
     The routes run in a task group of its own, so that it takes messages meanwhile:
-    cancelling a run, or the aggregator's word that the budget is spent, ends them at
-    once. What a route asked for is cancelled with it.
+    cancelling a run ends them at once. What a route asked for is cancelled with it.
     """
 
     restart = "temporary"
@@ -89,9 +88,7 @@ class Supervisor(Actor):
     async def start(self, _message: StartRun) -> None:
         """Begin; goes on in the background."""
         job = self.job
-        costs = await self.spawn(
-            "costs", CostAggregator, job.ledger, self.ref, job.emit
-        )
+        costs = await self.spawn("costs", CostAggregator, job.ledger, job.emit)
         self.crew = Crew(job, self, costs)
         self._routes.start_soon(self._play)
 
@@ -99,11 +96,6 @@ class Supervisor(Actor):
     async def cancel(self, message: CancelRun) -> None:
         """End the run as cancelled."""
         self._end(RunState.CANCELLED, message.reason)
-
-    @handles
-    async def budget_spent(self, message: BudgetSpent) -> None:
-        """End the run as over its budget."""
-        self._end(RunState.OVER_BUDGET, str(message.exhausted))
 
     @handles
     async def pause(self, message: PauseRun) -> None:
@@ -166,7 +158,7 @@ class Supervisor(Actor):
         self._scope.cancel()
 
     async def _play(self) -> None:
-        seconds = self.job.ledger.budget.seconds
+        seconds = self.job.ledger.budgets.run.seconds
         try:
             with self._scope, anyio.move_on_after(seconds) as limit:
                 async with anyio.create_task_group() as group:

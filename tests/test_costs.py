@@ -6,31 +6,17 @@ from typing import Any
 import pytest
 from anyio import wait_all_tasks_blocked
 
+from mma_runtime.cost_report import CostReport, Spent
 from mma_runtime.costs import (
-    Budget,
-    BudgetSpent,
     CostAggregator,
     CostEvent,
-    CostReport,
     CostState,
     Ledger,
     Report,
-    Spent,
 )
-from mma_runtime.events import BudgetReached, Event, Origin
-from mma_runtime.kernel import Actor, ActorSystem, Ref, handles
+from mma_runtime.events import Origin
+from mma_runtime.kernel import ActorSystem, handles
 from mma_runtime.llm.usage import NO_USAGE, Usage
-
-
-class Owner(Actor):
-    """Keeps what the aggregator tells it."""
-
-    def __init__(self, told: list[BudgetSpent]) -> None:
-        self.told = told
-
-    @handles
-    async def spent(self, message: BudgetSpent) -> None:
-        self.told.append(message)
 
 
 def event(
@@ -113,68 +99,15 @@ def test_estimated_and_unknown_calls_are_told_apart_from_billed_ones() -> None:
     assert total.usd == Decimal("0.20")
 
 
-@pytest.mark.parametrize(
-    ("budget", "unit", "limit", "spent"),
-    [
-        (Budget(usd=Decimal("0.20")), "usd", "0.20", "0.20"),
-        (Budget(usd=Decimal("0.15")), "usd", "0.15", "0.20"),
-        (Budget(tokens=220), "tokens", "220", "220"),
-        (Budget(tokens=130), "tokens", "130", "220"),
-    ],
-)
-def test_a_budget_is_used_up_when_its_limit_is_reached(
-    budget: Budget, unit: str, limit: str, spent: str
-) -> None:
-    ledger = Ledger(budget)
-    ledger.add(event("0.10"))
-    assert ledger.exhausted() is None
-
-    ledger.add(event("0.10"))
-
-    exhausted = ledger.exhausted()
-    assert exhausted is not None
-    assert (exhausted.level, exhausted.unit) == ("run", unit)
-    assert (exhausted.limit, exhausted.spent) == (limit, spent)
-
-
-def test_without_a_budget_nothing_is_ever_used_up() -> None:
-    ledger = Ledger()
-    ledger.add(event("1000000"))
-
-    assert ledger.exhausted() is None
-
-
 async def test_the_aggregator_answers_with_what_it_was_told() -> None:
     async with ActorSystem() as system:
-        owner = await system.spawn("owner", Owner, [])
-        costs = await system.spawn(
-            "costs", CostAggregator, Ledger(), owner, lambda _: None
-        )
+        costs = await system.spawn("costs", CostAggregator, Ledger(), lambda _: None)
 
         costs.tell(event("0.10"))
         costs.tell(event("0.20"))
         report = await costs.ask(Report())
 
     assert report.total.usd == Decimal("0.30")
-
-
-async def test_a_spent_budget_is_told_once_to_the_owner_and_as_an_event() -> None:
-    told: list[BudgetSpent] = []
-    events: list[Event] = []
-    async with ActorSystem() as system:
-        owner = await system.spawn("owner", Owner, told)
-        ledger = Ledger(Budget(usd=Decimal("0.15")))
-        costs = await system.spawn(
-            "costs", CostAggregator, ledger, owner, events.append
-        )
-
-        for _ in range(4):
-            costs.tell(event("0.10"))
-        await costs.ask(Report())
-        await wait_all_tasks_blocked()
-
-    assert [message.exhausted.unit for message in told] == ["usd"]
-    assert [(one.unit, one.limit) for one in events_of(events)] == [("usd", "0.15")]
 
 
 async def test_the_ledger_outlives_an_aggregator_that_fails() -> None:
@@ -187,8 +120,7 @@ async def test_the_ledger_outlives_an_aggregator_that_fails() -> None:
 
     ledger = Ledger()
     async with ActorSystem(backoff=(0.0, 0.0)) as system:
-        owner: Ref = await system.spawn("owner", Owner, [])
-        costs = await system.spawn("costs", Fragile, ledger, owner, lambda _: None)
+        costs = await system.spawn("costs", Fragile, ledger, lambda _: None)
         costs.tell(event("0.10"))
         with pytest.raises(Exception, match="ZeroDivisionError"):
             await costs.ask(Report())
@@ -197,7 +129,3 @@ async def test_the_ledger_outlives_an_aggregator_that_fails() -> None:
         await wait_all_tasks_blocked()
 
     assert ledger.report().total.usd == Decimal("0.30")
-
-
-def events_of(events: list[Event]) -> list[BudgetReached]:
-    return [one for one in events if isinstance(one, BudgetReached)]

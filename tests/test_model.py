@@ -9,7 +9,8 @@ from typing import TypeVar
 import anyio
 import pytest
 
-from mma_runtime.costs import CostAggregator, CostReport, Ledger, Report
+from mma_runtime.cost_report import CostReport
+from mma_runtime.costs import CostAggregator, Ledger, Report
 from mma_runtime.errors import (
     AuthenticationFailed,
     BalanceExhausted,
@@ -28,7 +29,7 @@ from mma_runtime.events import (
     ModelCallStarted,
     Origin,
 )
-from mma_runtime.kernel import Actor, ActorSystem, Ref
+from mma_runtime.kernel import ActorSystem, Ref
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
@@ -42,7 +43,9 @@ from mma_runtime.llm.chat import (
 )
 from mma_runtime.llm.pricing import FlatRates
 from mma_runtime.llm.usage import Usage
-from mma_runtime.model import Model, RetryPolicy
+from mma_runtime.model import Model
+from mma_runtime.retries import RetryPolicy
+from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
 
 EventT = TypeVar("EventT", bound=Event)
@@ -61,10 +64,6 @@ REQUEST = ChatRequest(
     turns=(user("u" * 40),),
     origin=Origin(tier="worker", ticket="t", task="ticket"),
 )
-
-
-class Bystander(Actor):
-    """Owns an aggregator and is told nothing in these tests."""
 
 
 class Stream(FunctionProvider):
@@ -115,14 +114,9 @@ async def rig(
 ) -> AsyncGenerator[Rig]:
     events: list[Event] = []
     async with ActorSystem() as system:
-        owner = await system.spawn("owner", Bystander)
-        costs = await system.spawn(
-            "costs", CostAggregator, Ledger(), owner, events.append
-        )
-        model = Model(
-            provider, "m", costs=costs, emit=events.append, rates=rates, retry=retry
-        )
-        yield Rig(model, costs, events)
+        costs = await system.spawn("costs", CostAggregator, Ledger(), events.append)
+        route = Route(provider, "m", costs=costs, emit=events.append, rates=rates)
+        yield Rig(Model(route, retry=retry), costs, events)
 
 
 def failing(kind: type[ProviderError], times: int, **facts: float) -> FunctionProvider:

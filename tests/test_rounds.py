@@ -12,7 +12,7 @@ from mma_runtime.errors import (
     ToolFailed,
 )
 from mma_runtime.events import Event, Origin, RoundStarted
-from mma_runtime.kernel import Actor, ActorSystem
+from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
@@ -35,15 +35,12 @@ from mma_runtime.rounds import (
     default_max_rounds,
     run_rounds,
 )
+from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools import Tool, Toolbox, tool
 from mma_runtime.tools.toolbox import RoundResults
 
 WORKER = Origin(run="r", tier="worker", ticket="t", task="ticket")
-
-
-class Owner(Actor):
-    """Whom an aggregator can tell."""
 
 
 @tool(read_only=True)
@@ -84,11 +81,10 @@ class Loop:
     ) -> Concluded | Bounded:
         emit = self.events.append
         async with ActorSystem() as system:
-            owner = await system.spawn("owner", Owner)
-            costs = await system.spawn("costs", CostAggregator, Ledger(), owner, emit)
-            model = Model(self.provider, "m", costs=costs, emit=emit, rates=None)
+            costs = await system.spawn("costs", CostAggregator, Ledger(), emit)
+            route = Route(self.provider, "m", costs=costs, emit=emit, rates=None)
             return await run_rounds(
-                model,
+                Model(route),
                 Toolbox(tools or (double, fail)),
                 self.conversation,
                 origin=WORKER,

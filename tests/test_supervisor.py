@@ -658,8 +658,8 @@ async def test_a_spent_budget_ends_the_run(
 
     assert outcome.state is RunState.OVER_BUDGET
     assert unit in outcome.reason
-    assert outcome.tickets[0].state is TicketState.CANCELLED
-    assert outcome.costs.total.calls == len(models.requests)
+    assert outcome.tickets[0].state is TicketState.OVER_BUDGET
+    assert outcome.costs.total.calls == len(models.requests) == 0
 
 
 async def test_a_budget_in_seconds_ends_the_run(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mma_agents.prompts import prompt
-from mma_runtime.errors import AnswerUnusable, PlanRejected, ProviderError, Refused
+from mma_runtime.errors import (
+    AnswerUnusable,
+    BudgetExhausted,
+    PlanRejected,
+    ProviderError,
+    Refused,
+)
 from mma_runtime.events import AnswerRejected, Origin
 from mma_runtime.kernel import Actor
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, Finish, Text, user
@@ -49,10 +55,10 @@ class TierAgent(Actor):
 
 @contextmanager
 def refusals() -> Generator[None]:
-    """Turn errors of models into answers: the asker gets `Refused` with the cause."""
+    """Turn errors of models and budgets into answers: `Refused`, with the cause."""
     try:
         yield
-    except (ProviderError, AnswerUnusable) as error:
+    except (ProviderError, AnswerUnusable, BudgetExhausted) as error:
         raise Refused(str(error)) from error
 
 

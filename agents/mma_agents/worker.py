@@ -6,6 +6,7 @@ from mma_runtime.errors import (
     ActorFailed,
     ActorStopped,
     AnswerUnusable,
+    BudgetExhausted,
     CommandFailed,
     ProviderError,
     Refused,
@@ -75,7 +76,7 @@ class Worker(TierAgent):
                 sampling=equipment.sampling,
                 after_round=self._hints if equipment.qa else None,
             )
-        except (ProviderError, AnswerUnusable) as error:
+        except (ProviderError, AnswerUnusable, BudgetExhausted) as error:
             rounds = self.conversation.calls - before
             return TicketReport(answer="", rounds=rounds, error=error)
 
@@ -85,6 +86,7 @@ class Worker(TierAgent):
                 rounds=ended.rounds,
                 bounded=True,
                 reason=ended.reason,
+                error=ended.exhausted,
             )
 
         return TicketReport(answer=ended.answer, rounds=ended.rounds)

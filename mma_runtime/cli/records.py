@@ -10,7 +10,7 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from mma_runtime.costs import Spent
+from mma_runtime.cost_report import Spent
 from mma_runtime.errors import MMAError, ScenarioInvalid
 from mma_runtime.events import Event, Origin
 from mma_runtime.outcome import Outcome

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mma_runtime.cli.wording import count, dollars, one_line, price, printable
-from mma_runtime.costs import CostReport, Spent
+from mma_runtime.cost_report import CostReport, Spent
 from mma_runtime.outcome import Expectation, Outcome, TicketOutcome
 from mma_runtime.workspace.diff import FileStat
 
@@ -81,7 +81,7 @@ def costs_table(costs: CostReport) -> Table:
     for name in ("calls", "input", "output", "US dollars"):
         table.add_column(name, justify="right")
 
-    for line in costs.lines:
+    for line in costs.by("tier", "model"):
         table.add_row(line.tier, printable(line.model), *_figures(line.spent))
 
     table.add_section()

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from mma_runtime.events import NOWHERE, Origin
+from mma_runtime.llm.limits import RateLimits
 from mma_runtime.llm.usage import Usage
 
 
@@ -126,6 +127,18 @@ class ToolChoice(StrEnum):
     NONE = "none"
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The first *turns* turns, with all before them, came to *tokens* at *model*.
+
+    The system prompt and the tools are in it, as the provider counted them.
+    """
+
+    model: str
+    turns: int
+    tokens: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """One request to one model.
@@ -134,7 +147,8 @@ class ChatRequest:
     the provider's own limit. *response_schema* asks for JSON of that shape. *origin*
     and *turn* (the count of calls within this task, from 1) say who asks; they are
     never sent to a provider's server. Without *streamed* the answer comes at once when
-    it is whole, which takes less computing here.
+    it is whole, which takes less computing here. *counted* is what is known of the
+    length of its beginning.
     """
 
     model: str
@@ -149,6 +163,7 @@ class ChatRequest:
     streamed: bool = True
     origin: Origin = NOWHERE
     turn: int = 1
+    counted: Counted | None = None
 
 
 class Finish(StrEnum):
@@ -166,6 +181,7 @@ class Completion:
 
     *usage* is `None` when the provider did not say; that is unknown, not zero. *model*
     is the name that the provider reports. *raw_finish* is the provider's own word.
+    *limits* is what the answer's head says of the account's rate limits.
     """
 
     turn: AssistantTurn
@@ -174,6 +190,7 @@ class Completion:
     model: str
     raw_finish: str = ""
     request_id: str | None = None
+    limits: RateLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

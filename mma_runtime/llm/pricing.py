@@ -7,14 +7,31 @@ part of that package: no network is used.
 import importlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Protocol
+from importlib import metadata
+from typing import Any, NamedTuple, Protocol
 
 from mma_runtime.llm.usage import Usage
 
 _MILLION = Decimal(1_000_000)
+
+
+class Quote(NamedTuple):
+    """The most that a call can cost, in US dollars.
+
+    *fixed* is for the input, all of it at its dearest; *per_token* is for each token of
+    output, *per_input* for each further token of input.
+    """
+
+    fixed: Decimal
+    per_token: Decimal
+    per_input: Decimal
+
+    def at(self, output: int) -> Decimal:
+        """Return the most that the call can cost with *output* tokens of answer."""
+        return self.fixed + self.per_token * output
 
 
 class Rates(Protocol):
@@ -22,6 +39,14 @@ class Rates(Protocol):
 
     def cost(self, usage: Usage) -> Decimal:
         """Return what *usage* costs, in US dollars."""
+        ...
+
+    def saved(self, usage: Usage) -> Decimal:
+        """Return what the cache saved, in US dollars; its writes are taken off."""
+        ...
+
+    def quote(self, tokens: int) -> Quote:
+        """Return the most that a call with at most *tokens* of input can cost."""
         ...
 
 
@@ -34,6 +59,15 @@ class FlatRates:
     cache_read: Decimal
     cache_write: Decimal
     cache_write_1h: Decimal
+    _worst: tuple[Decimal, Decimal] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what is asked for before every call."""
+        dearest = max(
+            self.input, self.cache_read, self.cache_write, self.cache_write_1h
+        )
+        worst = (dearest / _MILLION, self.output / _MILLION)
+        object.__setattr__(self, "_worst", worst)
 
     def cost(self, usage: Usage) -> Decimal:
         """Return what *usage* costs, in US dollars."""
@@ -47,19 +81,63 @@ class FlatRates:
         total += usage.cache_write_1h * self.cache_write_1h
         return total / _MILLION
 
+    def saved(self, usage: Usage) -> Decimal:
+        """Return what the cache saved, in US dollars; its writes are taken off."""
+        if not usage.cache_read and not usage.cache_write:
+            return _NOTHING
+
+        whole = usage.input * self.input + usage.output * self.output
+        return whole / _MILLION - self.cost(usage)
+
+    def quote(self, tokens: int) -> Quote:
+        """Return the most that a call with at most *tokens* of input can cost."""
+        per_input, per_output = self._worst
+        return Quote(tokens * per_input, per_output, per_input)
+
+
+_NOTHING = Decimal(0)
+
 
 @dataclass(frozen=True, slots=True)
-class _TieredRates:
-    """Prices that depend on the length of the request, computed by genai-prices."""
+class TieredRates:
+    """Prices that hold for a whole request by the length of its input.
 
-    model_price: Any
-    prices: Any
+    *steps* are pairs of a number of input tokens and the rates above it, the highest
+    first; the last one is from 0.
+    """
+
+    steps: tuple[tuple[int, FlatRates], ...]
 
     def cost(self, usage: Usage) -> Decimal:
-        price: Decimal = self.model_price.calc_price(_priced(self.prices, usage))[
-            "total_price"
+        """Return what *usage* costs, in US dollars."""
+        return self.at(usage.input).cost(usage)
+
+    def saved(self, usage: Usage) -> Decimal:
+        """Return what the cache saved, in US dollars; its writes are taken off."""
+        return self.at(usage.input).saved(usage)
+
+    def quote(self, tokens: int) -> Quote:
+        """Return the most that a call with at most *tokens* of input can cost."""
+        quotes = [
+            rates.quote(tokens)
+            for start, rates in self.steps
+            if start < tokens or not start
         ]
-        return price
+        # A shorter request than the bound may be on a lower step, which need not be
+        # the cheaper one in every price.
+        return Quote(
+            max(quote.fixed for quote in quotes),
+            max(quote.per_token for quote in quotes),
+            max(quote.per_input for quote in quotes),
+        )
+
+    def at(self, tokens: int) -> FlatRates:
+        """Return the rates of a request with *tokens* of input."""
+        for start, rates in self.steps:
+            if tokens > start:
+                return rates
+
+        return self.steps[-1][1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +145,7 @@ class PriceOverride:
     """A line of the user's own price table, in US dollars per million tokens.
 
     *match* is a regular expression that is searched in `provider:model`. *cached* and
-    *cache_write* default to the input price.
+    *cache_write* default to the input price. *source* says in words where it is from.
     """
 
     match: str
@@ -75,6 +153,15 @@ class PriceOverride:
     output: Decimal
     cached: Decimal | None = None
     cache_write: Decimal | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The price of a model and where it is from, in words."""
+
+    rates: FlatRates | TieredRates
+    source: str
 
 
 class PriceList:
@@ -82,8 +169,7 @@ class PriceList:
 
     def __init__(self, overrides: Iterable[PriceOverride] = ()) -> None:
         self._overrides = [
-            (re.compile(override.match), _from_override(override))
-            for override in overrides
+            (re.compile(override.match), override) for override in overrides
         ]
 
     def rates(self, provider: str, model: str) -> Rates | None:
@@ -91,11 +177,19 @@ class PriceList:
 
         The first call for a model without an override imports genai-prices (0.3 s).
         """
-        for pattern, rates in self._overrides:
-            if pattern.search(f"{provider}:{model}"):
-                return rates
+        found = self.find(provider, model)
+        return found.rates if found is not None else None
 
-        return _known_rates(provider, model)
+    def find(self, provider: str, model: str) -> Price | None:
+        """Return what `rates` does, with where it is from."""
+        for pattern, override in self._overrides:
+            if pattern.search(f"{provider}:{model}"):
+                source = override.source or "your prices"
+                return Price(
+                    _from_override(override), f"{source}, match {override.match!r}"
+                )
+
+        return _known_price(provider, model)
 
 
 def _from_override(override: PriceOverride) -> FlatRates:
@@ -113,7 +207,7 @@ _PROVIDERS = {"gemini": "google", "openai-responses": "openai"}
 
 
 @lru_cache(maxsize=256)
-def _known_rates(provider: str, model: str) -> Rates | None:
+def _known_price(provider: str, model: str) -> Price | None:
     # By name, so that a run whose prices are all overridden, or that needs none, does
     # not pay for the import.
     prices = importlib.import_module("genai_prices")
@@ -122,35 +216,51 @@ def _known_rates(provider: str, model: str) -> Rates | None:
             prices.Usage(input_tokens=1, output_tokens=1),
             model_ref=model,
             provider_id=_PROVIDERS.get(provider, provider),
-        ).model_price
+        )
     except LookupError:
         return None
 
-    if not isinstance(found.input_mtok, Decimal):
-        return _TieredRates(found, prices)
+    first, *others = _steps(found.model_price)
+    rates = TieredRates((first, *others)) if others else first[1]
+    version = metadata.version("genai-prices")
+    return Price(rates, f"genai-prices {version}, as {found.model.id}")
 
-    rates = {
-        name: getattr(found, f"{name}_mtok", None)
-        for name in ("output", "cache_read", "cache_write", "cache_write_1h")
-    }
-    if not all(rate is None or isinstance(rate, Decimal) for rate in rates.values()):
-        return _TieredRates(found, prices)
 
-    write = rates["cache_write"] or found.input_mtok
+def _steps(price: Any) -> tuple[tuple[int, FlatRates], ...]:
+    """Return the rates above each number of input tokens, the highest first."""
+    starts = {0}
+    for name in _NAMES:
+        starts |= {tier.start for tier in getattr(_value(price, name), "tiers", ())}
+
+    return tuple((start, _flat(price, start)) for start in sorted(starts, reverse=True))
+
+
+_NAMES = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+
+
+def _value(price: Any, name: str) -> Any:
+    return getattr(price, f"{name}_mtok", None)
+
+
+def _flat(price: Any, start: int) -> FlatRates:
+    """Return the rates of a request that is a little longer than *start*."""
+    rates: dict[str, Decimal | None] = {}
+    for name in _NAMES:
+        value = _value(price, name)
+        for tier in getattr(value, "tiers", ()):
+            if tier.start <= start:
+                rates[name] = tier.price
+
+        if name not in rates:
+            rates[name] = getattr(value, "base", value)
+
+    plain = rates["input"] or Decimal(0)
+    read, write, hour = (rates[name] for name in _NAMES[2:])
+    write = plain if write is None else write
     return FlatRates(
-        input=found.input_mtok,
+        input=plain,
         output=rates["output"] or Decimal(0),
-        cache_read=rates["cache_read"] or found.input_mtok,
+        cache_read=plain if read is None else read,
         cache_write=write,
-        cache_write_1h=rates["cache_write_1h"] or write,
-    )
-
-
-def _priced(prices: Any, usage: Usage) -> Any:
-    return prices.Usage(
-        input_tokens=usage.input,
-        output_tokens=usage.output,
-        cache_read_tokens=usage.cache_read,
-        cache_write_tokens=usage.cache_write,
-        cache_write_1h_tokens=usage.cache_write_1h,
+        cache_write_1h=write if hour is None else hour,
     )

@@ -24,13 +24,18 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What may be sent to a model; *shutdown* is the day it ends, if that is known."""
+    """What may be sent to a model; *shutdown* is the day it ends, if that is known.
+
+    *max_output* is the most tokens that one answer may have, hidden reasoning included;
+    `None` is unknown.
+    """
 
     tools: bool = True
     images: bool = True
     temperature: bool = True
     json_schema: bool = True
     shutdown: date | None = None
+    max_output: int | None = None
 
 
 class Provider(Protocol):
@@ -43,6 +48,14 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """The name in `provider:model` addresses."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """What its rate limits are counted for: the service and whose key it is.
+
+        Two providers with the same one share a gate. The key itself is not in it.
+        """
         ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk | Completion, None]:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from shlex import split
 
-from mma_runtime.costs import CostReport
+from mma_runtime.cost_report import CostReport
 from mma_runtime.outcome import Expectation, RunState
 from mma_runtime.scenario.schema import Expect
 from mma_runtime.tools.command import run_command

@@ -78,8 +78,8 @@ class Workspace(Table):
     )
 
 
-class Budget(Table):
-    """What a whole run may use up; what is left out is not limited."""
+class LevelBudget(Table):
+    """What may be used up at one level; what is left out is not limited."""
 
     usd: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="US dollars."
@@ -87,18 +87,57 @@ class Budget(Table):
     tokens: int | None = Field(
         default=None, gt=0, description="Tokens, input and output."
     )
+    calls: int | None = Field(default=None, gt=0, description="Model calls.")
     seconds: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="Seconds of wall time."
+    )
+
+
+class Budget(LevelBudget):
+    """What a whole run may use up, and each track and ticket of it."""
+
+    track: LevelBudget = Field(
+        default=LevelBudget(), description="What each track may use, by all tiers."
+    )
+    ticket: LevelBudget = Field(
+        default=LevelBudget(), description="What each ticket may use, by all tiers."
+    )
+    min_output_tokens: int = Field(
+        default=256,
+        gt=0,
+        description="The smallest output limit that a call is shrunk to; 256.",
+    )
+
+
+class AccountLimits(Table):
+    """What a provider allows an account; what is left out is learnt from it."""
+
+    requests_per_minute: int | None = Field(
+        default=None, gt=0, description="Requests in any minute."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, gt=0, description="Tokens in any minute, input and output."
+    )
+    input_tokens_per_minute: int | None = Field(
+        default=None, gt=0, description="Input tokens in any minute."
+    )
+    output_tokens_per_minute: int | None = Field(
+        default=None, gt=0, description="Output tokens in any minute."
+    )
+    in_flight: int | None = Field(
+        default=None, gt=0, description="Requests at the same time."
     )
 
 
 class TierOptions(Table):
     """How one tier works; what is left out comes from `defaults`."""
 
-    model: str | None = Field(
+    model: str | tuple[str, ...] | None = Field(
         default=None,
-        description="`provider:model`, as in `openai:gpt-4o-mini`.",
+        description="`provider:model`, as in `openai:gpt-4o-mini`; or a list of them,"
+        " tried in order when one is not to be had.",
         examples=["openai:gpt-4o-mini"],
+        min_length=1,
     )
     temperature: float | None = Field(
         default=None,
@@ -136,6 +175,9 @@ class TierOptions(Table):
         description="Tech lead only: tickets that it may add to a track after its"
         " plan; 4.",
     )
+    budget: LevelBudget | None = Field(
+        default=None, description="What the tier may use up over the whole run."
+    )
     reasoning_effort: str | None = Field(
         default=None,
         description="For models that reason: `low`, `medium`, `high`, as they take it.",
@@ -168,11 +210,13 @@ class TierSetup:
 
     *max_tool_rounds* is `None` where the scenario leaves it to `MAX_TOOL_ROUNDS`;
     *tools* is `None` where it leaves them to the tier. *count* and *attempts* are
-    for workers, *max_added_tickets* for tech leads only.
+    for workers, *max_added_tickets* for tech leads only. *fallbacks* are the models
+    after the first.
     """
 
     name: str
     model: str | None
+    fallbacks: tuple[str, ...]
     temperature: float | None
     max_output_tokens: int | None
     max_tool_rounds: int | None
@@ -181,6 +225,7 @@ class TierSetup:
     attempts: int
     max_added_tickets: int
     reasoning_effort: str | None
+    budget: LevelBudget
 
 
 class Price(Table):
@@ -278,6 +323,10 @@ class Scenario(Table):
         default=(),
         description="Prices that come before the built-in ones; first match wins.",
     )
+    limits: dict[str, AccountLimits] = Field(
+        default={},
+        description="Rate limits by `provider` or `provider:model`.",
+    )
     expect: Expect = Field(default=Expect(), description="What is checked at the end.")
     script: Path | None = Field(
         default=None,
@@ -300,9 +349,12 @@ class Scenario(Table):
             **self.defaults.model_dump(exclude_none=True),
             **own.model_dump(exclude_none=True),
         }
+        model = merged.get("model")
+        models = (model,) if isinstance(model, str) else tuple(model or ())
         return TierSetup(
             name=name,
-            model=merged.get("model"),
+            model=models[0] if models else None,
+            fallbacks=models[1:],
             temperature=merged.get("temperature"),
             max_output_tokens=merged.get("max_output_tokens"),
             max_tool_rounds=merged.get("max_tool_rounds"),
@@ -311,6 +363,7 @@ class Scenario(Table):
             attempts=merged.get("attempts", 3),
             max_added_tickets=merged.get("max_added_tickets", 4),
             reasoning_effort=merged.get("reasoning_effort"),
+            budget=own.budget or self.defaults.budget or LevelBudget(),
         )
 
     def with_models(self, models: Mapping[str, str]) -> Self:

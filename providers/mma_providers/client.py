@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from hashlib import sha256
 from typing import Protocol, TypeVar
 
 import httpx2
@@ -129,6 +130,12 @@ class Client:
         """The name in `provider:model` addresses."""
         return self._name
 
+    @property
+    def account(self) -> str:
+        """The service's address and a digest of the key."""
+        key = self._key.get_secret_value() if self._key else ""
+        return f"{self._base_url}#{sha256(key.encode()).hexdigest()[:16]}"
+
     async def stream(
         self, request: ChatRequest
     ) -> AsyncGenerator[Chunk | Completion, None]:
@@ -194,6 +201,7 @@ class Client:
             temperature=profile.sampling != "no",
             json_schema=profile.json_schema,
             shutdown=profile.shutdown,
+            max_output=profile.max_output,
         )
 
     def priced_as(self, model: str) -> tuple[str, str, bool]:

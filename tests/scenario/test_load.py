@@ -296,7 +296,10 @@ def test_an_unknown_tier_names_the_one_that_was_meant(key: str, meant: str) -> N
 def test_an_unknown_key_without_a_near_one_lists_the_known() -> None:
     (problem,) = problems_of(f"budget: {{qqq: 1}}\n{SMALLEST}")
 
-    assert problem.message == "unknown key; known: usd, tokens, seconds"
+    assert problem.message == (
+        "unknown key; known: usd, tokens, calls, seconds, track, ticket,"
+        " min_output_tokens"
+    )
 
 
 @pytest.mark.parametrize(

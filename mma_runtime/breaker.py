@@ -1,0 +1,87 @@
+"""Which of several models is left alone for a while; pure decisions."""
+
+from mma_runtime.errors import (
+    BalanceExhausted,
+    ConnectionFailed,
+    ModelNotFound,
+    ProviderError,
+    ProviderFailed,
+    ProviderOverloaded,
+    ProviderTimedOut,
+    QuotaExhausted,
+    RateLimited,
+)
+
+UNAVAILABLE = (
+    ConnectionFailed,
+    ModelNotFound,
+    ProviderFailed,
+    ProviderOverloaded,
+    ProviderTimedOut,
+    RateLimited,
+)
+"""Errors after which another model may do better, at least for now."""
+
+USED_UP = (BalanceExhausted, QuotaExhausted)
+"""Errors after which another model may do better, for longer."""
+
+REST = (30.0, 600.0)
+"""How long a model is left alone, in seconds: at first and, doubling, at most."""
+
+LONG_REST = 300.0
+"""How long a model is left alone at first when its quota is used up, in seconds."""
+
+
+class Breaker:
+    """Open after a failure, half-open after a rest, closed after an answer.
+
+    Half-open, it lets one call through; the others go on elsewhere until that has been
+    answered.
+    """
+
+    __slots__ = ("_open_until", "_rest", "_trying")
+
+    def __init__(self) -> None:
+        self._rest = 0.0
+        self._open_until = 0.0
+        self._trying = False
+
+    def admits(self, now: float) -> bool:
+        """Tell whether a call may try now; one that may has to report back."""
+        if not self._rest:
+            return True
+
+        if now < self._open_until or self._trying:
+            return False
+
+        self._trying = True
+        return True
+
+    def answered(self) -> None:
+        """Close."""
+        self._rest = 0.0
+        self._trying = False
+
+    def left(self) -> None:
+        """Note that a call ended without an answer, and not for want of one."""
+        self._trying = False
+
+    def failed(self, error: ProviderError, now: float) -> bool:
+        """Open if *error* says that the model is not to be had; tell if it does."""
+        self._trying = False
+        if not is_unavailable(error):
+            return False
+
+        first = LONG_REST if isinstance(error, USED_UP) else REST[0]
+        self._rest = min(max(self._rest * 2, first), REST[1])
+        if error.facts.retry_after is not None:
+            self._rest = min(max(self._rest, error.facts.retry_after), REST[1])
+
+        self._open_until = now + self._rest
+        return True
+
+
+def is_unavailable(error: ProviderError) -> bool:
+    """Tell whether another model may do what this one could not."""
+    begun = error.facts.in_stream and error.facts.partial_text
+    return isinstance(error, UNAVAILABLE + USED_UP) and not begun

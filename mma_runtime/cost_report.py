@@ -1,0 +1,112 @@
+"""What was spent, as a snapshot: sums of calls, line by line and in all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+
+from mma_runtime.llm.usage import NO_USAGE, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """A sum over calls.
+
+    *calls* counts those that the provider took, *attempts* those that it turned away as
+    well. *usd* is the sum of what is known, in US dollars; *estimated_usd* is the part
+    of it that we counted ourselves, *unpaid_usd* the part that scripted replies stand
+    for. *unknown_calls* are not in it; *unknown_usd* is the most that they can have
+    cost. *reserved_usd* is held for the calls *in_flight*. *saved_usd* is what the
+    providers' caches saved.
+    """
+
+    calls: int = 0
+    attempts: int = 0
+    usage: Usage = NO_USAGE
+    usd: Decimal = Decimal(0)
+    unpaid_usd: Decimal = Decimal(0)
+    estimated_calls: int = 0
+    estimated_usd: Decimal = Decimal(0)
+    unknown_calls: int = 0
+    unknown_usd: Decimal = Decimal(0)
+    in_flight: int = 0
+    reserved_usd: Decimal = Decimal(0)
+    saved_usd: Decimal = Decimal(0)
+
+    def __add__(self, other: "Spent") -> "Spent":
+        """Add two sums field by field."""
+        return Spent(
+            **{name: getattr(self, name) + getattr(other, name) for name in _FIELDS}
+        )
+
+    @property
+    def billed_usd(self) -> Decimal:
+        """What real providers charge for, in US dollars."""
+        return self.usd - self.unpaid_usd
+
+
+_FIELDS = tuple(field.name for field in fields(Spent))
+NOTHING_SPENT = Spent()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostLine:
+    """What one tier spent on one model, at one place in a run.
+
+    *model* is `provider:model`; *billed* is false for scripted replies. A line that was
+    made by `CostReport.by` is empty in what it is not told apart by.
+    """
+
+    run: str = ""
+    tier: str = ""
+    track: str = ""
+    ticket: str = ""
+    model: str = ""
+    billed: bool = True
+    spent: Spent
+
+    @property
+    def provider(self) -> str:
+        """The name of the model's provider."""
+        return self.model.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostReport:
+    """What has been spent, line by line and in all."""
+
+    lines: tuple[CostLine, ...] = ()
+    total: Spent = NOTHING_SPENT
+
+    def by(self, *keys: str) -> tuple[CostLine, ...]:
+        """Return the sums by *keys*, in the order in which they came up.
+
+        Keys are `run`, `tier`, `track`, `ticket`, `model` and `provider`. Calls that
+        are billed and scripted replies are never summed up in one line.
+        """
+        sums: dict[tuple[object, ...], CostLine] = {}
+        for line in self.lines:
+            key = (*(getattr(line, name) for name in keys), line.billed)
+            known = sums.get(key)
+            if known is not None:
+                sums[key] = replace(known, spent=known.spent + line.spent)
+                continue
+
+            kept = {name: getattr(line, name) for name in keys if name != "provider"}
+            if "provider" in keys and "model" not in keys:
+                kept["model"] = f"{line.provider}:"
+
+            sums[key] = CostLine(**kept, billed=line.billed, spent=line.spent)
+
+        return tuple(sums.values())
+
+    def ticket(self, ticket: str) -> Spent:
+        """Return what was spent on *ticket*, by all tiers."""
+        found = (line.spent for line in self.lines if line.ticket == ticket)
+        return sum(found, NOTHING_SPENT)
+
+    @classmethod
+    def of(cls, lines: Iterable[CostLine]) -> "CostReport":
+        """Make a report of *lines*."""
+        lines = tuple(lines)
+        total = sum((line.spent for line in lines), NOTHING_SPENT)
+        return cls(lines=lines, total=total)

@@ -1,0 +1,421 @@
+"""The governor: one gate per provider account, for all tiers and runs of a process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from mma_runtime.breaker import Breaker
+from mma_runtime.errors import ProviderError, ProviderFacts
+from mma_runtime.llm.limits import RateLimit, RateLimits
+from mma_runtime.llm.provider import Provider
+from mma_runtime.llm.usage import Usage
+from mma_runtime.pacing import MinuteWindow, Throttle
+from mma_runtime.queueing import Demand, Permit, Queue, Waiter
+
+PAUSE = (1.0, 60.0)
+"""How long a refused account rests, in seconds: at first and, doubling, at most."""
+
+LONG_WAIT = 60.0
+"""A pause that callers are not left to wait for, in seconds: they get the error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a provider allows an account; `None` is unknown, to be learnt.
+
+    All are per minute but *in_flight*, the most requests at the same time.
+    *tokens_per_minute* counts input and output together.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    input_tokens_per_minute: int | None = None
+    output_tokens_per_minute: int | None = None
+    in_flight: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+OPEN = Permit(Demand(), -inf)
+"""The permit of a gate that holds nobody up."""
+
+# Shorter waits are rounding errors of the clock, in seconds.
+_TICK = 1e-6
+
+
+class Gate:
+    """Lets requests of one account through as fast as its provider takes them.
+
+    What is known of its limits, from configuration and from answers, is kept to here,
+    so that no request is sent that would be refused. What is not known is felt for. A
+    refusal stops all callers; then one of them tries, and the others follow if that
+    goes well. Who waits is served by tier, by turns between runs, and by time.
+
+    Without *adapts* only known limits hold: for models that are no service. Without
+    *learns* what answers say of limits is not taken over: they speak of one model.
+    """
+
+    def __init__(
+        self, limits: Limits = NO_LIMITS, *, adapts: bool = True, learns: bool = True
+    ) -> None:
+        self.in_flight = 0
+        self._learns = learns
+        self._most: int | None = None
+        self._windows: dict[str, MinuteWindow] = {}
+        self._learnt: set[str] = set()
+        self._throttle = Throttle() if adapts else None
+        self._queue = Queue()
+        self._waiting = 0
+        self._keeper: Waiter | None = None
+        self._wake_at = inf
+        self._keeps_until = inf
+        self._sent_at = -inf
+        self._paused_until = -inf
+        self._strikes = 0
+        self._on_trial = False
+        self._probe: Permit | None = None
+        self._refusal: ProviderError | None = None
+        self._output = 512.0
+        self.configure(limits)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing at all is known that would hold a request up."""
+        return self._throttle is None and not self._windows and not self._on_trial
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a demand needs to say how large it is."""
+        return len(self._windows) > ("requests" in self._windows)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait."""
+        return self._waiting
+
+    def paused_for(self) -> float:
+        """Return the seconds that the account rests yet."""
+        return max(0.0, self._paused_until - anyio.current_time())
+
+    def configure(self, limits: Limits) -> None:
+        """Keep to *limits*; what they leave open stays as it is."""
+        for name, limit in (
+            ("requests", limits.requests_per_minute),
+            ("tokens", limits.tokens_per_minute),
+            ("input_tokens", limits.input_tokens_per_minute),
+            ("output_tokens", limits.output_tokens_per_minute),
+        ):
+            if limit is not None:
+                self._learnt.discard(name)
+                self._window(name, limit).limit = limit
+
+        if limits.in_flight is not None and limits.in_flight != self._most:
+            self._most = limits.in_flight
+            self._throttle = Throttle(self._most, self._most)
+
+    def enter_nowait(self, demand: Demand) -> Permit | None:
+        """Return a permit if one is free; `None` is to wait with `enter`."""
+        if self.is_open:
+            self.in_flight += 1
+            return OPEN
+
+        if self._waiting:
+            return None
+
+        now = anyio.current_time()
+        return None if self._wait(demand, now) else self._grant(demand, now)
+
+    async def enter(self, demand: Demand) -> Permit:
+        """Wait for a permit.
+
+        A cancelled wait leaves nothing behind. Raises the provider's refusal when that
+        asks for a longer rest than `LONG_WAIT`.
+        """
+        rest = self.paused_for()
+        if rest > LONG_WAIT and self._refusal is not None:
+            raise too_long(self._refusal, rest)
+
+        waiter = Waiter(demand, demand.since or anyio.current_time())
+        self._queue.push(waiter)
+        self._waiting += 1
+        try:
+            self._pump()
+            while waiter.permit is None and waiter.error is None:
+                await self._watch(waiter)
+        except BaseException:
+            if waiter.permit is not None:
+                self.leave(waiter.permit, sent=False)
+
+            raise
+        finally:
+            if waiter.permit is None:
+                waiter.gone = True
+                self._waiting -= 1
+
+            if self._keeper is waiter:
+                self._keeper = None
+                self._appoint()
+
+        if waiter.permit is None:
+            assert waiter.error is not None  # noqa: S101 - one of them ended the wait
+            raise waiter.error
+
+        return waiter.permit
+
+    def accepted(self, permit: Permit) -> None:
+        """Note that the provider has begun to answer: the request was not refused."""
+        if permit.is_probe and self._probe is permit:
+            self._probe = None
+            self._on_trial = False
+            self._strikes = 0
+            self._pump()
+
+    def succeeded(
+        self, permit: Permit, usage: Usage, limits: RateLimits | None = None
+    ) -> None:
+        """Give *permit* back after an answer; *limits* is what its head said."""
+        if permit is OPEN and limits is None:
+            self._leave(permit)
+            return
+
+        now = anyio.current_time()
+        self._output += (usage.output - self._output) / 8
+        if self._throttle is not None:
+            self._throttle.succeeded(self.in_flight, now - permit.sent_at, now)
+
+        used = {
+            "requests": 1,
+            "tokens": usage.total,
+            "input_tokens": usage.input,
+            "output_tokens": usage.output,
+        }
+        for name, (entry, amount) in permit.charges.items():
+            self._windows[name].correct(entry, used[name] - amount)
+
+        if limits is not None and self._learns:
+            self._learn(limits, now)
+
+        self.accepted(permit)
+        self._leave(permit)
+
+    def refused(self, permit: Permit, error: ProviderError) -> None:
+        """Give *permit* back after the provider has refused: all callers rest."""
+        now = anyio.current_time()
+        if self._throttle is not None:
+            self._throttle.refused(self.in_flight, permit.sent_at, now)
+
+        rest = error.facts.retry_after
+        if permit.is_probe or not self._on_trial:
+            self._strikes += 1
+            if rest is None:
+                rest = min(PAUSE[0] * 2.0 ** (self._strikes - 1), PAUSE[1])
+
+        if rest is not None:
+            self._paused_until = max(self._paused_until, now + rest)
+
+        self._on_trial = True
+        self._refusal = error
+        if rest is not None and rest > LONG_WAIT:
+            self._turn_away(error, rest)
+
+        self._leave(permit)
+
+    def leave(self, permit: Permit, *, sent: bool = True) -> None:
+        """Give *permit* back after a call that says nothing of the limits."""
+        if not sent:
+            for name, (entry, amount) in permit.charges.items():
+                self._windows[name].correct(entry, -amount)
+
+        self._leave(permit)
+
+    # --- who may go -----------------------------------------------------------
+
+    def _wait(self, demand: Demand, now: float) -> float:
+        """Return the seconds until *demand* may be sent; infinite: not by waiting."""
+        wait = self._paused_until - now
+        if self._on_trial and self._probe is not None:
+            return inf
+
+        if self._throttle is not None:
+            wait = max(wait, self._throttle.wait(self.in_flight, self._sent_at, now))
+
+        for name, window in self._windows.items():
+            amount = self._charge(name, demand)
+            wait = max(wait, window.wait(amount, now))
+
+        return wait if wait > _TICK else 0.0
+
+    def _grant(self, demand: Demand, now: float) -> Permit:
+        permit = Permit(demand, now)
+        self.in_flight += 1
+        self._sent_at = now
+        if self._on_trial:
+            permit.is_probe = True
+            self._probe = permit
+
+        for name, window in self._windows.items():
+            amount = self._charge(name, demand)
+            permit.charges[name] = (window.take(amount, now), amount)
+
+        return permit
+
+    def _charge(self, name: str, demand: Demand) -> float:
+        match name:
+            case "requests":
+                return 1
+            case "input_tokens":
+                return demand.input
+            case "output_tokens":
+                return demand.output or self._output
+            case _:
+                return demand.input + (demand.output or self._output)
+
+    def _leave(self, permit: Permit) -> None:
+        self.in_flight -= 1
+        if self._probe is permit:
+            self._probe = None
+
+        if self._waiting:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Let go whoever may; note when to look again."""
+        now = anyio.current_time()
+        self._wake_at = inf
+        while (head := self._queue.head(now)) is not None:
+            waiter, rank = head
+            wait = self._wait(waiter.demand, now)
+            if wait:
+                self._wake_at = now + wait
+                break
+
+            self._queue.pop(waiter, rank)
+            waiter.permit = self._grant(waiter.demand, now)
+            self._waiting -= 1
+            waiter.news.set()
+
+        if self._keeper is not None and self._wake_at < self._keeps_until:
+            self._keeper.news.set()
+
+    async def _watch(self, waiter: Waiter) -> None:
+        """Wait for news; one of the waiting keeps the time for all."""
+        if self._keeper is None:
+            self._keeper = waiter
+
+        waiter.news = anyio.Event()
+        if self._keeper is not waiter:
+            await waiter.news.wait()
+            return
+
+        self._keeps_until = self._wake_at
+        with anyio.CancelScope(deadline=self._wake_at):
+            await waiter.news.wait()
+
+        if waiter.permit is None and anyio.current_time() >= self._wake_at:
+            self._pump()
+
+    def _appoint(self) -> None:
+        """Make somebody else keep the time."""
+        for waiter in self._queue:
+            waiter.news.set()
+            return
+
+    # --- what is learnt -------------------------------------------------------
+
+    def _window(self, name: str, limit: int) -> MinuteWindow:
+        if name not in self._windows:
+            self._windows[name] = MinuteWindow(limit)
+
+        return self._windows[name]
+
+    def _learn(self, limits: RateLimits, now: float) -> None:
+        known: tuple[tuple[str, RateLimit | None], ...] = (
+            ("requests", limits.requests),
+            ("tokens", limits.tokens),
+            ("input_tokens", limits.input_tokens),
+            ("output_tokens", limits.output_tokens),
+        )
+        for name, said in known:
+            if said is None or not said.limit:
+                continue
+
+            if name not in self._windows:
+                self._learnt.add(name)
+
+            window = self._window(name, said.limit)
+            # A configured limit stands where it is the lower one.
+            limit = said.limit
+            if name not in self._learnt:
+                limit = min(limit, window.limit)
+
+            window.learn(limit, said.remaining, said.reset, now)
+
+    def _turn_away(self, error: ProviderError, rest: float) -> None:
+        """Tell those who wait that it would be too long."""
+        for waiter in tuple(self._queue):
+            waiter.error = too_long(error, rest)
+            waiter.news.set()
+
+
+def too_long(error: ProviderError, rest: float) -> ProviderError:
+    """Word that the provider asks for more time than callers are left to wait."""
+    facts = error.facts
+    return type(error)(
+        f"the provider asks to wait for {rest:,.0f} s",
+        ProviderFacts(
+            provider=facts.provider,
+            model=facts.model,
+            status=facts.status,
+            code=facts.code,
+            retry_after=rest,
+        ),
+    )
+
+
+class Governor:
+    """The gates of a process, by account and model.
+
+    Providers count most limits per model; a limit that is configured for a whole
+    provider makes one gate of all its models.
+    """
+
+    def __init__(self) -> None:
+        self._gates: dict[tuple[str, str], Gate] = {}
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+
+    def gate(
+        self, provider: Provider, model: str, limits: Mapping[str, Limits]
+    ) -> Gate:
+        """Return the gate of *model*; *limits* is by `provider` or `provider:model`."""
+        name, billed = provider.name, provider.priced_as(model)[2]
+        own = limits.get(f"{name}:{model}")
+        whole = limits.get(name)
+        shared = own is None and whole is not None
+        key = (provider.account, "" if shared else model)
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = Gate(adapts=billed, learns=not shared)
+
+        gate.configure(own or whole or NO_LIMITS)
+        return gate
+
+    def breaker(self, provider: Provider, model: str) -> Breaker:
+        """Return what remembers whether *model* is to be had."""
+        return self._breakers.setdefault((provider.account, model), Breaker())
+
+
+_shared: RunVar[Governor] = RunVar("governor")
+
+
+def shared_governor() -> Governor:
+    """Return the governor that all runtimes of this event loop share."""
+    governor = _shared.get(None)
+    if governor is None:
+        governor = Governor()
+        _shared.set(governor)
+
+    return governor

@@ -1,0 +1,30 @@
+"""What a provider says of an account's rate limits, in no provider's dialect."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """One limit per minute; `None` is what the provider did not say.
+
+    *limit* and *remaining* are in requests or tokens, *reset* is in seconds from the
+    answer until all of the limit is there again.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimits:
+    """What the head of an answer says of the limits that the request counted against.
+
+    *tokens* is for services that count input and output together; others fill
+    *input_tokens* and *output_tokens*.
+    """
+
+    requests: RateLimit | None = None
+    tokens: RateLimit | None = None
+    input_tokens: RateLimit | None = None
+    output_tokens: RateLimit | None = None

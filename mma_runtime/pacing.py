@@ -1,0 +1,197 @@
+"""How fast requests may follow each other: pure decisions, given a number for *now*."""
+
+from collections import deque
+from math import inf
+
+MINUTE = 62.0
+"""A minute as limits are kept, in seconds.
+
+A little longer than the provider's: requests reach it later than they left, and not all
+equally late.
+"""
+
+_BURST = 6.0
+_GRAIN = 0.25
+_SMALL = 5
+
+Entry = list[float]
+"""When something was sent, and how much."""
+
+
+class MinuteWindow:
+    """At most *limit* requests or tokens in any minute.
+
+    A sixth of a minute's worth may go at once; then it goes evenly, so that who comes
+    first is served soon and not when the next minute begins.
+    """
+
+    __slots__ = ("_at", "_level", "_sent", "limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0.0
+        self._sent: deque[Entry] = deque()
+        self._level = self._burst
+        self._at = -inf
+
+    @property
+    def _burst(self) -> float:
+        return max(self.limit / _BURST, min(self.limit, _SMALL))
+
+    def wait(self, amount: float, now: float) -> float:
+        """Return the seconds until *amount* may be sent; 0 is now.
+
+        It is a lower bound: ask again then. An amount above the limit goes alone.
+        """
+        self._advance(now)
+        if self._sent and self.used + amount > self.limit:
+            return max(self._sent[0][0] + MINUTE - now, 1e-3)
+
+        missing = min(amount, self._burst) - self._level
+        return missing * MINUTE / self.limit if missing > 1e-9 else 0.0  # noqa: PLR2004 - a rounding error
+
+    def take(self, amount: float, now: float) -> Entry:
+        """Count *amount* as sent; the entry is for `correct`."""
+        self._advance(now)
+        self._level -= amount
+        return self._enter(amount, now)
+
+    def correct(self, entry: Entry, amount: float) -> None:
+        """Put what an entry's request turned out to be in the place of the guess.
+
+        *amount* is what to add; it is negative when the guess was too high.
+        """
+        if entry[0] == -inf:
+            return
+
+        entry[1] += amount
+        self.used += amount
+        self._level = min(self._burst, self._level - amount)
+
+    def learn(
+        self, limit: int, remaining: int | None, reset: float | None, now: float
+    ) -> None:
+        """Take over what the provider says; others may use the same account."""
+        self._advance(now)
+        self.limit = limit
+        if remaining is None:
+            return
+
+        elsewhere = limit - remaining - self.used
+        if elsewhere > 0:
+            left = MINUTE if reset is None else min(reset, MINUTE)
+            self._enter(elsewhere, now - MINUTE + left)
+            self._level = min(self._level, float(remaining))
+
+    def _enter(self, amount: float, time: float) -> Entry:
+        self.used += amount
+        sent = self._sent
+        entry = [time, amount]
+        if sent and time < sent[0][0]:
+            sent.appendleft(entry)
+        elif sent and 0 <= time - sent[-1][0] < _GRAIN:
+            entry = sent[-1]
+            entry[0] = time
+            entry[1] += amount
+        else:
+            sent.append(entry)
+
+        return entry
+
+    def _advance(self, now: float) -> None:
+        sent = self._sent
+        while sent and sent[0][0] <= now - MINUTE:
+            entry = sent.popleft()
+            self.used -= entry[1]
+            entry[0] = -inf
+
+        if now > self._at:
+            gained = (now - self._at) * self.limit / MINUTE
+            self._level = min(self._burst, self._level + gained)
+            self._at = now
+
+
+START = 8
+"""How many requests are in flight at first, where no limit is known."""
+
+MOST = 256
+"""How many requests are ever in flight, where no limit is known."""
+
+_LEAST = 1 / 64
+_SETTLING = 5.0  # Seconds after a cut without a rise.
+_AGAIN = 30.0  # Seconds within which a second cut is a deep one.
+_HOLD = (45.0, 360.0)  # Seconds at the ceiling before the first try of more; the most.
+
+
+class Throttle:
+    """How many requests may be in flight; rises by additions, falls by factors.
+
+    It doubles until the provider first refuses. A refusal cuts it, once for all the
+    requests that were under way, and leaves a ceiling: half-way up to that it rises
+    fast, then slowly, and beyond it only tries after a while, less often each time that
+    this fails. Below 1 it is the share of the time in which a request is in flight.
+    """
+
+    __slots__ = (
+        "_ceiling",
+        "_cut_at",
+        "_hold",
+        "_latency",
+        "_most",
+        "_probe_at",
+        "limit",
+    )
+
+    def __init__(self, start: int = START, most: int = MOST) -> None:
+        self.limit = float(start)
+        self._most = most
+        self._ceiling = inf
+        self._cut_at = -inf
+        self._probe_at = inf
+        self._hold = _HOLD[0]
+        self._latency = 1.0
+
+    def wait(self, in_flight: int, sent_at: float, now: float) -> float:
+        """Return the seconds until another may be sent; infinite: when one is done.
+
+        *sent_at* is when the last one was sent.
+        """
+        if self.limit >= 1:
+            return 0.0 if in_flight < int(self.limit) else inf
+
+        if in_flight:
+            return inf
+
+        return max(0.0, sent_at + self._latency / self.limit - now)
+
+    def succeeded(self, in_flight: int, seconds: float, now: float) -> None:
+        """Count an answer; *in_flight* includes its request."""
+        self._latency += (max(seconds, 0.1) - self._latency) / 8
+        # What was not needed is not known to be allowed.
+        if in_flight < int(self.limit) or now - self._cut_at < _SETTLING:
+            return
+
+        if self._ceiling == inf:
+            self.limit = min(self.limit + 1, self._most)
+        elif self.limit < self._ceiling:
+            self.limit = min(self._ceiling, self.limit + 1 / max(self.limit, 1))
+            self._probe_at = now + self._hold
+        elif now >= self._probe_at:
+            self._ceiling = min(self._ceiling * 1.05 + 0.5, self._most)
+            self._probe_at = now + self._hold
+
+    def refused(self, in_flight: int, sent_at: float, now: float) -> None:
+        """Cut, unless the request was sent before the last cut."""
+        if sent_at <= self._cut_at:
+            return
+
+        again = now - self._cut_at < _AGAIN
+        if self._probe_at != inf and not again:
+            # The ceiling was found before: trying more is what failed.
+            self._hold = min(self._hold * 2, _HOLD[1])
+
+        level = min(self.limit, float(max(in_flight, 1)))
+        self._ceiling = max(level * 0.95 - 0.5, _LEAST) if level > 1 else level * 0.8
+        self.limit = max(level * (0.5 if again else 0.8), _LEAST)
+        self._cut_at = now
+        self._probe_at = now + self._hold

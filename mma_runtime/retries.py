@@ -1,0 +1,56 @@
+"""When a model call that failed is sent again; pure decisions."""
+
+from dataclasses import dataclass
+
+from mma_runtime.errors import ProviderError, RateLimited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When a failed call is sent again.
+
+    At most *attempts* calls in all, and none later than *seconds* after the first
+    failure. The wait is random between 0 and *base* · 2ⁿ seconds, at most *longest*.
+
+    A rate limit is another matter: the account's gate does the waiting, for all callers
+    at once, and only *seconds* bounds how often. A provider that names a time is obeyed
+    up to *patience* seconds; beyond that the error is final.
+
+    Nothing is sent again after output has begun, which would be paid for twice, unless
+    *resend_begun* says so.
+    """
+
+    attempts: int = 4
+    seconds: float = 300.0
+    base: float = 0.5
+    longest: float = 20.0
+    patience: float = 60.0
+    resend_begun: bool = False
+
+    def delay(
+        self, error: ProviderError, attempt: int, draw: float, elapsed: float = 0.0
+    ) -> float | None:
+        """Return the wait in seconds before the next attempt, `None` to give up.
+
+        *attempt* counts from 1, *draw* is a random number from 0 to 1, *elapsed* is in
+        seconds since the first failure.
+        """
+        facts = error.facts
+        begun = facts.in_stream and facts.partial_text and not self.resend_begun
+        if not error.retryable or begun or elapsed > self.seconds:
+            return None
+
+        wait = facts.retry_after
+        if wait is not None and wait > self.patience:
+            return None
+
+        if isinstance(error, RateLimited):
+            return wait or 0.0
+
+        if attempt >= self.attempts:
+            return None
+
+        if wait is not None:
+            return wait
+
+        return draw * min(self.longest, self.base * 2.0 ** (attempt - 1))

@@ -1,0 +1,41 @@
+"""What a scenario says of budgets, prices and limits, in the runtime's own words."""
+
+from mma_runtime.budget import Budget, Budgets
+from mma_runtime.governor import Limits
+from mma_runtime.llm.pricing import PriceOverride
+from mma_runtime.scenario.schema import TIERS, LevelBudget, Scenario
+
+
+def budgets(scenario: Scenario) -> Budgets:
+    """Return the budgets of all levels."""
+    run = scenario.budget
+    tiers = {name: _level(scenario.tier(name).budget) for name in TIERS}
+    return Budgets(
+        run=_level(run),
+        tiers={name: budget for name, budget in tiers.items() if budget != Budget()},
+        track=_level(run.track),
+        ticket=_level(run.ticket),
+        floor=run.min_output_tokens,
+    )
+
+
+def price_overrides(scenario: Scenario) -> tuple[PriceOverride, ...]:
+    """Return the scenario's price table."""
+    return tuple(
+        PriceOverride(**price.model_dump(), source="the scenario")
+        for price in scenario.prices
+    )
+
+
+def account_limits(scenario: Scenario) -> dict[str, Limits]:
+    """Return the scenario's rate limits by `provider` or `provider:model`."""
+    return {
+        address: Limits(**limits.model_dump())
+        for address, limits in scenario.limits.items()
+    }
+
+
+def _level(level: LevelBudget) -> Budget:
+    return Budget(
+        usd=level.usd, tokens=level.tokens, calls=level.calls, seconds=level.seconds
+    )
