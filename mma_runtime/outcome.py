@@ -36,6 +36,7 @@ class TicketState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     BOUNDED = "bounded"
+    OVER_BUDGET = "over_budget"
     STUCK = "stuck"
     SKIPPED = "skipped"
     BLOCKED = "blocked"

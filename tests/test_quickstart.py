@@ -165,7 +165,7 @@ def check_money(played: Played) -> None:
     assert total.calls == len(played.requests) == 27
     assert (total.billed_usd, total.unknown_calls) == (Decimal(0), 0)
     assert total.usd == sum((line.spent.usd for line in costs.lines), Decimal(0))
-    worker = next(line for line in costs.lines if line.tier == "worker")
+    worker = next(line for line in costs.by("tier") if line.tier == "worker")
     usage = worker.spent.usage
     assert worker.spent.usd == (
         usage.input * Decimal("0.15") + usage.output * Decimal("0.60")

@@ -42,6 +42,7 @@ class Caller:
     """A model that asks for one tool until the last round."""
 
     name = "bench"
+    account = "bench"
 
     async def stream(
         self, request: ChatRequest

@@ -36,6 +36,7 @@ class Answering:
     """A model that answers after a while."""
 
     name = "bench"
+    account = "bench"
 
     async def stream(
         self, _request: ChatRequest

@@ -8,7 +8,7 @@ import pytest
 
 from mma_runtime import events
 from mma_runtime.cli.records import error_record, event_record, outcome_record, to_json
-from mma_runtime.costs import CostLine, CostReport, Spent
+from mma_runtime.cost_report import CostLine, CostReport, Spent
 from mma_runtime.errors import ConfigurationError, Problem, ScenarioInvalid
 from mma_runtime.events import Event, ModelCallStarted, Origin, RunStarted
 from mma_runtime.llm.usage import Usage
@@ -98,9 +98,14 @@ def test_an_outcome_becomes_one_object_with_exact_money() -> None:
         outcome(
             costs=CostReport(
                 lines=(
-                    CostLine(tier="worker", model="openai:x", billed=True, spent=spent),
+                    CostLine(
+                        tier="worker",
+                        ticket="a",
+                        model="openai:x",
+                        billed=True,
+                        spent=spent,
+                    ),
                 ),
-                tickets=(("a", spent),),
                 total=spent,
             ),
             tickets=(
@@ -118,7 +123,7 @@ def test_an_outcome_becomes_one_object_with_exact_money() -> None:
     assert again["tickets"][0]["state"] == "failed"
     assert again["costs"]["total"]["usd"] == "0.10"
     assert again["costs"]["lines"][0]["spent"]["usage"]["input"] == 10
-    assert again["costs"]["tickets"][0][0] == "a"
+    assert again["costs"]["lines"][0]["ticket"] == "a"
 
 
 def test_a_price_that_nobody_knows_is_null_and_not_zero() -> None:

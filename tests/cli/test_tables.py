@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mma_runtime.cli.tables import cost_note, end_tables, result_text
 from mma_runtime.cli.wording import dollars, price
-from mma_runtime.costs import CostLine, CostReport, Spent
+from mma_runtime.cost_report import CostLine, CostReport, Spent
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import (
     Expectation,
@@ -31,9 +31,11 @@ def spent(usd: str = "0.10", calls: int = 2, unknown: int = 0, **more: Any) -> S
 
 
 def line(
-    sum_: Spent, *, billed: bool = True, tier: str = "worker", model: str = "openai:x"
+    sum_: Spent, *, billed: bool = True, tier: str = "worker", ticket: str = ""
 ) -> CostLine:
-    return CostLine(tier=tier, model=model, billed=billed, spent=sum_)
+    return CostLine(
+        tier=tier, ticket=ticket, model="openai:x", billed=billed, spent=sum_
+    )
 
 
 def ticket(state: TicketState = TicketState.COMPLETED, **more: Any) -> TicketOutcome:
@@ -78,7 +80,7 @@ def test_tickets_are_shown_with_what_was_spent_on_them() -> None:
                     reason="waits for 'a'",
                 ),
             ),
-            costs=CostReport(tickets=(("a", spent()),)),
+            costs=CostReport(lines=(line(spent(), ticket="a"),)),
         )
     )
 
@@ -104,8 +106,7 @@ def test_an_unknown_price_is_called_unknown_everywhere() -> None:
         outcome(
             tickets=(ticket(),),
             costs=CostReport(
-                lines=(line(unknown), line(partly, tier="qa")),
-                tickets=(("a", unknown),),
+                lines=(line(unknown, ticket="a"), line(partly, tier="qa")),
                 total=partly,
             ),
         )

@@ -453,7 +453,9 @@ async def test_several_failures_at_once_are_told_as_a_group():
     class Twice(Plain):
         @handles
         async def go(self, message: Go) -> None:
-            raise ExceptionGroup("two", [ValueError("one"), ExceptionGroup("g", [KeyError("k")])])
+            raise ExceptionGroup(
+                "two", [ValueError("one"), ExceptionGroup("g", [KeyError("k")])]
+            )
 
     events: list[Event] = []
     async with ActorSystem(events.append) as system:
@@ -461,9 +463,10 @@ async def test_several_failures_at_once_are_told_as_a_group():
         ref.tell(Go())
         await ref.join()
 
-    assert ActorEnded(
-        actor="twice", reason="ExceptionGroup: two (2 sub-exceptions)"
-    ) in events
+    assert (
+        ActorEnded(actor="twice", reason="ExceptionGroup: two (2 sub-exceptions)")
+        in events
+    )
 
 
 async def test_an_actor_can_tell_of_its_own_events():

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-
 import pytest
 from anyio import fail_after, wait_all_tasks_blocked
 
@@ -108,7 +107,8 @@ async def test_a_reader_that_leaves_before_its_turn_is_skipped():
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"), [(Refused("enough"), Refused), (ValueError("bug"), ActorFailed)]
+    ("error", "expected"),
+    [(Refused("enough"), Refused), (ValueError("bug"), ActorFailed)],
 )
 async def test_an_error_of_the_source_arrives_after_its_items(
     error: Exception, expected: type[Exception]
@@ -180,5 +180,3 @@ async def test_a_buffer_of_nothing_is_refused():
         with pytest.raises(ValueError, match="at least 1, not 0"):
             async with ref.stream(Count(1), buffer=0):
                 pass
-
-

@@ -9,7 +9,7 @@ from mma_runtime.workspace import Workspace
 
 
 def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(  # noqa: S603 - git, on our own files
+    done = subprocess.run(
         (
             "git",
             "-c",
