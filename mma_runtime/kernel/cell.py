@@ -294,20 +294,16 @@ class Cell:
             self._down = Event()
             await self._down.wait()
 
-    def stop(self, deadline: float | None = None) -> None:
-        """End for good after the message in hand, no later than *deadline*.
+    def stop(self, deadline: float = inf) -> None:
+        """End for good after the message in hand, within the grace.
 
-        The deadline is a time of the event loop's clock in seconds; by default the
-        grace from now.
+        And no later than *deadline*, a time of the event loop's clock in seconds.
         """
         if self._state is State.ENDED:
             return
 
         now = current_time()
-        if deadline is None:
-            deadline = now + self.kind.grace
-
-        self._deadline = min(self._deadline, deadline)
+        self._deadline = min(self._deadline, deadline, now + self.kind.grace)
         self._is_stopping = True
         self.mailbox.close("stopped")
         life = self._life

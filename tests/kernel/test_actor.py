@@ -293,16 +293,22 @@ async def _set_when_blocked(gate: anyio.Event) -> None:
     gate.set()
 
 
-async def test_leaving_the_system_cancels_what_outlasts_the_grace() -> None:
+@pytest.mark.parametrize(("own", "of_all"), [(0.01, 60), (60, 0.01)])
+async def test_leaving_the_system_cancels_what_outlasts_the_grace(
+    own: float, of_all: float
+) -> None:
+    class Graced(Worker):
+        grace = own
+
     async def ask(system: ActorSystem) -> None:
-        ref = await system.spawn("worker", Worker)
+        ref = await system.spawn("worker", Graced)
         with pytest.raises(ActorStopped):
             await ref.ask(Work())
 
     with fail_after(5):
         async with (
             anyio.create_task_group() as group,
-            ActorSystem(grace=0.01) as system,
+            ActorSystem(grace=of_all) as system,
         ):
             group.start_soon(ask, system)
             await wait_all_tasks_blocked()
