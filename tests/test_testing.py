@@ -6,7 +6,7 @@ from types import ModuleType
 import anyio
 import pytest
 
-from mma_runtime.testing import _seeded_schedule, run_seeded
+from mma_runtime.testing import run_seeded, seeded_schedule
 
 
 async def race(random: Random) -> list[tuple[str, float]]:
@@ -25,17 +25,17 @@ async def race(random: Random) -> list[tuple[str, float]]:
     return [(name, when - start) for name, when in log]
 
 
-def test_the_same_seed_repeats_the_same_run():
+def test_the_same_seed_repeats_the_same_run() -> None:
     assert run_seeded(race, 7) == run_seeded(race, 7)
 
 
-def test_other_seeds_give_other_runs():
+def test_other_seeds_give_other_runs() -> None:
     runs = {tuple(run_seeded(race, seed)) for seed in range(10)}
 
     assert len(runs) == 10
 
 
-def test_a_failure_names_its_seed():
+def test_a_failure_names_its_seed() -> None:
     async def fail(random: Random) -> None:
         raise ValueError("wrong")
 
@@ -45,9 +45,9 @@ def test_a_failure_names_its_seed():
     assert "seed 1234" in caught.value.__notes__[0]
 
 
-def test_a_trio_without_the_hook_is_said_loudly():
+def test_a_trio_without_the_hook_is_said_loudly() -> None:
     with (
         pytest.raises(RuntimeError, match="has no hook to seed its schedule"),
-        _seeded_schedule(ModuleType("trio"), 1),
+        seeded_schedule(ModuleType("trio"), 1),
     ):
         pass

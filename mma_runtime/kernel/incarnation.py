@@ -224,11 +224,11 @@ class Incarnation:
 
 def describe(error: BaseException) -> str:
     """Return an error in words; a group of one is its one error."""
-    while isinstance(error, BaseExceptionGroup):
+    if isinstance(error, BaseExceptionGroup):
         inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(inner) != 1:
-            break
+        if len(inner) == 1:
+            return describe(inner[0])
 
-        error = inner[0]
-
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = str(error)  # pyright: ignore[reportUnknownArgumentType] - a group of any
+    name = type(cast("object", error)).__name__
+    return f"{name}: {text}" if text else name

@@ -234,7 +234,7 @@ async def test_a_cancelled_asker_cancels_the_work_it_asked_for_and_only_that() -
         assert ref.statistics().handled == 2
 
 
-async def test_a_handler_that_ignores_its_cancellation_harms_nobody():
+async def test_a_handler_that_ignores_its_cancellation_harms_nobody() -> None:
     class Stubborn(Worker):
         @handles
         async def work(self, request: Work) -> str:
@@ -255,7 +255,7 @@ async def test_a_handler_that_ignores_its_cancellation_harms_nobody():
         assert await ref.ask(Work(open_gate)) == "ignored,done"
 
 
-async def test_a_lifespan_can_extend_the_one_of_its_base():
+async def test_a_lifespan_can_extend_the_one_of_its_base() -> None:
     log: list[str] = []
 
     class Extended(Worker):

@@ -1,9 +1,11 @@
 """Starts, ends, watches, and what must not be left behind."""
+# pyright: reportPrivateUsage=false
+# Looks inside for what was left.
 
 import gc
 import weakref
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -84,7 +86,7 @@ class Watcher(Actor):
 # --- watching -----------------------------------------------------------------
 
 
-async def test_a_watcher_is_told_once_with_the_reason():
+async def test_a_watcher_is_told_once_with_the_reason() -> None:
     async with ActorSystem() as system:
         stopped = await system.spawn("stopped", Plain)
         failed = await system.spawn("failed", Plain)
@@ -104,7 +106,7 @@ async def test_a_watcher_is_told_once_with_the_reason():
     assert isinstance(seen[1].error, ValueError)
 
 
-async def test_watching_one_that_has_ended_is_answered_at_once():
+async def test_watching_one_that_has_ended_is_answered_at_once() -> None:
     async with ActorSystem() as system:
         ended = await system.spawn("ended", Plain)
         ended.stop()
@@ -114,7 +116,7 @@ async def test_watching_one_that_has_ended_is_answered_at_once():
         assert Terminated("ended", "stopped") in await watcher.ask(Seen())
 
 
-async def test_a_watcher_that_has_ended_is_not_told():
+async def test_a_watcher_that_has_ended_is_not_told() -> None:
     events: list[Event] = []
     async with ActorSystem(events.append) as system:
         target = await system.spawn("target", Plain)
@@ -128,7 +130,7 @@ async def test_a_watcher_that_has_ended_is_not_told():
         assert not target.cell.watchers
 
 
-async def test_a_watcher_that_is_being_stopped_is_not_told():
+async def test_a_watcher_that_is_being_stopped_is_not_told() -> None:
     class Busy(Watcher):
         @handles
         async def go(self, message: Go) -> None:
@@ -145,7 +147,7 @@ async def test_a_watcher_that_is_being_stopped_is_not_told():
         assert system.dead_letters == 0
 
 
-async def test_an_actor_that_cannot_handle_the_news_cannot_watch():
+async def test_an_actor_that_cannot_handle_the_news_cannot_watch() -> None:
     class Blind(Actor):
         def __init__(self, other: Ref) -> None:
             self.watch(other)
@@ -162,7 +164,7 @@ async def test_an_actor_that_cannot_handle_the_news_cannot_watch():
 # --- starting -----------------------------------------------------------------
 
 
-async def test_a_lifespan_that_fails_half_way_is_left_and_fails_the_spawner():
+async def test_a_lifespan_that_fails_half_way_is_left_and_fails_the_spawner() -> None:
     log: list[str] = []
 
     class Half(Actor):
@@ -192,7 +194,7 @@ async def test_a_lifespan_that_fails_half_way_is_left_and_fails_the_spawner():
     ]
 
 
-async def test_a_cancelled_spawner_leaves_no_actor():
+async def test_a_cancelled_spawner_leaves_no_actor() -> None:
     log: list[str] = []
 
     class Slow(Actor):
@@ -212,7 +214,7 @@ async def test_a_cancelled_spawner_leaves_no_actor():
         assert system.whereis("slow") is None
 
 
-async def test_an_actor_stopped_while_it_starts_fails_the_spawner():
+async def test_an_actor_stopped_while_it_starts_fails_the_spawner() -> None:
     class Slow(Actor):
         grace = 0.01
 
@@ -227,7 +229,7 @@ async def test_an_actor_stopped_while_it_starts_fails_the_spawner():
             await system.spawn("slow", Slow)
 
 
-async def test_an_interrupt_in_a_constructor_leaves_no_actor():
+async def test_an_interrupt_in_a_constructor_leaves_no_actor() -> None:
     class Interrupted(Actor):
         def __init__(self) -> None:
             raise Interrupt
@@ -239,14 +241,15 @@ async def test_an_interrupt_in_a_constructor_leaves_no_actor():
         assert system.whereis("interrupted") is None
 
 
-async def test_an_interrupt_in_a_handler_leaves_the_system():
+async def test_an_interrupt_in_a_handler_leaves_the_system() -> None:
     class Interrupted(Plain):
         @handles
         async def go(self, message: Go) -> None:
             raise Interrupt
 
+    system = ActorSystem()
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with ActorSystem() as system:
+        async with system:
             ref = await system.spawn("interrupted", Interrupted)
             ref.tell(Go())
             await anyio.sleep_forever()
@@ -256,19 +259,19 @@ async def test_an_interrupt_in_a_handler_leaves_the_system():
 
 
 @pytest.mark.parametrize("name", ["", "a/b"])
-async def test_a_name_with_a_slash_or_none_is_refused(name: str):
+async def test_a_name_with_a_slash_or_none_is_refused(name: str) -> None:
     async with ActorSystem() as system:
         with pytest.raises(ValueError, match="must be text without a '/'"):
             await system.spawn(name, Plain)
 
 
-async def test_what_is_no_actor_class_is_refused():
+async def test_what_is_no_actor_class_is_refused() -> None:
     async with ActorSystem() as system:
         with pytest.raises(TypeError, match="a subclass of Actor, not"):
             await system.spawn("plain", Plain.__new__)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point
 
 
-async def test_a_system_takes_actors_only_while_it_is_entered():
+async def test_a_system_takes_actors_only_while_it_is_entered() -> None:
     system = ActorSystem()
     with pytest.raises(ActorStopped, match="enter it"):
         await system.spawn("plain", Plain)
@@ -282,7 +285,7 @@ async def test_a_system_takes_actors_only_while_it_is_entered():
         await system.spawn("plain", Plain)
 
 
-async def test_an_actor_that_ends_takes_no_more_children():
+async def test_an_actor_that_ends_takes_no_more_children() -> None:
     problems: list[str] = []
 
     class Late(Plain):
@@ -331,7 +334,7 @@ class Resource(Plain):
             self.log.append(self.ref.name)
 
 
-async def test_a_cancelled_system_cancels_at_once_and_in_order():
+async def test_a_cancelled_system_cancels_at_once_and_in_order() -> None:
     log: list[str] = []
 
     with fail_after(2), anyio.CancelScope() as scope:
@@ -346,7 +349,7 @@ async def test_a_cancelled_system_cancels_at_once_and_in_order():
     assert log == ["c", "b", "a"]
 
 
-async def test_a_system_cancelled_while_it_waits_for_its_actors_waits_no_longer():
+async def test_a_system_cancelled_while_it_waits_for_actors_waits_no_longer() -> None:
     log: list[str] = []
 
     async def cancel(scope: anyio.CancelScope) -> None:
@@ -377,14 +380,14 @@ class Stuck(Resource):
         child.tell(Go())
 
 
-async def test_an_error_in_the_block_leaves_it_as_it_is():
+async def test_an_error_in_the_block_leaves_it_as_it_is() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with ActorSystem() as system:
             await system.spawn("plain", Plain)
             raise KeyError("mine")
 
 
-async def test_an_error_on_the_way_out_is_not_swallowed():
+async def test_an_error_on_the_way_out_is_not_swallowed() -> None:
     class Leaky(Actor):
         @asynccontextmanager
         async def lifespan(self) -> AsyncGenerator[None]:
@@ -408,7 +411,7 @@ async def test_an_error_on_the_way_out_is_not_swallowed():
     ]
 
 
-async def test_an_error_at_a_stop_in_between_is_told_and_ends_only_that_actor():
+async def test_an_error_at_a_stop_in_between_is_told_and_ends_only_that_actor() -> None:
     class Leaky(Watcher):
         @asynccontextmanager
         async def lifespan(self) -> AsyncGenerator[None]:
@@ -428,14 +431,12 @@ async def test_an_error_at_a_stop_in_between_is_told_and_ends_only_that_actor():
         ]
 
 
-async def test_a_lifespan_that_swallows_the_failure_does_not_hide_it():
+async def test_a_lifespan_that_swallows_the_failure_does_not_hide_it() -> None:
     class Hiding(Plain):
         @asynccontextmanager
         async def lifespan(self) -> AsyncGenerator[None]:
-            try:
+            with suppress(ValueError):
                 yield
-            except ValueError:
-                pass
 
     events: list[Event] = []
     async with ActorSystem(events.append) as system:
@@ -449,13 +450,11 @@ async def test_a_lifespan_that_swallows_the_failure_does_not_hide_it():
     ]
 
 
-async def test_several_failures_at_once_are_told_as_a_group():
+async def test_several_failures_at_once_are_told_as_a_group() -> None:
     class Twice(Plain):
         @handles
         async def go(self, message: Go) -> None:
-            raise ExceptionGroup(
-                "two", [ValueError("one"), ExceptionGroup("g", [KeyError("k")])]
-            )
+            raise ExceptionGroup("two", [ValueError("one"), KeyError("k")])
 
     events: list[Event] = []
     async with ActorSystem(events.append) as system:
@@ -469,7 +468,7 @@ async def test_several_failures_at_once_are_told_as_a_group():
     )
 
 
-async def test_an_actor_can_tell_of_its_own_events():
+async def test_an_actor_can_tell_of_its_own_events() -> None:
     class Telling(Plain):
         @handles
         async def go(self, message: Go) -> None:
@@ -489,7 +488,7 @@ async def test_an_actor_can_tell_of_its_own_events():
         await ref.join()
 
 
-async def test_ten_thousand_actors_that_have_ended_are_forgotten():
+async def test_ten_thousand_actors_that_have_ended_are_forgotten() -> None:
     class Child(Watcher):
         restart = "temporary"
 
@@ -527,7 +526,7 @@ async def test_ten_thousand_actors_that_have_ended_are_forgotten():
         assert list(system._registry.actors if system._registry else ()) == ["parent"]
 
 
-async def test_refs_compare_by_the_actor_and_name_it():
+async def test_refs_compare_by_the_actor_and_name_it() -> None:
     async with ActorSystem() as system:
         ref = await system.spawn("plain", Plain)
         other = await system.spawn("other", Plain)

@@ -74,7 +74,7 @@ async def blocked(system: ActorSystem, kind: type[Store]) -> tuple[Ref, anyio.Ev
     return ref, gate
 
 
-async def test_tell_raises_when_there_is_no_room():
+async def test_tell_raises_when_there_is_no_room() -> None:
     async with ActorSystem() as system:
         ref, gate = await blocked(system, Store)
         ref.tell(Put(1))
@@ -91,7 +91,7 @@ async def test_tell_raises_when_there_is_no_room():
         assert ref.statistics().handling_seconds == 0
 
 
-async def test_send_and_ask_wait_for_room_in_the_order_of_arrival():
+async def test_send_and_ask_wait_for_room_in_the_order_of_arrival() -> None:
     async with ActorSystem() as system, anyio.create_task_group() as group:
         ref, gate = await blocked(system, Store)
         for item in range(8):
@@ -105,7 +105,7 @@ async def test_send_and_ask_wait_for_room_in_the_order_of_arrival():
         assert await ref.ask(Items()) == list(range(8))
 
 
-async def test_a_sender_that_gives_up_leaves_no_message_and_frees_no_room():
+async def test_a_sender_that_gives_up_leaves_no_message_and_frees_no_room() -> None:
     async with ActorSystem() as system, anyio.create_task_group() as group:
         ref, gate = await blocked(system, Store)
         ref.tell(Put(1))
@@ -120,7 +120,7 @@ async def test_a_sender_that_gives_up_leaves_no_message_and_frees_no_room():
         assert await ref.ask(Items()) == [1, 2, 4]
 
 
-async def test_an_asker_that_gives_up_waiting_for_room_has_not_asked():
+async def test_an_asker_that_gives_up_waiting_for_room_has_not_asked() -> None:
     async with ActorSystem() as system:
         ref, gate = await blocked(system, Store)
         ref.tell(Put(1))
@@ -133,7 +133,7 @@ async def test_an_asker_that_gives_up_waiting_for_room_has_not_asked():
         assert ref.statistics().handled == 4
 
 
-async def test_an_asker_that_gives_up_makes_room_for_the_next():
+async def test_an_asker_that_gives_up_makes_room_for_the_next() -> None:
     async with ActorSystem() as system, anyio.create_task_group() as group:
         ref, gate = await blocked(system, Store)
         scope = anyio.CancelScope()
@@ -155,7 +155,7 @@ async def test_an_asker_that_gives_up_makes_room_for_the_next():
         assert await ref.ask(Items()) == [1, 2]
 
 
-async def test_a_sender_cancelled_as_it_is_let_in_has_not_sent():
+async def test_a_sender_cancelled_as_it_is_let_in_has_not_sent() -> None:
     async with ActorSystem() as system, anyio.create_task_group() as group:
         ref, gate = await blocked(system, Store)
         scopes = [anyio.CancelScope() for _ in range(2)]
@@ -183,7 +183,7 @@ async def test_a_sender_cancelled_as_it_is_let_in_has_not_sent():
         assert await ref.ask(Items()) in ([1], [1, 2])
 
 
-async def test_a_rejecting_mailbox_refuses_send_and_ask():
+async def test_a_rejecting_mailbox_refuses_send_and_ask() -> None:
     async with ActorSystem() as system:
         ref, gate = await blocked(system, Rejecting)
         ref.tell(Put(1))
@@ -197,7 +197,7 @@ async def test_a_rejecting_mailbox_refuses_send_and_ask():
         gate.set()
 
 
-async def test_a_dropping_mailbox_drops_its_oldest_and_tells():
+async def test_a_dropping_mailbox_drops_its_oldest_and_tells() -> None:
     events: list[Event] = []
     async with ActorSystem(events.append) as system, anyio.create_task_group() as group:
         ref, gate = await blocked(system, Dropping)
@@ -224,7 +224,7 @@ async def test_a_dropping_mailbox_drops_its_oldest_and_tells():
     ]
 
 
-async def test_dropping_works_without_a_listener_and_spares_the_kernels_messages():
+async def test_dropping_spares_the_kernels_own_messages() -> None:
     class Watcher(Dropping):
         @handles
         async def ended(self, message: Terminated) -> None:
@@ -251,7 +251,7 @@ async def test_dropping_works_without_a_listener_and_spares_the_kernels_messages
         assert await ref.ask(Items()) == [0, 0, 0, 2]
 
 
-async def test_what_is_queued_at_the_end_is_answered_or_a_dead_letter():
+async def test_what_is_queued_at_the_end_is_answered_or_a_dead_letter() -> None:
     events: list[Event] = []
     async with ActorSystem(events.append) as system, anyio.create_task_group() as group:
         ref, gate = await blocked(system, Store)
@@ -284,7 +284,7 @@ async def test_what_is_queued_at_the_end_is_answered_or_a_dead_letter():
     )
 
 
-async def test_a_refusal_that_nobody_waits_for_is_a_dead_letter():
+async def test_a_refusal_that_nobody_waits_for_is_a_dead_letter() -> None:
     events: list[Event] = []
     async with ActorSystem(events.append) as system:
         ref = await system.spawn("store", Store)
@@ -298,7 +298,7 @@ async def test_a_refusal_that_nobody_waits_for_is_a_dead_letter():
     )
 
 
-async def test_other_tasks_get_their_turn_between_many_messages():
+async def test_other_tasks_get_their_turn_between_many_messages() -> None:
     class Big(Store):
         mailbox_capacity = 1000
 
@@ -318,7 +318,7 @@ async def test_other_tasks_get_their_turn_between_many_messages():
     assert len(seen) > 3
 
 
-async def test_a_send_to_a_full_mailbox_of_ones_own_is_a_cycle():
+async def test_a_send_to_a_full_mailbox_of_ones_own_is_a_cycle() -> None:
     class Selfish(Store):
         @handles
         async def get(self, request: Items) -> list[int]:
@@ -353,7 +353,7 @@ async def test_a_send_to_a_full_mailbox_of_ones_own_is_a_cycle():
 
 
 @pytest.mark.parametrize("wrong", [None, 3, "text", object(), Put])
-async def test_what_is_no_message_is_refused_where_it_is_sent(wrong: Any):
+async def test_what_is_no_message_is_refused_where_it_is_sent(wrong: Any) -> None:
     async with ActorSystem() as system:
         ref = await system.spawn("store", Store)
 

@@ -43,7 +43,7 @@ from mma_runtime.kernel.supervision import (
         ("temporary", False, False),
     ],
 )
-def test_who_comes_back(restart: Restart, failed: bool, expected: bool):
+def test_who_comes_back(restart: Restart, failed: bool, expected: bool) -> None:
     assert comes_back(restart, failed=failed) is expected
 
 
@@ -51,7 +51,9 @@ def test_who_comes_back(restart: Restart, failed: bool, expected: bool):
     ("strategy", "expected"),
     [("one_for_one", "b"), ("one_for_all", "abcd"), ("rest_for_one", "bcd")],
 )
-def test_who_is_restarted_with_a_failed_child(strategy: Strategy, expected: str):
+def test_who_is_restarted_with_a_failed_child(
+    strategy: Strategy, expected: str
+) -> None:
     assert list(affected(strategy, list("abcd"), "b")) == list(expected)
 
 
@@ -67,13 +69,13 @@ def test_who_is_restarted_with_a_failed_child(strategy: Strategy, expected: str)
 )
 def test_a_budget_of_three_in_five_seconds(
     times: list[float], expected: list[int | None]
-):
+) -> None:
     budget = RestartBudget(3, 5.0)
 
     assert [budget.spend(now) for now in times] == expected
 
 
-def test_a_budget_of_nothing_is_spent_at_once():
+def test_a_budget_of_nothing_is_spent_at_once() -> None:
     assert RestartBudget(0, 5.0).spend(0) is None
 
 
@@ -83,7 +85,7 @@ def test_a_budget_of_nothing_is_spent_at_once():
 )
 def test_the_backoff_doubles_up_to_its_limit(
     restart: int, jitter: float, expected: float
-):
+) -> None:
     assert delay((0.1, 2.0), restart, jitter) == pytest.approx(expected)
 
 
@@ -174,7 +176,7 @@ class ForRest(Parent):
 )
 async def test_a_failed_child_is_restarted_with_those_it_concerns(
     kind: type[Parent], expected: list[str]
-):
+) -> None:
     log: list[str] = []
     async with ActorSystem() as system:
         top = await system.spawn("top", kind, log)
@@ -190,7 +192,7 @@ async def test_a_failed_child_is_restarted_with_those_it_concerns(
     assert log == ["-c", "-b", "-a"]
 
 
-async def test_the_ref_and_the_mailbox_survive_and_the_crashing_message_does_not():
+async def test_ref_and_mailbox_survive_and_the_crashing_message_does_not() -> None:
     events: list[Event] = []
     async with ActorSystem(events.append, backoff=(0.01, 0.01)) as system:
         ref = await system.spawn("child", Child, [])
@@ -210,7 +212,7 @@ async def test_the_ref_and_the_mailbox_survive_and_the_crashing_message_does_not
     assert 0.005 <= restarted.delay <= 0.01
 
 
-async def test_a_temporary_sibling_of_a_restarted_group_ends_for_good():
+async def test_a_temporary_sibling_of_a_restarted_group_ends_for_good() -> None:
     class Mixed(ForAll):
         kinds = (Temporary, Child, Transient)
 
@@ -226,7 +228,7 @@ async def test_a_temporary_sibling_of_a_restarted_group_ends_for_good():
         assert system.whereis("top/a") is None
 
 
-async def test_a_sibling_loses_the_message_in_hand_and_keeps_the_queued_ones():
+async def test_a_sibling_loses_the_message_in_hand_and_keeps_the_queued() -> None:
     gate = anyio.Event()
     answers: list[str] = []
 
@@ -251,7 +253,7 @@ async def test_a_sibling_loses_the_message_in_hand_and_keeps_the_queued_ones():
     assert answers == ["it is restarted because 'top/b' failed", "held"]
 
 
-async def test_two_failures_at_once_are_repaired_one_after_the_other():
+async def test_two_failures_at_once_are_repaired_one_after_the_other() -> None:
     log: list[str] = []
     async with ActorSystem() as system:
         top = await system.spawn("top", ForAll, log)
@@ -268,7 +270,7 @@ async def test_two_failures_at_once_are_repaired_one_after_the_other():
         assert sum(child.statistics().depth for child in children) == 0
 
 
-async def test_a_child_that_fails_too_often_fails_its_parent_and_then_the_system():
+async def test_a_child_that_fails_too_often_fails_parent_and_system() -> None:
     class Strict(Parent):
         intensity = (1, 60.0)
 
@@ -297,7 +299,7 @@ async def test_a_child_that_fails_too_often_fails_its_parent_and_then_the_system
     assert restarted == ["top/a", "top", "top/a"]
 
 
-async def test_an_escalation_answers_the_request_in_hand():
+async def test_an_escalation_answers_the_request_in_hand() -> None:
     class Busy(Parent):
         intensity = (0, 60.0)
         restart = "temporary"
@@ -317,7 +319,7 @@ async def test_an_escalation_answers_the_request_in_hand():
         assert isinstance(caught.value.__cause__, RestartsExhausted)
 
 
-async def test_a_child_that_fails_too_often_while_its_parent_starts_fails_the_start():
+async def test_a_child_that_fails_too_often_fails_the_start_of_its_parent() -> None:
     class Impatient(Parent):
         intensity = (0, 60.0)
 
@@ -329,11 +331,11 @@ async def test_a_child_that_fails_too_often_while_its_parent_starts_fails_the_st
             yield
 
     async with ActorSystem() as system:
-        with pytest.raises(Exception, match="could not start.*giving up"):
+        with pytest.raises(Exception, match=r"could not start.*giving up"):
             await system.spawn("top", Impatient, [])
 
 
-async def test_an_actor_that_ends_by_itself_comes_back_if_it_is_permanent():
+async def test_an_actor_that_ends_by_itself_comes_back_if_permanent() -> None:
     class Finishing(Actor):
         @asynccontextmanager
         async def lifespan(self) -> AsyncGenerator[None]:
@@ -360,7 +362,7 @@ async def test_an_actor_that_ends_by_itself_comes_back_if_it_is_permanent():
         assert ActorEnded(actor="once", reason="finished") in events
 
 
-async def test_a_restart_that_fails_is_tried_again_until_the_intensity_is_spent():
+async def test_a_restart_that_fails_is_tried_again() -> None:
     starts: list[int] = []
 
     class Stubborn(Child):
@@ -395,7 +397,7 @@ async def test_a_restart_that_fails_is_tried_again_until_the_intensity_is_spent(
     ]
 
 
-async def test_a_failed_restart_in_a_group_leaves_no_sibling_behind():
+async def test_a_failed_restart_in_a_group_leaves_no_sibling_behind() -> None:
     attempts: list[str] = []
 
     class Fragile(Child):
@@ -419,7 +421,7 @@ async def test_a_failed_restart_in_a_group_leaves_no_sibling_behind():
         assert log == ["-c", "-b", "-a", "+a", "-a", "+a", "+b", "+c"]
 
 
-async def test_an_actor_can_be_stopped_while_it_waits_for_its_restart():
+async def test_an_actor_can_be_stopped_while_it_waits_for_its_restart() -> None:
     async with ActorSystem(backoff=(60, 60)) as system:
         ref = await system.spawn("child", Child, [])
         ref.tell(Crash())
@@ -431,7 +433,7 @@ async def test_an_actor_can_be_stopped_while_it_waits_for_its_restart():
             await ref.join()
 
 
-async def test_leaving_the_system_does_not_wait_for_a_restart():
+async def test_leaving_the_system_does_not_wait_for_a_restart() -> None:
     with fail_after(5):
         async with ActorSystem(backoff=(60, 60)) as system:
             ref = await system.spawn("child", Child, [])
@@ -442,7 +444,7 @@ async def test_leaving_the_system_does_not_wait_for_a_restart():
         await ref.ask(Hold(anyio.Event()))
 
 
-async def test_children_of_a_failed_parent_are_cancelled_and_started_anew():
+async def test_children_of_a_failed_parent_are_cancelled_and_started_anew() -> None:
     class Failing(Parent):
         @handles
         async def crash(self, message: Crash) -> None:
@@ -470,6 +472,8 @@ async def test_children_of_a_failed_parent_are_cancelled_and_started_anew():
         ("mailbox_capacity", 0),
     ],
 )
-def test_a_setting_that_is_unknown_is_an_error_at_once(setting: str, value: object):
+def test_a_setting_that_is_unknown_is_an_error_at_once(
+    setting: str, value: object
+) -> None:
     with pytest.raises(ValueError, match=f"Wrong.{setting}"):
         type("Wrong", (Actor,), {setting: value})

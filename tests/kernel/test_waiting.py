@@ -70,7 +70,7 @@ async def nodes(system: ActorSystem) -> list[Ref]:
     return [await system.spawn(name, Node) for name in "abc"]
 
 
-async def test_an_actor_that_asks_itself_is_told():
+async def test_an_actor_that_asks_itself_is_told() -> None:
     async with ActorSystem() as system:
         a, _, _ = await nodes(system)
 
@@ -80,7 +80,7 @@ async def test_an_actor_that_asks_itself_is_told():
         assert cycle_in(caught.value).chain == ("a", "a")
 
 
-async def test_a_circle_of_three_is_spelt_out():
+async def test_a_circle_of_three_is_spelt_out() -> None:
     async with ActorSystem() as system:
         a, b, c = await nodes(system)
 
@@ -91,14 +91,14 @@ async def test_a_circle_of_three_is_spelt_out():
         assert "c → a → b → c" in str(cycle_in(caught.value))
 
 
-async def test_a_chain_that_is_no_circle_is_answered():
+async def test_a_chain_that_is_no_circle_is_answered() -> None:
     async with ActorSystem() as system:
         a, b, c = await nodes(system)
 
         assert await a.ask(Via((b, c))) == "c"
 
 
-async def test_two_that_ask_each_other_from_separate_requests_are_told():
+async def test_two_that_ask_each_other_from_separate_requests_are_told() -> None:
     causes: list[BaseException | None] = []
 
     async def ask(ref: Ref, request: After) -> None:
@@ -123,7 +123,7 @@ async def test_two_that_ask_each_other_from_separate_requests_are_told():
     assert cycle_in(cycle).chain in {("a", "b", "a"), ("b", "a", "b")}
 
 
-async def test_several_waits_at_once_are_all_looked_at():
+async def test_several_waits_at_once_are_all_looked_at() -> None:
     class Wide(Node):
         @handles
         async def via(self, request: Via) -> str:
@@ -145,7 +145,7 @@ async def test_several_waits_at_once_are_all_looked_at():
         assert "b → wide → b" in str(caught.value)
 
 
-async def test_a_background_task_may_ask_those_who_ask_its_actor():
+async def test_a_background_task_may_ask_those_who_ask_its_actor() -> None:
     answers: list[str] = []
 
     class Boss(Actor):
@@ -180,7 +180,7 @@ async def test_a_background_task_may_ask_those_who_ask_its_actor():
     assert set(answers) == {"boss"}
 
 
-async def test_a_background_task_that_outlives_its_turn_closes_no_circle():
+async def test_a_background_task_that_outlives_its_turn_closes_no_circle() -> None:
     class Boss(Node):
         @asynccontextmanager
         async def lifespan(self) -> AsyncGenerator[None]:
@@ -210,7 +210,7 @@ async def test_a_background_task_that_outlives_its_turn_closes_no_circle():
     assert answers == ["pong"]
 
 
-async def test_a_child_that_asks_its_parent_while_it_is_spawned_is_told():
+async def test_a_child_that_asks_its_parent_while_it_is_spawned_is_told() -> None:
     class Curious(Actor):
         def __init__(self, parent: Ref) -> None:
             self.parent = parent
