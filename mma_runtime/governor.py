@@ -10,7 +10,7 @@ from anyio.lowlevel import RunVar
 from mma_runtime.breaker import Breaker
 from mma_runtime.errors import ProviderError, ProviderFacts
 from mma_runtime.llm.limits import RateLimit, RateLimits
-from mma_runtime.llm.provider import Provider
+from mma_runtime.llm.provider import Accounted, Provider
 from mma_runtime.llm.usage import Usage
 from mma_runtime.pacing import MinuteWindow, Throttle
 from mma_runtime.queueing import Demand, Permit, Queue, Waiter
@@ -395,7 +395,7 @@ class Governor:
         own = limits.get(f"{name}:{model}")
         whole = limits.get(name)
         shared = own is None and whole is not None
-        key = (provider.account, "" if shared else model)
+        key = (_account(provider), "" if shared else model)
         gate = self._gates.get(key)
         if gate is None:
             gate = self._gates[key] = Gate(adapts=billed, learns=not shared)
@@ -405,7 +405,14 @@ class Governor:
 
     def breaker(self, provider: Provider, model: str) -> Breaker:
         """Return what remembers whether *model* is to be had."""
-        return self._breakers.setdefault((provider.account, model), Breaker())
+        return self._breakers.setdefault((_account(provider), model), Breaker())
+
+
+def _account(provider: Provider) -> str:
+    if isinstance(provider, Accounted):
+        return provider.account
+
+    return f"{provider.name}@{id(provider)}"
 
 
 _shared: RunVar[Governor] = RunVar("governor")

@@ -18,6 +18,7 @@ _FAILED = (
     TicketState.FAILED,
     TicketState.STUCK,
     TicketState.BOUNDED,
+    TicketState.OVER_BUDGET,
     TicketState.CANCELLED,
 )
 

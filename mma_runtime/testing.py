@@ -58,11 +58,6 @@ class FunctionProvider:
         """The name in `provider:model` addresses."""
         return self._name
 
-    @property
-    def account(self) -> str:
-        """Its own: no other provider shares its limits."""
-        return f"{self._name}@{id(self)}"
-
     async def stream(
         self, request: ChatRequest
     ) -> AsyncGenerator[Chunk | Completion, None]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 
@@ -38,6 +38,19 @@ class Capabilities:
     max_output: int | None = None
 
 
+@runtime_checkable
+class Accounted(Protocol):
+    """What a `Provider` may have besides, where several of it share rate limits."""
+
+    @property
+    def account(self) -> str:
+        """What the limits are counted for: the service, and whose key it is.
+
+        Two providers with the same one share a gate. The key itself is not in it.
+        """
+        ...
+
+
 class Provider(Protocol):
     """A source of completions: one account at one service, or a double of it.
 
@@ -48,14 +61,6 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """The name in `provider:model` addresses."""
-        ...
-
-    @property
-    def account(self) -> str:
-        """What its rate limits are counted for: the service and whose key it is.
-
-        Two providers with the same one share a gate. The key itself is not in it.
-        """
         ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk | Completion, None]:

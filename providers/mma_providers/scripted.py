@@ -80,11 +80,6 @@ class ScriptedProvider:
         """The name in `provider:model` addresses."""
         return self._name
 
-    @property
-    def account(self) -> str:
-        """Its own: a script has no limits to share."""
-        return f"{self._name}@{id(self)}"
-
     async def stream(
         self, request: ChatRequest
     ) -> AsyncGenerator[Chunk | Completion, None]:

@@ -1,0 +1,42 @@
+"""Event loops whose clock jumps to the next deadline when nothing else is to be done."""
+
+import asyncio
+import selectors
+from collections.abc import Mapping
+from typing import Any
+
+import trio.testing
+
+
+class _Selector(selectors.SelectSelector):
+    """Never waits: tells its loop how long it would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        found = super().select(0)
+        if not found and timeout:
+            self.skipped += timeout
+
+        return found
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """asyncio's loop with a clock of its own; for code that uses no threads."""
+
+    def __init__(self) -> None:
+        self._jumps = _Selector()
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        return self._jumps.skipped
+
+
+def virtual_backend(name: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and options of a backend with virtual time, for anyio."""
+    if name == "trio":
+        return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+    return "asyncio", {"loop_factory": VirtualLoop, "use_uvloop": False}
