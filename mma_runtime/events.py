@@ -120,6 +120,15 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEndsSoon(Event):
+    """A model of the run ends within 60 days, or has ended; *day* is an ISO date."""
+
+    model: str
+    day: str
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
     """A run ended; *state* is the outcome's, *reason* is for people."""
 

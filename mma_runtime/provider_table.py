@@ -81,8 +81,7 @@ class ProviderEntry(BaseModel):
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+    # The file's other keys are read, and checked, where they are used.
     providers: dict[str, ProviderEntry] = {}
 
 
@@ -130,7 +129,6 @@ def _preset(
     base_url: str,
     *,
     models: tuple[str, ...] = (),
-    prices: str | None = None,
     key: bool = True,
     **profile: Any,
 ) -> ProviderSpec:
@@ -144,7 +142,7 @@ def _preset(
             required=key,
         ),
         models=models,
-        options={"base_url": base_url, "profile": profile, "prices": prices or name},
+        options={"base_url": base_url, "profile": profile},
     )
 
 
@@ -179,7 +177,7 @@ BUILT_IN = (
         "https://api.groq.com/openai/v1",
         output_limit="max_completion_tokens",
     ),
-    _preset("xai", "https://api.x.ai/v1", models=("grok-",), prices="x-ai"),
+    _preset("xai", "https://api.x.ai/v1", models=("grok-",)),
     _preset(
         "mistral",
         "https://api.mistral.ai/v1",

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import anyio
 
@@ -207,6 +208,10 @@ class Run:
                 max_tool_rounds=worker.max_rounds or MAX_TOOL_ROUNDS,
             )
         )
+        today = datetime.now(tz=UTC).date()
+        for warning in self._team.ending(today, Origin(run=self.id)):
+            self.bus.emit(warning)
+
         if self._job.board.ended is not None:
             return
 

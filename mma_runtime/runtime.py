@@ -19,6 +19,8 @@ from mma_runtime.events import ActorEvent, Event
 from mma_runtime.governor import Governor, shared_governor
 from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem
+from mma_runtime.listing import ListedModel, ListingCache, list_models
+from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.plan import Ticket
 from mma_runtime.provider_table import ProviderSpec
@@ -144,6 +146,27 @@ class Runtime(AsyncContextManagerMixin):
         """Return what all runs have spent so far, those that have ended included."""
         reports = [*self._spent, *(run.costs() for run in self._runs.values())]
         return CostReport.of(line for report in reports for line in report.lines)
+
+    async def models(
+        self, provider: str, *, fresh: bool = False
+    ) -> tuple[ListedModel, ...]:
+        """List the models of *provider* that its key can use, with prices.
+
+        The list is kept for a day in the user's cache folder; *fresh* asks again.
+
+        Raises:
+            ConfigurationError: There is no such provider, or no key for it.
+            ProviderError: The provider did not answer.
+        """
+        registry = self._registry.extended(folders=self._folders(None))
+        opened = self._pool.provide([provider], registry)[provider]
+        cache = None
+        if registry.spec(provider).target != GIVEN:
+            cache = ListingCache(provider, registry.credentials_for(provider))
+            if fresh:
+                await cache.forget()
+
+        return await list_models(opened, PriceList(self._settings.prices), cache)
 
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
         # Shielded from the host's cancellation, which ends the runs in order instead:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.governor import Limits
 from mma_runtime.llm.pricing import PriceOverride
+from mma_runtime.provider_table import ProviderEntry
 from mma_runtime.scenario.schema import AccountLimits, Price, Table
 
 FILE = "mma.toml"
@@ -30,6 +31,8 @@ NO_SETTINGS = Settings()
 
 
 class _File(Table):
+    # Used by the registry, which must know them before there is a scenario.
+    providers: dict[str, ProviderEntry] = Field(default_factory=dict)
     prices: tuple[Price, ...] = ()
     limits: dict[str, AccountLimits] = Field(default_factory=dict)
 

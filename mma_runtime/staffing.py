@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
-from mma_runtime.events import Event
+from mma_runtime.events import Event, ModelEndsSoon, Origin
 from mma_runtime.governor import Governor, Limits
 from mma_runtime.job import TierSettings
 from mma_runtime.kernel import Ref
@@ -34,6 +35,7 @@ AGENTS = {
 
 ENTRY_POINTS = "mma.agents"
 SCRIPTED = "scripted"
+NOTICE = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +83,40 @@ class Team:
         )
         return Model(*routes)
 
-    def without_price(self) -> list[str]:
-        """Return the addresses of models whose price nobody knows."""
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of all tiers' models, fallbacks included, each once."""
         found = [
             address
             for one in self.tiers.values()
             for address in (one.address, *one.fallbacks)
         ]
+        return tuple(dict.fromkeys(found))
+
+    def without_price(self) -> list[str]:
+        """Return the addresses of models whose price nobody knows."""
         return [
             address
-            for address in dict.fromkeys(found)
+            for address in self.addresses
             if self.prices.rates(*self._priced(address)[:2]) is None
         ]
+
+    def ending(self, today: date, origin: Origin) -> list[ModelEndsSoon]:
+        """Return a warning for each model that ends within `NOTICE` of *today*."""
+        warnings: list[ModelEndsSoon] = []
+        for address in self.addresses:
+            name, _, model = address.partition(":")
+            day = self.providers[name].capabilities(model).shutdown
+            if day is not None and day - today <= NOTICE:
+                warning = ModelEndsSoon(
+                    origin=origin,
+                    model=address,
+                    day=day.isoformat(),
+                    ended=day <= today,
+                )
+                warnings.append(warning)
+
+        return warnings
 
     def _priced(self, address: str) -> tuple[str, str, bool]:
         name, _, model = address.partition(":")

@@ -42,7 +42,8 @@ class Post:
             return "scripted, nothing is billed"
 
         if self.problem:
-            return f"real model, KEY MISSING: {self.problem}"
+            # What to do about it is the same for all; the JSON has it.
+            return f"real model, KEY MISSING: {self.problem.partition('. ')[0]}"
 
         return f"real model, key from {self.key}" if self.key else "real model, no key"
 

@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "run": ("mma_runtime.cli.run:command", "Run a scenario with its team."),
     "check": ("mma_runtime.cli.check:command", "Check a scenario; run nothing."),
+    "models": ("mma_runtime.cli.models:command", "List what your keys can use."),
     "schema": ("mma_runtime.cli.schema:command", "Print the scenarios' JSON schema."),
 }
 

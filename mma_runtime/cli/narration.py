@@ -13,6 +13,7 @@ from mma_runtime.events import (
     ExpectationChecked,
     HintGiven,
     ModelCallFailed,
+    ModelEndsSoon,
     ReviewGiven,
     RunStarted,
     TicketFinished,
@@ -41,6 +42,12 @@ def _(event: RunStarted) -> str:
 
     lines.append(f"  at most {count(event.max_tool_rounds, 'tool round')} for a task")
     return "\n".join(lines)
+
+
+@narrate.register
+def _(event: ModelEndsSoon) -> str:
+    ends = "was shut down" if event.ended else "will be shut down"
+    return f"warning: {event.model} {ends} on {event.day}; choose another model"
 
 
 @narrate.register

@@ -203,7 +203,7 @@ def _from_override(override: PriceOverride) -> FlatRates:
     )
 
 
-_PROVIDERS = {"gemini": "google", "openai-responses": "openai"}
+_PROVIDERS = {"gemini": "google", "openai-responses": "openai", "xai": "x-ai"}
 
 
 @lru_cache(maxsize=256)

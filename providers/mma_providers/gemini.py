@@ -41,7 +41,7 @@ class GeminiProvider(Client):
         base_url: str | None = None,
         http_client: httpx2.AsyncClient | None = None,
         limits: Limits | None = None,
-        prices: str | None = "google",
+        prices: str | None = None,
     ) -> None:
         super().__init__(
             name=name,

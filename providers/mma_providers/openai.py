@@ -129,11 +129,6 @@ class OpenAIProvider(Client):
 class OpenAIResponsesProvider(OpenAIProvider):
     """A `Provider` over Responses for every model; thoughts are kept between rounds."""
 
-    def priced_as(self, model: str) -> tuple[str, str, bool]:
-        """Return the model at OpenAI's own prices, unless others were given."""
-        prices = "openai" if self._prices == self._name else self._prices
-        return prices, model, True
-
     def _wants_responses(self, model: str) -> bool:  # noqa: ARG002 - all do
         return True
 

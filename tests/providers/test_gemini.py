@@ -185,8 +185,3 @@ async def test_models_are_listed(wire: ScriptedServer) -> None:
         (found,) = await provider.models()
 
     assert (found.id, found.context, found.max_output) == ("gemini-x", 100, 10)
-
-
-async def test_the_priced_name_is_the_price_lists_own(wire: ScriptedServer) -> None:
-    async with opened(GEMINI, wire) as provider:
-        assert provider.priced_as("m") == ("google", "m", True)
