@@ -42,6 +42,7 @@ def team(day: date | None) -> Team:
         tiers=tier_settings(scenario, Registry(), {}, ()),
         providers={"openai": Ending(day)},
         prices=PriceList(),
+        limits={},
     )
 
 

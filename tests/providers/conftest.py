@@ -4,14 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mma_runtime.testing import forbid_requests
 from tests.wire.scripted import ScriptedServer
-
-
-@pytest.fixture(autouse=True)
-def only_loopback() -> Iterator[None]:
-    with forbid_requests():
-        yield
 
 
 @pytest.fixture
