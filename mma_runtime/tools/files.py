@@ -3,8 +3,13 @@
 import json
 import re
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
 from typing import Annotated
 
+from anyio import to_thread
 from pydantic import Field
 
 from mma_runtime.errors import ToolFailed
@@ -14,7 +19,7 @@ from mma_runtime.tools.tool import tool
 from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.diff import is_binary
 from mma_runtime.workspace.directory_map import draw_map
-from mma_runtime.workspace.tree import EXCLUDED
+from mma_runtime.workspace.ignoring import is_ignored
 
 FILE_LIMIT = 5_000_000
 """The biggest file in bytes that can be read or edited."""
@@ -86,7 +91,9 @@ class FileTools:
         if not folder.is_dir():
             raise ToolFailed(f"{path!r} is a file; read_file shows it")
 
-        return draw_map(folder, _LISTED, depth)
+        checkout = self._checkout
+        inside = "" if folder == checkout.root else checkout.relative(folder) + "/"
+        return draw_map(checkout.root, _LISTED, depth, inside)
 
     @tool(read_only=True)
     async def search_files(
@@ -112,24 +119,23 @@ class FileTools:
                 f"the pattern is not a regular expression: {error}"
             ) from error
 
-        place = self._checkout.resolve(path)
-        if not place.exists():
-            raise ToolFailed(f"there is no file or folder {path!r}")
-
+        checkout = self._checkout
+        files = await to_thread.run_sync(lambda: sorted(checkout.list_files(path)))
         request = {
-            "root": str(self._checkout.root),
-            "folder": self._checkout.relative(place),
+            "root": str(checkout.root),
+            "files": files,
             "pattern": pattern,
             "glob": glob,
             "ignore_case": ignore_case,
             "max_matches": _MATCHES,
-            "excluded": sorted(EXCLUDED),
         }
-        result = await run_command(
-            [sys.executable, "-I", "-S", search.__file__, json.dumps(request)],
-            self._checkout.root,
-            seconds=SEARCH_SECONDS,
-        )
+        with _written(checkout.home, json.dumps(request)) as place:
+            result = await run_command(
+                [sys.executable, "-I", "-S", search.__file__, place],
+                checkout.root,
+                seconds=SEARCH_SECONDS,
+            )
+
         if result.timed_out:
             raise ToolFailed(
                 f"the search did not end within {SEARCH_SECONDS:g} s;"
@@ -152,7 +158,12 @@ class FileTools:
         """
         is_new = self._checkout.write_bytes(path, content.encode())
         lines = content.count("\n") + (not content.endswith("\n") and content != "")
-        return f"{'wrote new file' if is_new else 'replaced'} {path} ({lines} lines)"
+        said = f"{'wrote new file' if is_new else 'replaced'} {path} ({lines} lines)"
+        place = self._checkout.relative(self._checkout.resolve(path))
+        if is_new and is_ignored(self._checkout.root, place):
+            said += "; .gitignore leaves it out, so it is no part of your result"
+
+        return said
 
     @tool
     def edit_file(
@@ -211,6 +222,17 @@ class FileTools:
                 ) from error
 
         return content.decode(errors="replace")
+
+
+@contextmanager
+def _written(folder: Path, text: str) -> Generator[str]:
+    """Hold *text* in a file for a while; an argument of a command has a limit."""
+    place = folder / f"search-{token_hex(8)}.json"
+    place.write_text(text, encoding="utf-8")
+    try:
+        yield str(place)
+    finally:
+        place.unlink(missing_ok=True)
 
 
 def _fitting(lines: list[str]) -> tuple[list[str], bool]:

@@ -19,24 +19,22 @@ _BINARY_SAMPLE = 8_000
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What to look for and where; *glob* picks files by their path from *root*."""
+    """What to look for and where; *files* and *glob* are paths from *root*."""
 
     root: str
-    folder: str
+    files: list[str]
     pattern: str
     glob: str
     ignore_case: bool
     max_matches: int
-    excluded: list[str]
 
 
 def find(search: Search) -> Iterator[str]:
     """Yield `path:line: text` for each line that matches, then what was left out."""
     pattern = re.compile(search.pattern, re.IGNORECASE if search.ignore_case else 0)
     wanted = re.compile(translate(search.glob))
-    excluded = frozenset(search.excluded)
     matches = skipped = 0
-    for path in _files(search, excluded):
+    for path in search.files:
         name = path if "/" in search.glob else path.rpartition("/")[2]
         if not wanted.fullmatch(name):
             continue
@@ -73,28 +71,9 @@ def translate(glob: str) -> str:
     )
 
 
-def _files(search: Search, excluded: frozenset[str]) -> Iterator[str]:
-    start = os.path.join(search.root, search.folder)
-    if os.path.isfile(start):
-        yield search.folder
-        return
-
-    for folder, folders, files in os.walk(start):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name not in excluded
-            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
-        )
-        for name in sorted(files):
-            full = os.path.join(folder, name)
-            if name not in excluded and not os.path.islink(full):
-                yield os.path.relpath(full, search.root)
-
-
 def _read(path: str) -> str | None:
     try:
-        if not os.path.isfile(path) or os.path.getsize(path) > _FILE_LIMIT:
+        if os.path.getsize(path) > _FILE_LIMIT:
             return None
 
         with open(path, "rb") as file:
@@ -114,5 +93,8 @@ def _shorten(line: str) -> str:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr] # TextIO here
-    for found in find(Search(**json.loads(sys.argv[1]))):
+    with open(sys.argv[1], encoding="utf-8") as request:
+        search = Search(**json.load(request))
+
+    for found in find(search):
         print(found)  # noqa: T201 - this is its output

@@ -75,6 +75,19 @@ class Diff:
         """The paths that changed."""
         return tuple(change.path for change in self.changes)
 
+    def within(self, place: str) -> "Diff":
+        """Return the part of it at or below a POSIX path; `.` is all."""
+        if place == ".":
+            return self
+
+        return Diff(
+            tuple(
+                change
+                for change in self.changes
+                if change.path == place or change.path.startswith(place + "/")
+            )
+        )
+
     @property
     def text(self) -> str:
         """The unified diff to read; binary files are only named."""

@@ -27,12 +27,18 @@ async def directory_map(
     return await to_thread.run_sync(draw_map, root, max_entries, max_depth)
 
 
-def draw_map(root: Path, max_entries: int, max_depth: int | None) -> str:
-    """Do the work of `directory_map` in a worker thread."""
+def draw_map(
+    root: Path, max_entries: int, max_depth: int | None, within: str = ""
+) -> str:
+    """Do the work of `directory_map` in a worker thread.
+
+    *within* is a folder below *root* to draw alone, ending with a slash.
+    """
     folders: dict[str, _Folder] = {"": _Folder()}
     levels: dict[int, list[tuple[str, str, bool]]] = {}
     try:
-        for path, entry in walk(os.fspath(root), max_depth=max_depth):
+        for full, entry in walk(os.fspath(root), within=within, max_depth=max_depth):
+            path = full[len(within) :]
             parent, _, name = path.rpartition("/")
             depth = path.count("/") + 1
             levels.setdefault(depth, []).append(

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -10,6 +10,7 @@ from secrets import token_hex
 from anyio import to_thread
 
 from mma_runtime.errors import OutsideWorkspace, WorkspaceError
+from mma_runtime.workspace.tree import walk
 from mma_runtime.workspace.views import View, Views
 
 VIEW_LIMIT = 5_000_000
@@ -26,11 +27,11 @@ class Files:
     without following any link, so that none put there meanwhile leads out.
     """
 
-    __slots__ = ("_views", "root")
+    __slots__ = ("root", "views")
 
     def __init__(self, root: Path, views: Views) -> None:
         self.root = root
-        self._views = views
+        self.views = views
 
     def resolve(self, path: str) -> Path:
         """Return the real place of *path*: links and `..` first, then the check.
@@ -56,6 +57,32 @@ class Files:
     def relative(self, place: Path) -> str:
         """Return a resolved *place* as a POSIX path from the root, `.` for itself."""
         return place.relative_to(self.root).as_posix()
+
+    def list_files(self, path: str) -> Iterator[str]:
+        """Yield the regular files at or below *path*, as POSIX paths from the root.
+
+        What `.gitignore` leaves out is not among them, unless it is *path* itself.
+        Links are not followed. For worker threads: it stops when they are cancelled.
+
+        Raises:
+            OutsideWorkspace: the path leads out.
+            WorkspaceError: it does not exist, or cannot be read.
+        """
+        place = self.resolve(path)
+        inside = "" if place == self.root else self.relative(place) + "/"
+        if place.is_file():
+            yield self.relative(place)
+            return
+
+        if not place.is_dir():
+            raise WorkspaceError(f"there is no file or folder {path!r}")
+
+        try:
+            for file, entry in walk(os.fspath(self.root), within=inside):
+                if entry.is_file(follow_symlinks=False):
+                    yield file
+        except OSError as error:
+            raise WorkspaceError(_problem(path, error)) from error
 
     def read_bytes(self, path: str, *, limit: int) -> bytes:
         """Read a regular file of at most *limit* bytes. Blocks: call it in a thread.
@@ -148,11 +175,11 @@ class Files:
         return await to_thread.run_sync(self._raw, place, abandon_on_cancel=True)
 
     def _skeleton(self, path: str) -> View:
-        return self._views.skeleton(path, self.read_bytes(path, limit=VIEW_LIMIT))
+        return self.views.skeleton(path, self.read_bytes(path, limit=VIEW_LIMIT))
 
     def _curated(self, path: str, named: Collection[str]) -> View:
         content = self.read_bytes(path, limit=VIEW_LIMIT)
-        return self._views.curated(path, content, named=named)
+        return self.views.curated(path, content, named=named)
 
     def _raw(self, place: str) -> View:
         path, _, symbol = place.rpartition(":")
@@ -160,7 +187,7 @@ class Files:
             path, symbol = place, ""
 
         content = self.read_bytes(path, limit=VIEW_LIMIT)
-        return self._views.raw(path, content, symbol or None)
+        return self.views.raw(path, content, symbol or None)
 
     @contextmanager
     def _folder(self, place: Path, *, make: bool = False) -> Generator[int]:

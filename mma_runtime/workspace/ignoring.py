@@ -67,6 +67,23 @@ def rules_of(root: str, prefix: str, above: Rules | None) -> Rules | None:
     return Rules(_patterns(text), prefix, above)
 
 
+def rules_above(root: str, within: str) -> Rules | None:
+    """Return the rules that the folder *within* has from those above it.
+
+    `None` in a folder that is left out itself: whoever looks there wants to see it.
+    """
+    rules: Rules | None = None
+    prefix = ""
+    for part in within.split("/")[:-1]:
+        rules = rules_of(root, prefix, rules)
+        if rules is not None and rules.ignore(prefix + part, is_folder=True):
+            return None
+
+        prefix += part + "/"
+
+    return rules
+
+
 def is_ignored(root: Path, path: str) -> bool:
     """Tell whether the file *path* below *root* is left out, or a folder above it."""
     parts = path.split("/")

@@ -17,7 +17,7 @@ from typing import Self
 from anyio.from_thread import check_cancelled
 
 from mma_runtime.errors import WorkspaceError
-from mma_runtime.workspace.ignoring import GITIGNORE, Rules, rules_of
+from mma_runtime.workspace.ignoring import GITIGNORE, rules_above, rules_of
 
 EXCLUDED = frozenset(
     {
@@ -69,16 +69,23 @@ Snapshot = Mapping[str, Entry]
 
 
 def walk(
-    root: str, *, max_depth: int | None = None, known: Collection[str] = ()
+    root: str,
+    *,
+    within: str = "",
+    max_depth: int | None = None,
+    known: Collection[str] = (),
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield all that belongs to the folder *root*, a folder before what it holds.
 
     What `.gitignore` leaves out does not belong to it, unless it is among *known*
-    paths. Paths are relative and POSIX. *max_depth* counts levels from 1. Stops when
-    the task that waits for this thread is cancelled.
+    paths. Paths are relative and POSIX. *within* is a folder below *root* to stay in,
+    ending with a slash. *max_depth* counts levels from 1. Stops when the task that
+    waits for this thread is cancelled.
     """
     expected: set[str] | None = None
-    pending: list[tuple[str, str, Rules | None]] = [("", root, None)]
+    top = within.count("/")
+    start = f"{root}/{within}" if within else root
+    pending = [(within, start, rules_above(root, within))]
     while pending:
         check_cancelled()
         prefix, folder, rules = pending.pop()
@@ -86,7 +93,7 @@ def walk(
             entries = sorted(found, key=_name)
 
         names = {entry.name for entry in entries}
-        if prefix and _VIRTUAL_ENVIRONMENT in names:
+        if prefix != within and _VIRTUAL_ENVIRONMENT in names:
             continue
 
         if GITIGNORE in names:
@@ -105,7 +112,7 @@ def walk(
                     continue
 
             yield path, entry
-            deeper = max_depth is None or path.count("/") + 1 < max_depth
+            deeper = max_depth is None or path.count("/") - top + 1 < max_depth
             if deeper and is_folder:
                 pending.append((path + "/", entry.path, rules))
 

@@ -8,7 +8,13 @@ import pytest
 from mma_runtime.errors import CommandFailed, ToolFailed, WorkspaceError
 from mma_runtime.events import NOWHERE
 from mma_runtime.llm.chat import Text, ToolCall
-from mma_runtime.tools import NATIVE_TOOLS, Toolbox, native_tools
+from mma_runtime.tools import (
+    DEFAULT_TOOLS,
+    NATIVE_TOOLS,
+    TIER_TOOLS,
+    Toolbox,
+    native_tools,
+)
 from mma_runtime.tools.search import translate
 from mma_runtime.workspace import Checkout
 
@@ -28,7 +34,26 @@ async def use(checkout: Checkout) -> Use:
 
 
 async def test_the_names_are_known_without_a_checkout(checkout: Checkout) -> None:
-    assert tuple(each.name for each in native_tools(checkout)) == NATIVE_TOOLS
+    every = native_tools(checkout, NATIVE_TOOLS)
+
+    assert tuple(each.name for each in every) == NATIVE_TOOLS
+
+
+async def test_the_web_is_off_unless_it_is_asked_for(checkout: Checkout) -> None:
+    assert [each.name for each in native_tools(checkout)] == list(DEFAULT_TOOLS)
+    assert "fetch_url" not in DEFAULT_TOOLS
+    assert [each.name for each in native_tools(checkout, ["fetch_url", "mine"])] == [
+        "fetch_url"
+    ]
+
+
+async def test_upper_tiers_get_no_tool_that_changes_anything(
+    checkout: Checkout,
+) -> None:
+    read_only = {each.name for each in native_tools(checkout) if each.read_only}
+
+    assert set(TIER_TOOLS["orchestrator"]) | set(TIER_TOOLS["tech_lead"]) <= read_only
+    assert TIER_TOOLS["qa"] == ()
 
 
 async def test_only_the_tools_that_change_nothing_are_read_only(
@@ -38,6 +63,12 @@ async def test_only_the_tools_that_change_nothing_are_read_only(
         "read_file",
         "list_directory",
         "search_files",
+        "find_symbol",
+        "get_skeleton",
+        "get_definition",
+        "find_usages",
+        "check_syntax",
+        "git_diff",
     ]
 
 
@@ -201,6 +232,26 @@ async def test_search_files_skips_binary_files_and_never_follows_links(
     assert await use("search_files", pattern="two") == (
         "pkg/a.py:2: two = 2\n(not searched: 1 binary, huge or unreadable files)"
     )
+
+
+async def test_what_git_ignores_is_not_searched_or_listed_but_can_be(
+    use: Use, checkout: Checkout
+) -> None:
+    (checkout.root / ".gitignore").write_text("out/\n*.log\n")
+    (checkout.root / "out").mkdir()
+    (checkout.root / "out" / "x.txt").write_text("two\n")
+    (checkout.root / "pkg" / "x.log").write_text("two\n")
+
+    assert await use("search_files", pattern="two") == "pkg/a.py:2: two = 2"
+    assert await use("list_directory") == ".gitignore\nREADME.md\npkg/"
+    assert await use("list_directory", path="pkg") == "a.py"
+    assert await use("search_files", pattern="two", path="pkg/x.log") == (
+        "pkg/x.log:1: two"
+    )
+    assert await use("search_files", pattern="two", path="out") == "out/x.txt:1: two"
+    assert await use("list_directory", path="out") == "x.txt"
+    said = await use("write_file", path="out/new.txt", content="x")
+    assert said.endswith(".gitignore leaves it out, so it is no part of your result")
 
 
 async def test_search_files_is_capped_and_says_so(use: Use, checkout: Checkout) -> None:
