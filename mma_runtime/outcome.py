@@ -38,7 +38,6 @@ class TicketState(StrEnum):
     BOUNDED = "bounded"
     OVER_BUDGET = "over_budget"
     STUCK = "stuck"
-    OVER_BUDGET = "over_budget"
     SKIPPED = "skipped"
     BLOCKED = "blocked"
     CANCELLED = "cancelled"
