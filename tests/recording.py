@@ -26,10 +26,6 @@ class RecordingProvider:
     def name(self) -> str:
         return self._inner.name
 
-    @property
-    def account(self) -> str:
-        return self._inner.account
-
     async def stream(
         self, request: ChatRequest
     ) -> AsyncGenerator[Chunk | Completion, None]:
