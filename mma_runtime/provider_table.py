@@ -57,6 +57,11 @@ class ProviderEntry(BaseModel):
         default={},
         description="For kind `openai`: what it takes, as `output_limit: max_tokens`.",
     )
+    cache_ttl: float | None = Field(
+        default=None,
+        gt=0,
+        description="For kind `gemini`: seconds that it keeps large prefixes.",
+    )
     prices: str | None = Field(
         default=None, description="The provider whose price list holds for its models."
     )
@@ -68,6 +73,8 @@ class ProviderEntry(BaseModel):
             options["prices"] = self.prices
         if self.kind == "openai":
             options["profile"] = dict(self.profile)
+        if self.kind == "gemini":
+            options["cache_ttl"] = self.cache_ttl
         return ProviderSpec(
             name=name,
             target=TARGETS[self.kind],

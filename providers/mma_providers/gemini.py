@@ -14,6 +14,7 @@ from mma_providers.client import Answer, Client, Meaning, secret_of
 from mma_providers.content_answer import ContentAnswer
 from mma_providers.content_request import content_body
 from mma_providers.failures import Report, retry_after
+from mma_providers.gemini_cache import PrefixCache
 from mma_providers.google_error import google_report
 from mma_providers.profiles import Profile, gemini_profile
 from mma_providers.transport import Limits, Transport, no_trust
@@ -21,13 +22,18 @@ from mma_providers.wire_json import Object, is_object
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.provider import ModelInfo
 
+_GONE = frozenset({403, 404})  # How the service says that it keeps a prefix no more.
 _HANDED_OVER: ContextVar[list[httpx2.Response] | None] = ContextVar(
     "handed_over", default=None
 )
 
 
 class GeminiProvider(Client):
-    """A `Provider` over generateContent; one account at one server."""
+    """A `Provider` over generateContent; one account at one server.
+
+    With *cache_ttl* (seconds) large prefixes that come again are kept at the service
+    for that long, beside what it keeps by itself; storage is billed there by the hour.
+    """
 
     base_url = "https://generativelanguage.googleapis.com"
     sdk_errors = errors.APIError
@@ -42,6 +48,7 @@ class GeminiProvider(Client):
         http_client: httpx2.AsyncClient | None = None,
         limits: Limits | None = None,
         prices: str | None = None,
+        cache_ttl: float | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -51,6 +58,7 @@ class GeminiProvider(Client):
             limits=limits,
             prices=prices,
         )
+        self._cache_ttl = cache_ttl
 
     @cached_property
     def _sdk(self) -> genai.Client:
@@ -69,8 +77,20 @@ class GeminiProvider(Client):
             ),
         )
 
+    @cached_property
+    def _prefixes(self) -> PrefixCache | None:
+        if self._cache_ttl is None:
+            return None
+        return PrefixCache(self._sdk.aio.caches, self._cache_ttl)
+
     def _open(self) -> object:
         return self._sdk
+
+    async def aclose(self) -> None:
+        """Remove what the service keeps for us, then close all connections."""
+        if self._prefixes is not None and not self._transport.closed:
+            await self._prefixes.clear()
+        await super().aclose()
 
     def _profile(self, model: str) -> Profile:
         return gemini_profile(model)
@@ -80,6 +100,19 @@ class GeminiProvider(Client):
         return body, ContentAnswer(request.model, first_call=len(request.turns))
 
     async def _send(self, request: ChatRequest, body: Object) -> httpx2.Response:
+        if self._prefixes is None:
+            return await self._generate(request, body)
+
+        short = await self._prefixes.shortened(request.model, body)
+        try:
+            return await self._generate(request, short)
+        except errors.ClientError as error:
+            if short is body or error.code not in _GONE:
+                raise
+            self._prefixes.forget(short)
+        return await self._generate(request, body)
+
+    async def _generate(self, request: ChatRequest, body: Object) -> httpx2.Response:
         config = types.GenerateContentConfig(
             automatic_function_calling=types.AutomaticFunctionCallingConfig(
                 disable=True
