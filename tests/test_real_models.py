@@ -188,6 +188,18 @@ def test_a_stream_that_is_cut_costs_no_finished_work_and_exits_with_6(
     assert float(outcome["costs"]["total"]["usd"]) > 0
 
 
+def test_a_server_that_is_not_there_has_cost_nothing(tmp_path: Path) -> None:
+    with ScriptedServer() as gone:
+        pass
+
+    done = mma(gone, tmp_path, str(SCENARIOS / "tier3_gpt_4o_mini.yaml"), "--json")
+
+    assert done.returncode == 6
+    total = json.loads(done.stdout)["costs"]["total"]
+    assert (total["calls"], total["unknown_calls"]) == (0, 0)
+    assert float(total["usd"]) == 0
+
+
 def test_an_unknown_model_of_a_known_provider_is_the_providers_error(
     wire: ScriptedServer, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from mma_providers.failures import (
     Progress,
     Report,
     Reported,
+    never_connected,
     provider_error,
     without_secret,
 )
@@ -259,7 +260,9 @@ class Client:
 
     def _refusal(self, model: str, problem: str) -> ProviderError:
         progress = Progress(model=model)
-        return provider_error(self._name, RequestRejected, progress, message=problem)
+        return provider_error(
+            self._name, RequestRejected, progress, message=problem, sent=False
+        )
 
     async def _check_is_stream(self, response: httpx2.Response, pace: Pace) -> None:
         """Raise where a good status comes with something else than events."""
@@ -289,7 +292,12 @@ class Client:
                 found = self._meaning(error) or ProtocolViolated
         message = "" if isinstance(found, Report) else _words(error)
         return provider_error(
-            self._name, found, progress, message=message, secret=self._key
+            self._name,
+            found,
+            progress,
+            message=message,
+            secret=self._key,
+            sent=not never_connected(error),
         )
 
     def _cause(self, error: Exception) -> Exception | None:

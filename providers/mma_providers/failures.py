@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import httpx2
 from pydantic import SecretStr
 
 from mma_runtime.errors import (
@@ -167,8 +168,12 @@ def provider_error(
     *,
     message: str = "",
     secret: SecretStr | None = None,
+    sent: bool = True,
 ) -> ProviderError:
-    """Word a failure as one of ours; *secret* is blotted out where it is echoed."""
+    """Word a failure as one of ours; *secret* is blotted out where it is echoed.
+
+    Without *sent* the request never left this machine, so that nobody bills it.
+    """
     if not isinstance(found, Report):
         kind, report = found, Report(message=message)
     else:
@@ -185,8 +190,27 @@ def provider_error(
             retry_after=report.retry_after,
             in_stream=progress.begun,
             partial_text=progress.partial_text,
+            sent=sent,
         ),
     )
+
+
+def never_connected(error: BaseException | None) -> bool:
+    """Tell whether *error* or what caused it came before there was a connection."""
+    while error is not None:
+        if isinstance(error, _BEFORE_THE_CONNECTION):
+            return True
+
+        error = error.__cause__ or error.__context__
+
+    return False
+
+
+_BEFORE_THE_CONNECTION = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+)
 
 
 def without_secret(text: str, secret: SecretStr | None) -> str:
