@@ -37,6 +37,7 @@ class Behaviour(Protocol):
 class Home(Waiter, Protocol):
     """What an incarnation needs of its cell."""
 
+    kind: type[Behaviour]
     mailbox: Mailbox
 
     @property
@@ -52,12 +53,14 @@ class Incarnation:
 
     Two cancel scopes serve all its messages: `scope` ends this life, and an inner one
     ends the message in hand when its asker has gone, and is then replaced. A scope per
-    message would cost as much as the message.
+    message would cost as much as the message. Without a lifespan to be left in peace,
+    one scope is both.
     """
 
     __slots__ = (
         "_actor",
         "_escalated",
+        "_has_lifespan",
         "_home",
         "_is_abandoned",
         "_since",
@@ -69,10 +72,13 @@ class Incarnation:
         "scope",
     )
 
-    _turn_scope: CancelScope
-
     def __init__(self, home: Home, actor: Behaviour) -> None:
-        self.scope = CancelScope(shield=True)
+        self._has_lifespan = home.kind.__has_lifespan__
+        self._turn_scope = CancelScope(shield=not self._has_lifespan)
+        self.scope = self._turn_scope
+        if self._has_lifespan:
+            self.scope = CancelScope(shield=True)
+
         # What ended this life, if it was a failure.
         self.failure: BaseException | None = None
         # Why this life was ended from outside to begin a new one.
@@ -90,10 +96,10 @@ class Incarnation:
         home = self._home
         begin_turn((home, home.turn))
         try:
-            with self.scope:
-                if started is None:
-                    await self._work()
-                else:
+            if started is None:
+                await self._work()
+            else:
+                with self.scope:
                     async with self._actor.lifespan():
                         home.rise()
                         started.answer(None)
@@ -157,12 +163,13 @@ class Incarnation:
         home = self._home
         try:
             while not self.is_leaving:
-                with CancelScope() as self._turn_scope:
+                with self._turn_scope:
                     await self._take_turns()
 
                 if self._is_abandoned:
                     self._is_abandoned = False
                     self._end_turn()
+                    self._renew_turn_scope()
 
             if self._escalated is not None:
                 raise self._escalated  # noqa: TRY301 - through the lifespan, like any
@@ -208,6 +215,11 @@ class Incarnation:
                 return
 
             self._end_turn()
+
+    def _renew_turn_scope(self) -> None:
+        self._turn_scope = CancelScope(shield=not self._has_lifespan)
+        if not self._has_lifespan:
+            self.scope = self._turn_scope
 
     def _end_turn(self) -> None:
         self.in_hand = None

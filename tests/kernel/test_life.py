@@ -13,6 +13,7 @@ import pytest
 from anyio import fail_after, move_on_after, wait_all_tasks_blocked
 
 from mma_runtime.errors import (
+    ActorFailed,
     ActorStartFailed,
     ActorStopped,
     NameTaken,
@@ -524,6 +525,45 @@ async def test_ten_thousand_actors_that_have_ended_are_forgotten() -> None:
         assert parent.cell._children._children == {}
         assert not parent.cell.watchers
         assert list(system._registry.actors if system._registry else ()) == ["parent"]
+
+
+@pytest.mark.parametrize("way", ["answer", "crash", "cancel"])
+async def test_an_actor_leaves_no_work_for_the_garbage_collector(way: str) -> None:
+    async with ActorSystem() as system:
+
+        async def live(name: str) -> None:
+            ref = await system.spawn(name, Mayfly)
+            with move_on_after(0 if way == "cancel" else 5), suppress(ActorFailed):
+                await ref.ask(Die(crash=way == "crash"))
+
+            ref.stop()
+            await ref.join()
+
+        await live("first")
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(20):
+                await live(str(number))
+
+            assert gc.collect() < 20
+        finally:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class Die(Request[None]):
+    crash: bool
+
+
+class Mayfly(Actor):
+    restart = "temporary"
+
+    @handles
+    async def die(self, request: Die) -> None:
+        await anyio.lowlevel.checkpoint()
+        if request.crash:
+            raise ValueError("bug")
 
 
 async def test_refs_compare_by_the_actor_and_name_it() -> None:
