@@ -213,16 +213,11 @@ class Cell:
 
         return self._children
 
-    @property
-    def has_children(self) -> bool:
-        """Whether it ever had any in this incarnation."""
-        return self._children is not None
-
     async def stop_children(self) -> None:
         """Stop the children: within the grace if stopped, at once after a failure."""
-        assert self._children is not None  # noqa: S101 - see `has_children`
-        with CancelScope(shield=True):
-            await self._children.stop(self._deadline if self._is_stopping else -inf)
+        if self._children is not None:
+            with CancelScope(shield=True):
+                await self._children.stop(self._deadline if self._is_stopping else -inf)
 
     def fail(self, error: RestartsExhausted) -> None:
         """Fail, because a child failed too often."""

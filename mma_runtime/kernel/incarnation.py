@@ -40,8 +40,6 @@ class Home(Waiter, Protocol):
     kind: type[Behaviour]
     mailbox: Mailbox
 
-    @property
-    def has_children(self) -> bool: ...
     async def stop_children(self) -> None: ...
     def rise(self) -> None: ...
     def fall(self, life: "Incarnation", started: Reply[None] | None) -> None: ...
@@ -108,12 +106,12 @@ class Incarnation:
             # A task group in the lifespan wraps what the handler raised.
             self.failure = self.failure or error
         except BaseException as error:
+            # An interrupt, or asyncio's own cancellation: nothing is left to decide.
+            await home.stop_children()
             home.end(error)
             raise
 
-        if home.has_children:
-            await home.stop_children()
-
+        await home.stop_children()
         home.fall(self, started)
 
     def leave(self) -> None:
@@ -178,8 +176,7 @@ class Incarnation:
             self.answer_in_hand()
             raise
         finally:
-            if home.has_children:
-                await home.stop_children()
+            await home.stop_children()
 
     async def _take_turns(self) -> None:
         home = self._home

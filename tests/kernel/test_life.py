@@ -259,6 +259,23 @@ async def test_an_interrupt_in_a_handler_leaves_the_system() -> None:
     assert system.whereis("interrupted") is None
 
 
+async def test_an_interrupt_during_a_start_leaves_no_children() -> None:
+    class Interrupted(Actor):
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncGenerator[None]:
+            await self.spawn("child", Plain)
+            raise Interrupt
+            yield
+
+    system = ActorSystem()
+    with pytest.raises(BaseExceptionGroup) as caught, fail_after(2):
+        async with system:
+            await system.spawn("interrupted", Interrupted)
+
+    assert caught.group_contains(Interrupt)
+    assert system.whereis("interrupted/child") is None
+
+
 @pytest.mark.parametrize("name", ["", "a/b"])
 async def test_a_name_with_a_slash_or_none_is_refused(name: str) -> None:
     async with ActorSystem() as system:
