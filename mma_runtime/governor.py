@@ -172,6 +172,9 @@ class Gate:
             self._probe = None
             self._on_trial = False
             self._strikes = 0
+            if self._throttle is not None:
+                self._throttle.reopened(self.in_flight)
+
             self._pump()
 
     def succeeded(

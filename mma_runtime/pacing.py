@@ -10,9 +10,8 @@ A little longer than the provider's: requests reach it later than they left, and
 equally late.
 """
 
-_BURST = 6.0
 _GRAIN = 0.25
-_SMALL = 5
+_SMALL = 5.0
 
 Entry = list[float]
 """When something was sent, and how much."""
@@ -21,11 +20,11 @@ Entry = list[float]
 class MinuteWindow:
     """At most *limit* requests or tokens in any minute.
 
-    A sixth of a minute's worth may go at once; then it goes evenly, so that who comes
-    first is served soon and not when the next minute begins.
+    A second's worth may go at once, or a few where that is less; then it goes evenly,
+    so that who comes first is served soon and not when the next minute begins.
     """
 
-    __slots__ = ("_at", "_level", "_sent", "limit", "used")
+    __slots__ = ("_at", "_dry", "_level", "_sent", "limit", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -33,10 +32,11 @@ class MinuteWindow:
         self._sent: deque[Entry] = deque()
         self._level = self._burst
         self._at = -inf
+        self._dry = False
 
     @property
     def _burst(self) -> float:
-        return max(self.limit / _BURST, min(self.limit, _SMALL))
+        return max(self.limit / 60, min(self.limit / 4, _SMALL), 1.0)
 
     def wait(self, amount: float, now: float) -> float:
         """Return the seconds until *amount* may be sent; 0 is now.
@@ -45,6 +45,9 @@ class MinuteWindow:
         """
         self._advance(now)
         if self._sent and self.used + amount > self.limit:
+            # What could not be used now is not to go at once later.
+            self._level = min(self._level, amount)
+            self._dry = True
             return max(self._sent[0][0] + MINUTE - now, 1e-3)
 
         missing = min(amount, self._burst) - self._level
@@ -86,13 +89,14 @@ class MinuteWindow:
     def _enter(self, amount: float, time: float) -> Entry:
         self.used += amount
         sent = self._sent
-        entry = [time, amount]
-        if sent and time < sent[0][0]:
+        if sent and sent[-1][0] - _GRAIN <= time <= sent[-1][0]:
+            sent[-1][1] += amount
+            return sent[-1]
+
+        # Dated a little late, so that what follows at once can be counted with it.
+        entry = [time + _GRAIN, amount]
+        if sent and entry[0] < sent[0][0]:
             sent.appendleft(entry)
-        elif sent and 0 <= time - sent[-1][0] < _GRAIN:
-            entry = sent[-1]
-            entry[0] = time
-            entry[1] += amount
         else:
             sent.append(entry)
 
@@ -105,7 +109,10 @@ class MinuteWindow:
             self.used -= entry[1]
             entry[0] = -inf
 
-        if now > self._at:
+        if self._dry:
+            self._dry = False
+            self._at = now
+        elif now > self._at:
             gained = (now - self._at) * self.limit / MINUTE
             self._level = min(self._burst, self._level + gained)
             self._at = now
@@ -127,14 +134,16 @@ class Throttle:
     """How many requests may be in flight; rises by additions, falls by factors.
 
     It doubles until the provider first refuses. A refusal cuts it, once for all the
-    requests that were under way, and leaves a ceiling: half-way up to that it rises
-    fast, then slowly, and beyond it only tries after a while, less often each time that
-    this fails. Below 1 it is the share of the time in which a request is in flight.
+    requests that were under way, and leaves a ceiling. It rises fast up to where the
+    cut has put it, slowly up to the ceiling, and beyond that only tries after a while,
+    less often each time that this fails. Below 1 it is the share of the time in which a
+    request is in flight.
     """
 
     __slots__ = (
         "_ceiling",
         "_cut_at",
+        "_goal",
         "_hold",
         "_latency",
         "_most",
@@ -147,6 +156,7 @@ class Throttle:
         self._most = most
         self._ceiling = inf
         self._cut_at = -inf
+        self._goal = 0.0
         self._probe_at = inf
         self._hold = _HOLD[0]
         self._latency = 1.0
@@ -168,17 +178,27 @@ class Throttle:
         """Count an answer; *in_flight* includes its request."""
         self._latency += (max(seconds, 0.1) - self._latency) / 8
         # What was not needed is not known to be allowed.
-        if in_flight < int(self.limit) or now - self._cut_at < _SETTLING:
+        if in_flight < int(self.limit):
             return
 
-        if self._ceiling == inf:
+        if self.limit < self._goal:
+            self.limit = min(self._goal, self.limit + 1)
+        elif now - self._cut_at < _SETTLING:
+            return
+        elif self._ceiling == inf:
             self.limit = min(self.limit + 1, self._most)
         elif self.limit < self._ceiling:
-            self.limit = min(self._ceiling, self.limit + 1 / max(self.limit, 1))
+            rise = 1 / self.limit if self.limit >= 1 else self.limit / 8
+            self.limit = min(self._ceiling, self.limit + rise)
             self._probe_at = now + self._hold
         elif now >= self._probe_at:
-            self._ceiling = min(self._ceiling * 1.05 + 0.5, self._most)
+            more = 0.5 if self._ceiling >= 1 else 0.0
+            self._ceiling = min(self._ceiling * 1.05 + more, self._most)
             self._probe_at = now + self._hold
+
+    def reopened(self, in_flight: int) -> None:
+        """Begin again after a rest: with one more than those still under way."""
+        self.limit = min(self.limit, in_flight + 1.0)
 
     def refused(self, in_flight: int, sent_at: float, now: float) -> None:
         """Cut, unless the request was sent before the last cut."""
@@ -186,12 +206,15 @@ class Throttle:
             return
 
         again = now - self._cut_at < _AGAIN
-        if self._probe_at != inf and not again:
+        deep = again or self._ceiling == inf
+        if not deep:
             # The ceiling was found before: trying more is what failed.
             self._hold = min(self._hold * 2, _HOLD[1])
 
         level = min(self.limit, float(max(in_flight, 1)))
-        self._ceiling = max(level * 0.95 - 0.5, _LEAST) if level > 1 else level * 0.8
-        self.limit = max(level * (0.5 if again else 0.8), _LEAST)
+        # One at a time is slow enough for a first refusal.
+        least = _LEAST if again or self._ceiling <= 1 else 1.0
+        self._ceiling = level * 0.95 - 0.5 if level > 1 else level * 0.9
+        self.limit = self._goal = max(level * (0.5 if deep else 0.8), least)
         self._cut_at = now
         self._probe_at = now + self._hold

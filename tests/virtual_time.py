@@ -1,4 +1,4 @@
-"""Event loops whose clock jumps to the next deadline when nothing else is to be done."""
+"""Event loops whose clock jumps to the next deadline when there is nothing to do."""
 
 import asyncio
 import selectors
