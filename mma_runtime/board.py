@@ -14,7 +14,7 @@ from mma_runtime.outcome import (
 )
 from mma_runtime.plan import Priority, Ticket, Track
 
-_OVER = (RunState.CANCELLED, RunState.OVER_BUDGET)
+_OVER = (RunState.CANCELLED, RunState.OVER_BUDGET, RunState.PAUSED)
 _OPEN = (TicketState.PENDING, TicketState.RUNNING)
 _FAILED = (TicketState.FAILED, TicketState.STUCK)
 _DONE = (TicketState.COMPLETED, TicketState.SKIPPED)

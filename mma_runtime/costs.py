@@ -10,10 +10,10 @@ import anyio
 from mma_runtime.budget import Budgets
 from mma_runtime.budget_tree import BudgetTree
 from mma_runtime.cost_report import CostLine, CostReport, Spent
-from mma_runtime.events import BudgetWarning, Event, Origin
+from mma_runtime.events import BudgetWarning, CostCounted, Event, Origin
 from mma_runtime.kernel import Actor, Message, Request, handles
 from mma_runtime.llm.usage import NO_USAGE, Usage
-from mma_runtime.reservations import Amount, Level, Reservation
+from mma_runtime.reservations import NOTHING, Amount, Level, Reservation
 
 WARN_AT = (50, 80, 95)
 """The shares of a budget, in per cent, at which a warning is given."""
@@ -39,7 +39,8 @@ class CostEvent(Message):
     *model* is the `provider:model` that was called. *usd* is `None` where no price or
     no usage is known. *billed* is false for scripted replies, which nobody pays.
     *saved* is what the provider's cache saved, in US dollars. Without a *reservation*
-    the call was made in an earlier run of the same job.
+    the call was made in an earlier session of the same run; *worst* is then what had
+    been reserved for it, and stays charged when its state is unknown.
     """
 
     origin: Origin
@@ -51,6 +52,7 @@ class CostEvent(Message):
     billed: bool
     saved: Decimal = Decimal(0)
     reservation: Reservation | None = None
+    worst: Amount = NOTHING
 
 
 class _Sum:
@@ -95,6 +97,8 @@ class _Sum:
             self.unknown_calls += 1
             if event.reservation is not None:
                 self.unknown_usd += event.reservation.amount.usd
+            else:
+                self.unknown_usd += event.worst.usd
         else:
             self.usd += event.usd
             if not event.billed:
@@ -150,7 +154,8 @@ class Ledger:
         usage = event.usage
         spent = Amount(event.usd or Decimal(0), usage.input + usage.output, 1)
         if held is None:
-            self.tree.spend(event.origin, spent)
+            known = event.state is not CostState.UNKNOWN
+            self.tree.spend(event.origin, spent if known else event.worst)
         else:
             known = event.state is not CostState.UNKNOWN
             self.tree.settle(held, spent if known else None, now)
@@ -250,6 +255,20 @@ class CostAggregator(Actor):
     async def add(self, event: CostEvent) -> None:
         """Add a call; warn when a budget is nearly used up."""
         self._ledger.add(event, self._now())
+        if event.state is not CostState.BILLED:
+            self._publish(
+                CostCounted(
+                    origin=event.origin,
+                    call=event.call,
+                    model=event.model,
+                    state=event.state.value,
+                    input_tokens=event.usage.input,
+                    output_tokens=event.usage.output,
+                    usd=event.usd,
+                    billed=event.billed,
+                )
+            )
+
         held = event.reservation
         levels = held.levels if held is not None else self._tree.path(event.origin)
         for level in levels:

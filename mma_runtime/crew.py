@@ -6,6 +6,7 @@ from mma_runtime.events import Origin
 from mma_runtime.job import Job
 from mma_runtime.kernel import Actor, Ref
 from mma_runtime.model import Model
+from mma_runtime.recorded import RecordedModel
 from mma_runtime.tiers import Equipment, Tier
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 
@@ -95,6 +96,9 @@ class Crew:
         model = self._models.get(addresses)
         if model is None:
             model = self._job.open_model(addresses, self._costs)
+            if self._job.journal.is_on:
+                model = RecordedModel(model, self._job.journal)
+
             self._models[addresses] = model
 
         return model

@@ -1,6 +1,5 @@
 """One ticket on its way: checkout, worker, commands, review, merge, and once more."""
 
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +19,8 @@ from mma_runtime.errors import (
 )
 from mma_runtime.events import Origin, ReviewGiven, TicketReturned, TicketStarted
 from mma_runtime.job import Job
+from mma_runtime.journal.footprint import Footprint
+from mma_runtime.journal.toolbox import RecordedToolbox, recorded_command
 from mma_runtime.kernel import Ref
 from mma_runtime.outcome import TicketState
 from mma_runtime.plan import Ticket
@@ -32,7 +33,7 @@ from mma_runtime.tiers import (
     TicketReport,
     Tier,
 )
-from mma_runtime.tools.command import CommandResult, run_command
+from mma_runtime.tools.command import CommandResult
 from mma_runtime.tools.native import native_tools
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 from mma_runtime.workspace import Checkout
@@ -150,7 +151,10 @@ class Delivery:
     async def _work_in_checkout(self) -> TicketState:
         workspace, card = self._job.workspace, self._card
         assert workspace is not None  # noqa: S101 - asked by the caller
-        checkout = await workspace.checkout(f"{card.ticket.id}-{card.attempts}")
+        place = f"checkout {card.ticket.id}/{card.attempts}"
+        async with self._job.journal.ordered(place, self._origin()):
+            checkout = await workspace.checkout(f"{card.ticket.id}-{card.attempts}")
+
         qa = None
         try:
             if Tier.QA in self._job.tiers:
@@ -169,6 +173,11 @@ class Delivery:
         """Let one worker work and rework until its work is merged or rejected."""
         job, card = self._job, self._card
         toolbox = self._toolbox(checkout)
+        footprint: Footprint | None = None
+        if job.journal.is_on:
+            footprint = Footprint(checkout) if checkout is not None else None
+            toolbox = RecordedToolbox(toolbox, job.journal, footprint)
+
         worker = await self._hire(Tier.WORKER, toolbox, qa)
         try:
             settings = job.tiers[Tier.WORKER]
@@ -194,7 +203,7 @@ class Delivery:
                 if report.bounded:
                     return TicketState.BOUNDED
 
-                by, remarks = await self._judge(checkout, qa)
+                by, remarks = await self._judge(checkout, qa, footprint, returns)
                 if not remarks:
                     break
 
@@ -224,17 +233,27 @@ class Delivery:
         card.reason = report.reason
 
     async def _judge(
-        self, checkout: Checkout | None, qa: Ref | None
+        self,
+        checkout: Checkout | None,
+        qa: Ref | None,
+        footprint: Footprint | None,
+        returns: int,
     ) -> tuple[str, str]:
         """Return who is not content and with what; no remarks are an acceptance."""
-        ticket = self._card.ticket
+        ticket, journal = self._card.ticket, self._job.journal
+        name = f"{ticket.id}/{self._card.attempts}.{returns + 1}"
         verdicts: list[CommandVerdict] = []
-        for command in ticket.acceptance:
+        for number, command in enumerate(ticket.acceptance, 1):
             if checkout is None:
                 break
 
-            result = await run_command(
-                shlex.split(command), checkout.root, home=checkout.home
+            result = await recorded_command(
+                journal,
+                footprint,
+                command,
+                checkout,
+                name=f"{name}.{number}",
+                origin=self._origin(),
             )
             if not result.succeeded:
                 return "commands", await self._explain(qa, command, result)
@@ -245,6 +264,7 @@ class Delivery:
             return "", ""
 
         diff = await checkout.diff() if checkout else None
+        await journal.step(f"review {name}", self._origin())
         room = self._desk.room(self._card.track)
         try:
             verdict = await self._lead.ask(
@@ -315,8 +335,13 @@ class Delivery:
         workspace = self._job.workspace
         assert workspace is not None  # noqa: S101 - the checkout is one of its own
         diff = await checkout.diff()
+        place = f"merge {self._card.ticket.id}/{self._card.attempts}"
+        accepted = self._job.journal.ordered(
+            place, self._origin(), lambda: {"patch": diff.patch}
+        )
         try:
-            await workspace.merge(diff)
+            async with accepted:
+                await workspace.merge(diff)
         except MergeConflict as conflict:
             raise _Rejected("merge", str(conflict)) from conflict
 

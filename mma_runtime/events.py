@@ -327,6 +327,22 @@ class ModelCallFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CostCounted(Event):
+    """A call that did not end well was counted; *state* is `estimated` or `unknown`.
+
+    What a good one costs is told by `ModelCallFinished`.
+    """
+
+    call: str
+    model: str
+    state: str
+    input_tokens: int
+    output_tokens: int
+    usd: Decimal | None
+    billed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallStarted(Event):
     """A tool begins. Its arguments are not here: they are content."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from mma_runtime.board import Board
 from mma_runtime.costs import Ledger
 from mma_runtime.events import Event
+from mma_runtime.journal import Journal
 from mma_runtime.kernel import Ref
 from mma_runtime.model import Model
 from mma_runtime.plan import Ticket, Track
@@ -42,7 +43,7 @@ class Job:
     and the aggregator's ref.
     *workers* is the most tickets in work at once, *attempts* the most workers for one
     ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
-    *folder* is where unfinished work is kept.
+    *folder* is where unfinished work is kept. The *journal* is off by default.
     """
 
     run: str
@@ -60,3 +61,4 @@ class Job:
     max_added_tickets: int = 0
     board: Board = field(default_factory=Board)
     ledger: Ledger = field(default_factory=Ledger)
+    journal: Journal = field(default_factory=Journal)

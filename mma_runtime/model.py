@@ -30,7 +30,7 @@ class Model:
         self.address = route.address
         self.has_fallbacks = bool(fallbacks)
         self._route = route
-        self._routes = (route, *fallbacks)
+        self.routes = (route, *fallbacks)
         self._retry = retry or RetryPolicy()
 
     async def complete(
@@ -95,7 +95,7 @@ class Model:
         before: Route | None = None
         why: ProviderError | None = None
         failure: ProviderError | None = None
-        for route in self._routes:
+        for route in self.routes:
             if before is not None:
                 self._step(call, before, route, why)
 

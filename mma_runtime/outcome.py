@@ -11,6 +11,8 @@ from mma_runtime.workspace import FileStat
 class RunState(StrEnum):
     """How a run ended.
 
+    `PAUSED` means that it could not be recorded any further and goes on when it is
+    resumed.
     `BOUNDED` means that a ticket used up its tool rounds: its partial work is kept.
     `PROVIDER_FAILED` means that a model provider could not be used (key, connection,
     model), after the retries.
@@ -22,6 +24,7 @@ class RunState(StrEnum):
     BOUNDED = "bounded"
     PROVIDER_FAILED = "provider_failed"
     CANCELLED = "cancelled"
+    PAUSED = "paused"
 
 
 class TicketState(StrEnum):

@@ -1,7 +1,7 @@
 """One model at one provider: what it costs, how fast it may be asked, one attempt."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
@@ -43,6 +43,9 @@ _ZERO = Decimal(0)
 
 OnChunk = Callable[[Chunk], None]
 
+BeforeSend = Callable[[ChatRequest, int, Reservation], Awaitable[None]]
+"""Takes a request, the number of its attempt, and what is reserved for it."""
+
 DEFAULT_OUTPUT = 4_096
 """The output limit where a budget needs one and nobody knows the model's, in tokens.
 
@@ -56,6 +59,7 @@ class Route:
     *address* is `provider:model`. *rates* is `None` where no price is known. Each
     attempt is reserved before it, let through by *gate*, and settled after it: one cost
     event for *costs*, also when it fails or is cancelled, and events for *emit*.
+    `before_send` is awaited once an attempt may be sent, and before it is.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Route:
         self.emit = emit
         self._rates = rates
         self._bound = InputBound()
+        self.before_send: BeforeSend | None = None
 
     async def attempt(
         self,
@@ -105,6 +110,14 @@ class Route:
         except BaseException:
             self._costs.tell(Release(wish))
             raise
+
+        if self.before_send is not None:
+            try:
+                await self.before_send(request, number, wish)
+            except BaseException:
+                self.gate.leave(permit)
+                self._costs.tell(Release(wish))
+                raise
 
         self.emit(
             ModelCallStarted(

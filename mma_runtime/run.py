@@ -1,14 +1,16 @@
 """One run of a scenario: its events, its outcome, and the way from start to end."""
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
-from mma_runtime.errors import ActorStopped, Refused, WorkspaceError
+from mma_runtime.errors import ActorStopped, JournalUnavailable, Refused, WorkspaceError
 from mma_runtime.events import (
     ChangesApplied,
     ExpectationChecked,
@@ -57,6 +59,17 @@ class Run:
         self._checks = anyio.CancelScope()
         self._outcome: Outcome | None = None
         self._ended = anyio.Event()
+        job.journal.trouble = self._halt
+
+    @property
+    def difference(self) -> str:
+        """The first thing in a replay that was not as recorded; empty: none."""
+        return self._job.journal.difference
+
+    @property
+    def reused(self) -> int:
+        """How many replies and results were taken from the journal."""
+        return self._job.journal.reused
 
     def events(self, *, replay: bool = True, capacity: int = HISTORY) -> Subscription:
         """Return the run's events, in order, to iterate over with `async for`.
@@ -193,9 +206,27 @@ class Run:
                     reason=self._outcome.reason,
                 )
             )
+            await self._close_journal()
         finally:
             self._ended.set()
             self.bus.close()
+
+    async def _close_journal(self) -> None:
+        try:
+            await self._job.journal.aclose()
+        except JournalUnavailable as error:
+            if self._outcome is not None and self._outcome.completed:
+                self._outcome = replace(
+                    self._outcome, state=RunState.PAUSED, reason=str(error)
+                )
+
+    def _halt(self, reason: str) -> None:
+        """Stop where the journal cannot follow, or is not followed any more."""
+        replayed = self._job.journal.strict
+        state = RunState.CANCELLED if replayed else RunState.PAUSED
+        self._job.board.end(state, reason)
+        if self._supervisor is not None:
+            self._supervisor.tell(CancelRun(reason))
 
     async def _work(self, system: ActorSystem) -> None:
         worker = self._team.tiers[Tier.WORKER]
@@ -235,9 +266,12 @@ class Run:
         costs = job.ledger.report()
         checked: tuple[Expectation, ...] = ()
         with self._checks:
-            checked = await check_expectations(
-                self._scenario.expect, state, costs, job.workspace
+            seen = await job.journal.view(
+                f"expect {state.value}",
+                Origin(run=self.id),
+                partial(self._check, state, costs),
             )
+            checked = tuple(Expectation(**one) for one in json.loads(seen))
 
         if board.ended is not None and state is not board.ended[0]:
             # Cancelled while the expectations were checked.
@@ -269,6 +303,12 @@ class Run:
             costs=costs,
             expectations=checked,
         )
+
+    async def _check(self, state: RunState, costs: CostReport) -> str:
+        checked = await check_expectations(
+            self._scenario.expect, state, costs, self._job.workspace
+        )
+        return json.dumps([asdict(one) for one in checked])
 
     async def _keep(self, outcome: Outcome) -> Outcome:
         """Write the patch, apply it if that is wanted, and remove the checkouts."""

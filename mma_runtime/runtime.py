@@ -18,19 +18,36 @@ from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import ActorEvent, Event
 from mma_runtime.governor import Governor, shared_governor
 from mma_runtime.job import Job
+from mma_runtime.journal import Journal, Past, Scrubber
 from mma_runtime.kernel import ActorSystem
 from mma_runtime.listing import ListedModel, ListingCache, list_models
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.plan import Ticket
 from mma_runtime.provider_table import ProviderSpec
+from mma_runtime.recording import (
+    NO_CHANGES,
+    Changes,
+    Session,
+    begin,
+    find_run,
+    replay,
+    resume,
+    secrets_of,
+)
 from mma_runtime.registry import Registry
 from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.settings import NO_SETTINGS, Settings
-from mma_runtime.staffing import ProviderPool, assemble, registry_of, tier_settings
+from mma_runtime.staffing import (
+    ProviderPool,
+    Team,
+    assemble,
+    registry_of,
+    tier_settings,
+)
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
 
@@ -53,6 +70,9 @@ class Runtime(AsyncContextManagerMixin):
     then `.env`, `credentials.toml` and `mma.toml` beside the scenario and beside
     *home* are. *settings* holds prices and rate limits for all runs. *governor* keeps
     to the rate limits; by default all runtimes of an event loop share one.
+    With *journal* each run is recorded in its folder and can be resumed and replayed;
+    without *capture_content* prompts, replies and outputs are kept out of it, and it
+    can only be looked at.
     """
 
     def __init__(
@@ -64,8 +84,12 @@ class Runtime(AsyncContextManagerMixin):
         environment: Mapping[str, str] | None = None,
         settings: Settings = NO_SETTINGS,
         governor: Governor | None = None,
+        journal: bool = False,
+        capture_content: bool = True,
     ) -> None:
         self._home = Path(home)
+        self._journal = journal
+        self._content = capture_content
         self._tools = tuple(tools)
         self._environment = os.environ if environment is None else environment
         given = tuple(providers)
@@ -137,7 +161,63 @@ class Runtime(AsyncContextManagerMixin):
             scenario = scenario.with_models(models)
 
         registry = registry_of(scenario, self._registry, folders)
-        run = await self._prepare(scenario, registry, apply=apply)
+        team = self._assemble(scenario, registry)
+        session = await self._begin(scenario)
+        return self._launch(session, team, registry, apply=apply)
+
+    async def resume(
+        self, run: str, changes: Changes = NO_CHANGES, *, apply: bool | None = None
+    ) -> "Run":
+        """Go on with a recorded *run*: what was done and paid for is not done again.
+
+        *run* is its name, the beginning of its name, or `last`. Calls that were sent
+        and whose reply was not recorded are sent again; the run's costs count both.
+
+        Raises:
+            JournalInUse: Another process is at work on it.
+            JournalError: Its journal cannot be read or written.
+            ConfigurationError: As `start`.
+            WorkspaceError: The files in the run's folder are not what they were.
+        """
+        folder = find_run(self._home, run)
+        session = await resume(folder, changes, scrub=self._scrub)
+        try:
+            registry = self._registry_of(session.scenario)
+            team = self._assemble(session.scenario, registry)
+            resumed = self._launch(session, team, registry, apply=apply)
+        except BaseException:
+            await session.journal.aclose()
+            raise
+
+        return resumed
+
+    async def replay(self, run: str, scratch: Path) -> "Run":
+        """Go through a recorded *run* again: no model is called, no tool is run.
+
+        Works in the folder *scratch*. The outcome is that of the run when everything
+        was as recorded; `difference` of the run returned tells the first thing that was
+        not. Raises what `resume` raises.
+        """
+        folder = find_run(self._home, run)
+        session = await replay(folder, scratch, scrub=self._scrub)
+        registry = self._registry_of(session.scenario)
+        team = self._assemble(session.scenario, registry)
+        return self._launch(session, team, registry, apply=False)
+
+    def _registry_of(self, scenario: Scenario) -> Registry:
+        return registry_of(scenario, self._registry, self._folders(scenario))
+
+    @property
+    def _scrub(self) -> Scrubber:
+        return secrets_of(self._environment)
+
+    def _launch(
+        self, session: Session, team: Team, registry: Registry, *, apply: bool | None
+    ) -> "Run":
+        if self._system is None:
+            raise RuntimeError("use the runtime inside `async with`")
+
+        run = self._prepare(session, team, registry, apply=apply)
         self._runs[run.id] = run
         self._tasks.start_soon(self._conduct, run)
         return run
@@ -194,9 +274,7 @@ class Runtime(AsyncContextManagerMixin):
 
         return (Path(scenario).absolute().parent, run)
 
-    async def _prepare(
-        self, scenario: Scenario, registry: Registry, *, apply: bool | None
-    ) -> Run:
+    def _assemble(self, scenario: Scenario, registry: Registry) -> Team:
         tiers = tier_settings(
             scenario,
             registry,
@@ -204,20 +282,40 @@ class Runtime(AsyncContextManagerMixin):
             [tool.name for tool in self._tools],
         )
         team = assemble(scenario, tiers, registry, self._pool, self._settings)
-        limits = budgets(scenario)
-        if limits.in_dollars and (unpriced := team.without_price()):
+        if budgets(scenario).in_dollars and (unpriced := team.without_price()):
             raise ConfigurationError(
                 f"a budget in dollars needs the price of {', '.join(unpriced)};"
                 " add it to `prices` in the scenario"
             )
 
+        return team
+
+    async def _begin(self, scenario: Scenario) -> Session:
         name = _run_id()
-        workspace = await self._workspace(scenario, name)
-        bus = Bus()
+        if not self._journal:
+            workspace = await self._workspace(scenario, name)
+            return Session(
+                run=name, scenario=scenario, journal=Journal(), workspace=workspace
+            )
+
+        self._make_home()
+        folder = self._home.absolute() / "runs" / name
+        return await begin(folder, scenario, content=self._content, scrub=self._scrub)
+
+    def _prepare(
+        self, session: Session, team: Team, registry: Registry, *, apply: bool | None
+    ) -> Run:
+        scenario, workspace, journal = (
+            session.scenario,
+            session.workspace,
+            session.journal,
+        )
+        bus = Bus(journal.record) if journal.is_on else Bus()
+        journal.emit = bus.emit
         governor = self._governor or shared_governor()
         worker = scenario.tier("worker")
         job = Job(
-            run=name,
+            run=session.run,
             tiers=team.tiers,
             open_model=lambda addresses, costs: team.open_model(
                 addresses, costs, bus.emit, governor
@@ -232,8 +330,12 @@ class Runtime(AsyncContextManagerMixin):
             workers=worker.count or len(scenario.tickets or ()) or 1,
             attempts=worker.attempts,
             max_added_tickets=scenario.tier("tech_lead").max_added_tickets,
-            ledger=Ledger(limits),
+            ledger=Ledger(budgets(scenario)),
+            journal=journal,
         )
+        if journal.past is not None and not journal.strict:
+            _count_past(job, journal.past)
+
         wanted = scenario.workspace is not None and scenario.workspace.apply
         return Run(job, team, scenario, bus, apply=wanted if apply is None else apply)
 
@@ -241,14 +343,16 @@ class Runtime(AsyncContextManagerMixin):
         if scenario.workspace is None:
             return None
 
+        self._make_home()
+        folder = self._home.absolute() / "runs" / run
+        return await Workspace.open(scenario.workspace.path, folder)
+
+    def _make_home(self) -> None:
         self._home.mkdir(parents=True, exist_ok=True)
         ignore = self._home / ".gitignore"
         if not ignore.exists():
             # What runs leave here is nobody's source.
             ignore.write_text("*\n", encoding="utf-8")
-
-        folder = self._home.absolute() / "runs" / run
-        return await Workspace.open(scenario.workspace.path, folder)
 
     async def _conduct(self, run: Run) -> None:
         if self._system is None:
@@ -266,6 +370,12 @@ class Runtime(AsyncContextManagerMixin):
             run = self._runs.get(event.actor.partition("/")[0])
             if run is not None:
                 run.bus.emit(event)
+
+
+def _count_past(job: Job, past: Past) -> None:
+    """Count what the run has spent before."""
+    for event in past.costs:
+        job.ledger.add(event)
 
 
 def _run_id() -> str:

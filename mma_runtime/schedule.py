@@ -74,6 +74,18 @@ class Schedule:
         card.state = TicketState.RUNNING
         return card
 
+    def take_named(self, name: str) -> TicketCard | None:
+        """Put the ticket *name* to work out of its turn, once it is ready."""
+        card = self._cards.get(name)
+        if card is None or card.state is not TicketState.PENDING:
+            return None
+
+        if not all(self._cards[need].is_done for need in card.ticket.depends_on):
+            return None
+
+        card.state = TicketState.RUNNING
+        return card
+
     def end(self, card: TicketCard) -> list[TicketCard]:
         """Follow the end of *card*: what it held up is ready, or blocked and returned.
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import anyio
 from anyio import TaskHandle
@@ -74,8 +75,10 @@ class Supervisor(Actor):
         self._leads: dict[str, Ref | None] = {}
         self._at_work: dict[str, TaskHandle[None]] = {}
         self._open: dict[str, int] = {}
+        self._steps: dict[tuple[str, str], int] = {}
         self._paused = False
         self._news = anyio.Event()
+        job.journal.moved = self._heard
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
@@ -153,6 +156,9 @@ class Supervisor(Actor):
         changed = dict.fromkeys(one.ticket.id for one in (card, *ended, *reopened))
         return tuple(changed)
 
+    def _heard(self) -> None:
+        self._news.set()
+
     def _end(self, state: RunState, reason: str) -> None:
         self.board.end(state, reason)
         self._scope.cancel()
@@ -199,7 +205,8 @@ class Supervisor(Actor):
         orchestrator = await self.crew.hire(Tier.ORCHESTRATOR)
         files = ""
         if self.job.workspace is not None:
-            files = await directory_map(self.job.workspace.tree)
+            look = partial(directory_map, self.job.workspace.tree)
+            files = await self.job.journal.view("epic", self._origin(), look)
 
         plan = await orchestrator.ask(PlanEpic(epic=epic, directory_map=files))
         await self._tracks(plan.tracks, orchestrator)
@@ -243,8 +250,12 @@ class Supervisor(Actor):
         self._leads[track.id] = lead
         view = ""
         if self.job.workspace is not None:
-            view = await directory_map(self.job.workspace.tree)
+            look = partial(directory_map, self.job.workspace.tree)
+            view = await self.job.journal.view(
+                f"track {track.id}", self._origin(track=track.id), look
+            )
 
+        await self._step("brief", track.id)
         plan = PlanTrack(track=track, view=view, taken=self.taken())
         tickets = await self._planned(lead, plan)
         while True:
@@ -275,11 +286,13 @@ class Supervisor(Actor):
         if orchestrator is None:
             return Verdict(accepted=True, remarks="")
 
+        await self._step("accept", track.id)
         summary = tuple(_summary(card) for card in cards)
         return await orchestrator.ask(AcceptTrack(track=track, summary=summary))
 
     async def _rework(self, lead: Ref, card: TrackCard) -> tuple[Ticket, ...]:
         """Have the lead plan what is missing; nothing when it may or can not."""
+        await self._step("rework", card.track.id)
         room = self.room(card.track.id)
         if not room:
             return ()
@@ -302,6 +315,7 @@ class Supervisor(Actor):
     ) -> tuple[Ticket, ...]:
         while True:
             plan = await lead.ask(request)
+            await self._step("planned", request.track.id)
             # Another track may have taken an id while this one was being planned; then
             # the lead is asked again, which is refused for an id that is not new.
             if self.board.tickets.keys().isdisjoint(t.id for t in plan.tickets):
@@ -358,10 +372,12 @@ class Supervisor(Actor):
         while True:
             for _ in range(STARTS):
                 is_full = len(self._at_work) >= self.job.workers
-                card = None if is_full or self._paused else self.schedule.take()
+                card = None if is_full or self._paused else self._next()
                 if card is None:
                     await self._some_news()
                     break
+
+                await self._step(f"start {card.ticket.id}", card.track, card.ticket.id)
 
                 lead = self._leads.get(card.track)
                 delivery = Delivery(self.job, self.crew, self, card, lead)
@@ -371,6 +387,23 @@ class Supervisor(Actor):
                     self._at_work[card.ticket.id] = handle
             else:
                 await checkpoint()
+
+    def _next(self) -> TicketCard | None:
+        """Return the ticket to start now: as recorded, or as the schedule says."""
+        recorded = self.job.journal.next_step("start ")
+        if recorded is None:
+            return self.schedule.take()
+
+        return self.schedule.take_named(recorded.origin.ticket)
+
+    async def _step(self, what: str, track: str, ticket: str = "") -> None:
+        """Meet other routes in the order that was recorded, or record it."""
+        key = (what, track)
+        self._steps[key] = self._steps.get(key, 0) + 1
+        await self.job.journal.step(
+            f"{what} {track}.{self._steps[key]}",
+            self._origin(track=track, ticket=ticket),
+        )
 
     # --- what deliveries report to ---------------------------------------------
 

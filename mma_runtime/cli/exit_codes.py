@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     OVER_BUDGET = 3
     INCOMPLETE = 4
+    PAUSED = 5
     PROVIDER = 6
     SIGNAL = 128
 
@@ -30,6 +31,7 @@ _BY_STATE = {
     RunState.BOUNDED: ExitCode.INCOMPLETE,
     RunState.PROVIDER_FAILED: ExitCode.PROVIDER,
     RunState.CANCELLED: ExitCode.INCOMPLETE,
+    RunState.PAUSED: ExitCode.PAUSED,
 }
 
 

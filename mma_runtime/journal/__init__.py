@@ -1,5 +1,7 @@
 """What happened in a run, durably: one file, append-only, checked when it is opened."""
 
+from mma_runtime.journal.journal import Journal
+from mma_runtime.journal.past import Past
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Entry, Record
 from mma_runtime.journal.recovery import Loss
@@ -8,9 +10,11 @@ from mma_runtime.journal.writer import JournalWriter
 
 __all__ = [
     "Entry",
+    "Journal",
     "JournalReader",
     "JournalWriter",
     "Loss",
+    "Past",
     "Record",
     "Scrubber",
 ]

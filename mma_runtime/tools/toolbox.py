@@ -74,6 +74,11 @@ class Toolbox:
         """The tools' names, in their order."""
         return tuple(self._tools)
 
+    def is_read_only(self, calls: Iterable[ToolCall]) -> bool:
+        """Whether none of *calls* can change anything."""
+        found = [self._tools.get(call.name) for call in calls]
+        return all(one is None or one.read_only for one in found)
+
     async def run(
         self, calls: Sequence[ToolCall], *, origin: Origin, emit: Emit
     ) -> RoundResults:

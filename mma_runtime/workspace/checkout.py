@@ -31,9 +31,10 @@ class Checkout(Files):
 
     Made by `Workspace.checkout`. `root` is free of links. `home` is a private folder
     beside it for what commands keep outside of the project (`HOME`, `TMPDIR`).
+    `outputs` counts what `keep_output` has stored.
     """
 
-    __slots__ = ("_base", "_content_of", "_outputs", "folder", "home", "name")
+    __slots__ = ("_base", "_content_of", "folder", "home", "name", "outputs")
 
     def __init__(
         self,
@@ -49,15 +50,15 @@ class Checkout(Files):
         self.home = folder / "home"
         self._base = base
         self._content_of = content_of
-        self._outputs = 0
+        self.outputs = 0
 
     async def keep_output(self, text: str) -> str:
         """Store a tool's whole *text* for later reading; return its path from the root.
 
         It lies outside of what a diff sees and goes with the checkout.
         """
-        self._outputs += 1
-        path = f"{PRIVATE}/output/{self._outputs}.txt"
+        self.outputs += 1
+        path = f"{PRIVATE}/output/{self.outputs}.txt"
         content = text.encode(errors="replace")
         await to_thread.run_sync(self.write_bytes, path, content)
         return path

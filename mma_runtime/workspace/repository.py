@@ -7,6 +7,7 @@ that no command in a checkout can touch the user's branches, index or settings.
 import os
 import subprocess
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +23,14 @@ _SETTINGS = (
     "gc.auto=0",
     "maintenance.auto=false",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryStart:
+    """Where a run's branch began, and the paths that git knew in the user's folder."""
+
+    commit: str
+    tracked: frozenset[str]
 
 
 class Repository:
@@ -90,6 +99,31 @@ class Repository:
         made._git("config", "core.trustctime", "false")
         made.tracked = frozenset(_paths(_git(source, "ls-files", "-z")))
         return made
+
+    @classmethod
+    def reopen(
+        cls, source: Path, folder: Path, branch: str, start: RepositoryStart
+    ) -> Self:
+        """Set the run's branch back to its *start*, for a run that is resumed.
+
+        Raises:
+            WorkspaceError: git cannot do so.
+        """
+        made = cls(source, folder, branch)
+        made._tree = folder.parent / "tree"
+        made.tracked = start.tracked
+        for lock in (folder / "worktrees").glob("*/index.lock"):
+            # Left by a git that was killed with the run.
+            lock.unlink()
+
+        made._git("worktree", "prune")
+        made._git("update-ref", f"refs/heads/{branch}", start.commit)
+        return made
+
+    def start(self) -> RepositoryStart:
+        """Return where the branch stands now."""
+        commit = self._git("rev-parse", f"refs/heads/{self.branch}").decode().strip()
+        return RepositoryStart(commit, self.tracked)
 
     def uncommitted(self) -> list[str]:
         """Return the paths in the user's folder that no commit holds as they are."""

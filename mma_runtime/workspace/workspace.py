@@ -13,7 +13,7 @@ from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.diff import Diff, FileChange
 from mma_runtime.workspace.files import Files
 from mma_runtime.workspace.merging import merge_change
-from mma_runtime.workspace.repository import Repository
+from mma_runtime.workspace.repository import Repository, RepositoryStart
 from mma_runtime.workspace.tree import (
     EXCLUDED,
     Entry,
@@ -144,6 +144,84 @@ class Workspace:
             repository.commit(paths, "Carry along what was not committed\n")
 
         return snapshot
+
+    @classmethod
+    async def reopen(
+        cls,
+        source: Path,
+        folder: Path,
+        original: Snapshot,
+        repository: RepositoryStart | None,
+    ) -> Self:
+        """Set the tree in *folder* back to what was copied, to merge into it again.
+
+        *original* and *repository* are what `original` and `repository_start` were when
+        the workspace was opened. Removes the checkouts that are left.
+
+        Raises:
+            WorkspaceError: the original content of a file is gone, or git cannot go
+                back; names it.
+        """
+        return await to_thread.run_sync(
+            cls._reopen, source, folder, original, repository
+        )
+
+    @classmethod
+    def _reopen(
+        cls,
+        source: Path,
+        folder: Path,
+        original: Snapshot,
+        start: RepositoryStart | None,
+    ) -> Self:
+        real = Path(os.path.realpath(folder))
+        real_source = Path(os.path.realpath(source))
+        remove_tree(real / "checkouts")
+        repository = None
+        if start is not None:
+            repository = Repository.reopen(
+                real_source, real / "repository", f"mma/{real.name}", start
+            )
+
+        found = cls(real_source, real, original, repository)
+        try:
+            now = take_snapshot(found.tree, known=original)
+            changes = [
+                found._set_back(path, now.get(path), original.get(path))
+                for path in sorted(now.keys() | original.keys())
+                if now.get(path) != original.get(path)
+            ]
+        except OSError as error:
+            raise WorkspaceError(
+                f"the run's tree {found.tree} cannot be read: {error.strerror}"
+            ) from error
+
+        apply_changes(found.tree, changes)
+        if repository is not None:
+            repository.settle(found.tree)
+
+        return found
+
+    def _set_back(
+        self, path: str, now: Entry | None, original: Entry | None
+    ) -> FileChange:
+        content = read_content(os.fspath(self.tree), path) if now else None
+        return FileChange(
+            path=path,
+            before=content[1] if content else None,
+            after=self._content_of(path, original) if original else None,
+            mode_before=content[0] if content else None,
+            mode_after=original.mode if original else None,
+        )
+
+    @property
+    def original(self) -> Snapshot:
+        """What the source held when it was copied."""
+        return self._original
+
+    def repository_start(self) -> RepositoryStart | None:
+        """Return where the run's branch stands, as long as nothing was merged."""
+        return self._repository.start() if self._repository is not None else None
 
     async def checkout(self, name: str) -> Checkout:
         """Copy the integration tree for a ticket; shares no file with it.

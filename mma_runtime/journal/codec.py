@@ -1,0 +1,166 @@
+"""Turns, completions, results and errors as JSON, and back, equal to what they were."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+from mma_runtime import errors
+from mma_runtime.errors import (
+    CommandFailed,
+    JournalUnreadable,
+    ProviderError,
+    ProviderFacts,
+)
+from mma_runtime.llm.chat import (
+    AssistantTurn,
+    Completion,
+    Finish,
+    Image,
+    ProviderState,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolTurn,
+    Turn,
+    UserTurn,
+)
+from mma_runtime.llm.usage import Usage
+from mma_runtime.tools.command import CommandResult
+from mma_runtime.tools.toolbox import RoundResults
+
+_SHAPES: Mapping[str, type] = {
+    shape.__name__: shape
+    for shape in (
+        AssistantTurn,
+        CommandResult,
+        Image,
+        ProviderState,
+        Reasoning,
+        Text,
+        ToolCall,
+        ToolResult,
+        ToolTurn,
+        UserTurn,
+    )
+}
+
+
+def encode(value: object) -> bytes:
+    """Write a turn, or whatever turns are made of, as JSON."""
+    return json.dumps(_tagged(value), separators=(",", ":")).encode()
+
+
+def decode(content: bytes) -> Any:
+    """Read what `encode` wrote; raises `ValueError` when it is something else."""
+    return _untagged(json.loads(content))
+
+
+def encode_results(results: RoundResults) -> bytes:
+    """Write the results of one round, as the turn that the model is told them in."""
+    return encode(ToolTurn(results.results))
+
+
+def failure_facts(results: RoundResults) -> list[list[Any]]:
+    """Return what is left of the failed commands, beside their output."""
+    return [[one.command, one.exit_code] for one in results.failures]
+
+
+def decode_results(
+    content: bytes, failures: list[list[Any]], outputs: list[str]
+) -> RoundResults:
+    """Put a round's results together again."""
+    turn: ToolTurn = decode(content)
+    return RoundResults(
+        turn.results,
+        tuple(
+            CommandFailed(command, exit_code, output)
+            for (command, exit_code), output in zip(failures, outputs, strict=True)
+        ),
+    )
+
+
+def completion_facts(completion: Completion) -> dict[str, Any]:
+    """Return all of a completion but its turn."""
+    return {
+        "finish": completion.finish.value,
+        "usage": asdict(completion.usage) if completion.usage is not None else None,
+        "reported": completion.model,
+        "raw_finish": completion.raw_finish,
+        "request_id": completion.request_id,
+    }
+
+
+def to_completion(turn: Turn, facts: Mapping[str, Any]) -> Completion:
+    """Put a completion together again."""
+    if not isinstance(turn, AssistantTurn):
+        raise TypeError(f"a reply is no {type(turn).__name__}")
+
+    usage = facts["usage"]
+    return Completion(
+        turn=turn,
+        finish=Finish(facts["finish"]),
+        usage=Usage(**usage) if usage is not None else None,
+        model=facts["reported"],
+        raw_finish=facts["raw_finish"],
+        request_id=facts["request_id"],
+    )
+
+
+def error_facts(error: ProviderError) -> dict[str, Any]:
+    """Return what a provider's error consists of."""
+    return {
+        "error": type(error).__name__,
+        "message": error.message,
+        "about": asdict(error.facts),
+    }
+
+
+def to_error(facts: Mapping[str, Any], path: str) -> ProviderError:
+    """Put a provider's error together again."""
+    kind = getattr(errors, facts["error"], None)
+    if not (isinstance(kind, type) and issubclass(kind, ProviderError)):
+        raise JournalUnreadable(path, f"there is no error {facts['error']!r}")
+
+    return kind(facts["message"], ProviderFacts(**facts["about"]))
+
+
+def _tagged(value: object) -> object:
+    # Every object has one key, its kind: so nothing that is inside can be mistaken.
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case bytes():
+            return {"bytes": base64.b64encode(value).decode()}
+        case tuple():
+            return {"tuple": [_tagged(one) for one in value]}
+        case list():
+            return [_tagged(one) for one in value]
+        case Mapping():
+            return {"map": [[_tagged(k), _tagged(v)] for k, v in value.items()]}
+        case _ if is_dataclass(value) and type(value).__name__ in _SHAPES:
+            inner = [_tagged(getattr(value, one.name)) for one in fields(value)]
+            return {type(value).__name__: inner}
+        case _:
+            raise TypeError(f"a journal cannot hold a {type(value).__name__}")
+
+
+def _untagged(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untagged(one) for one in value]
+
+    if not isinstance(value, dict):
+        return value
+
+    ((kind, inner),) = value.items()
+    match kind:
+        case "bytes":
+            return base64.b64decode(inner)
+        case "tuple":
+            return tuple(_untagged(one) for one in inner)
+        case "map":
+            return {_untagged(k): _untagged(v) for k, v in inner}
+        case _:
+            return _SHAPES[kind](*(_untagged(one) for one in inner))

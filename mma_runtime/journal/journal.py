@@ -1,0 +1,296 @@
+"""A run's journal: records what happens, and uses again what had happened before."""
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from mma_runtime.errors import JournalUnavailable
+from mma_runtime.events import Event, ModelCallFinished, Origin
+from mma_runtime.journal.digests import RequestDigests
+from mma_runtime.journal.past import ALWAYS_NEW, MERGE, STEP, Past, Recorded, event_key
+from mma_runtime.journal.record import Entry, Record
+from mma_runtime.journal.scrub import NO_SECRETS
+from mma_runtime.journal.writer import JournalWriter
+
+_STAMPED = frozenset(("origin", "seq", "time"))
+
+
+class Journal:
+    """Records a run with *writer*, and gives it back its *past*.
+
+    Without a writer nothing is recorded. *strict* is for a replay: what was not
+    recorded must not happen, and *trouble* is told the first difference. *trouble* also
+    hears when nothing can be written any more; who asked the journal then waits to be
+    cancelled, so that nothing is done that could not be recorded.
+    """
+
+    def __init__(
+        self,
+        writer: JournalWriter | None = None,
+        past: Past | None = None,
+        *,
+        strict: bool = False,
+        content: bool = True,
+        scrub: Callable[[bytes], bytes] = NO_SECRETS,
+    ) -> None:
+        self.past = past
+        self.strict = strict
+        self.digests = RequestDigests(scrub)
+        self.reused = 0
+        self.emit: Callable[[Event], None] = self.record
+        self.moved: Callable[[], None] = lambda: None
+        self.difference = ""
+        self.trouble: Callable[[str], None] = lambda _reason: None
+        self._writer = writer
+        self._content = content
+        self._news = anyio.Event()
+        self._order = anyio.Lock()
+        self._costs: dict[str, dict[str, Any]] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anything to record to or to use again."""
+        return self._writer is not None or self.past is not None
+
+    # --- what happens ---------------------------------------------------------
+
+    def record(self, event: Event) -> None:
+        """Take an event from the bus; does not wait."""
+        if isinstance(event, ModelCallFinished):
+            usd = None if event.usd is None else str(event.usd)
+            self._costs[event.call.rpartition(".")[0]] = {
+                "model": event.model,
+                "usd": usd,
+                "billed": event.billed,
+            }
+
+        kind = type(event).__name__
+        facts = {
+            one.name: _plain(getattr(event, one.name))
+            for one in fields(event)
+            if one.name not in _STAMPED
+        }
+        past = self.past
+        if past is not None and kind not in ALWAYS_NEW:
+            key = event_key(kind, event.origin, facts)
+            if past.events[key] > 0:
+                past.events[key] -= 1
+                return
+
+            if self.strict and not kind.startswith("Actor"):
+                self._differ(f"{kind} {_place(event.origin)} was not recorded: {facts}")
+
+        self.note(Entry(kind=kind, origin=event.origin, facts=facts))
+
+    def note(self, entry: Entry) -> None:
+        """Record *entry* with the next that is waited for."""
+        if self._writer is not None:
+            self._writer.note(self._kept(entry))
+
+    async def append(self, entry: Entry) -> None:
+        """Record *entry*, and all that was noted, durably before returning."""
+        if self._writer is None:
+            return
+
+        try:
+            await self._writer.append(self._kept(entry))
+        except JournalUnavailable as error:
+            self.trouble(str(error))
+            await anyio.sleep_forever()
+
+    def _kept(self, entry: Entry) -> Entry:
+        if self._content or not entry.contents:
+            return entry
+
+        return Entry(
+            kind=entry.kind, origin=entry.origin, call=entry.call, facts=entry.facts
+        )
+
+    def cost_of(self, call: str) -> dict[str, Any]:
+        """Return what the last finished attempt of *call* cost."""
+        return self._costs.pop(call, {})
+
+    # --- what happened before -------------------------------------------------
+
+    def take(self, kind: str, name: str) -> Recorded | None:
+        """Return what was recorded under *name*, once; `None`: it is to be done."""
+        past = self.past
+        found = past.done.pop((kind, name), None) if past is not None else None
+        if found is not None:
+            self.reused += 1
+            self._tell()
+
+        return found
+
+    async def demand_new(self, what: str) -> None:
+        """Make sure that something may be done that was not recorded.
+
+        In a replay nothing may. Where the record ends without the run having ended,
+        this waits for the rest of it to be used, and with it the replay is over.
+        """
+        past = self.past
+        if not self.strict or past is None:
+            return
+
+        if past.ended:
+            self._differ(f"{what} was not recorded")
+
+        while not past.is_over:
+            await self._some_news()
+
+        self.trouble("")
+        await anyio.sleep_forever()
+
+    async def view(
+        self, name: str, origin: Origin, look: Callable[[], Awaitable[str]]
+    ) -> str:
+        """Return what *look* sees, or saw when it was recorded."""
+        found = self.take("view", name)
+        if found is not None:
+            return found.contents["seen"].decode()
+
+        seen = await look()
+        self.note(
+            Entry(
+                kind="view",
+                origin=origin,
+                call=name,
+                contents={"seen": seen.encode(errors="surrogatepass")},
+            )
+        )
+        return seen
+
+    # --- the order ------------------------------------------------------------
+
+    async def step(self, name: str, origin: Origin) -> None:
+        """Meet others at something shared: record the order, or keep to it."""
+        if not await self._my_turn(name):
+            self.note(Entry(kind=STEP, origin=origin, call=name))
+
+    @asynccontextmanager
+    async def ordered(
+        self,
+        name: str,
+        origin: Origin,
+        contents: Callable[[], Mapping[str, bytes]] | None = None,
+    ) -> AsyncGenerator[None]:
+        """Do the block at its place in the order, and alone.
+
+        With *contents* they are durable before the block begins.
+        """
+        before = await self._wait_for_turn(name)
+        async with self._order:
+            if before:
+                self._done_turn()
+            elif contents is None:
+                self.note(Entry(kind=STEP, origin=origin, call=name))
+            else:
+                await self.append(
+                    Entry(kind=MERGE, origin=origin, call=name, contents=contents())
+                )
+
+            yield
+
+    def next_step(self, kind: str) -> Record | None:
+        """Return the first step of *kind* that is still to be taken."""
+        if self.past is None:
+            return None
+
+        return next((s for s in self.past.steps if s.call.startswith(kind)), None)
+
+    def is_completed(self, ticket: str) -> bool:
+        """Whether *ticket* was completed before."""
+        return self.past is not None and ticket in self.past.completed
+
+    async def _my_turn(self, name: str) -> bool:
+        found = await self._wait_for_turn(name)
+        if found:
+            self._done_turn()
+
+        return found
+
+    async def _wait_for_turn(self, name: str) -> bool:
+        """Wait until it is the turn of *name*; false when it was not recorded."""
+        past = self.past
+        if past is None or not past.steps:
+            await self.demand_new(f"the step {name!r}")
+            return False
+
+        if name not in past.waiting:
+            # What was done before goes before.
+            await self.demand_new(f"the step {name!r}")
+            while past.steps:
+                await self._some_news()
+
+            return False
+
+        while past.steps and past.steps[0].call != name:
+            await self._some_news()
+
+        return bool(past.steps)
+
+    def _done_turn(self) -> None:
+        if self.past is not None:
+            step = self.past.steps.popleft()
+            self.past.waiting.discard(step.call)
+            self._tell()
+
+    def forget(self, ticket: str) -> None:
+        """Live *ticket* anew from here: its requests are not the same any more."""
+        if self.past is not None:
+            self.past.forget(ticket)
+            self._tell()
+
+    async def _some_news(self) -> None:
+        if self._news.is_set():
+            self._news = anyio.Event()
+
+        await self._news.wait()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self.moved()
+
+    def differ(self, difference: str) -> None:
+        """Tell of something that is not as it was recorded; the first counts."""
+        self._differ(difference)
+
+    def _differ(self, difference: str) -> None:
+        if not self.difference:
+            self.difference = difference
+            self.trouble(difference)
+
+    async def aclose(self) -> None:
+        """Write what is waiting and let go of the file."""
+        if self._writer is not None:
+            await self._writer.aclose()
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Decimal() | Path():
+            return str(value)
+        case Enum():
+            return value.value
+        case tuple():
+            return [_plain(one) for one in value]
+        case Mapping():
+            return {str(k): _plain(v) for k, v in value.items()}
+        case _:
+            return value
+
+
+def _place(origin: Origin) -> str:
+    return "/".join(filter(None, (origin.track, origin.ticket))) or "of the run"
+
+
+def to_json(value: Any) -> bytes:
+    """Write plain facts as a content."""
+    return json.dumps(value, separators=(",", ":"), default=str).encode()

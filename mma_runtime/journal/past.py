@@ -1,0 +1,236 @@
+"""What a run has done so far, as its journal tells it, ready to be used again."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mma_runtime.costs import CostEvent, CostState
+from mma_runtime.errors import JournalUnreadable
+from mma_runtime.events import Origin
+from mma_runtime.journal.reader import JournalReader
+from mma_runtime.journal.record import Record
+from mma_runtime.llm.usage import NO_USAGE, Usage
+from mma_runtime.reservations import NOTHING, Amount
+
+BEGUN = "run"
+"""The first record: the scenario and how it was started."""
+
+RESUMED = "resumed"
+INTENT = "intent"
+REPLY = "reply"
+FAILURE = "failure"
+TOOLS = "tools"
+COMMAND = "command"
+VIEW = "view"
+STEP = "step"
+MERGE = "merge"
+
+OURS = frozenset(
+    (BEGUN, RESUMED, INTENT, REPLY, FAILURE, TOOLS, COMMAND, VIEW, STEP, MERGE)
+)
+"""The kinds that are not the names of events."""
+
+ALWAYS_NEW = frozenset(("RunStarted", "RunFinished"))
+"""Events that each session of a run has anew."""
+
+_VARYING = ("seconds", "delay", "retry_in")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One thing that was done, with its contents at hand."""
+
+    record: Record
+    contents: Mapping[str, bytes]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The record's facts."""
+        return self.record.facts
+
+
+class Past:
+    """What was recorded and has not been used again yet; get it from `Past.read`.
+
+    *done* maps kind and name to what was done. *steps* is the order in which agents met
+    at what they share. *events* counts what was told. *ended* is the state that the run
+    ended in by itself, empty when it was cut off. *completed* are tickets.
+    """
+
+    def __init__(self, path: Path, run: str) -> None:
+        self.path = path
+        self.run = run
+        self.name = ""
+        self.scenario = b""
+        self.manifest = b"{}"
+        self.done: dict[tuple[str, str], Recorded] = {}
+        self.steps = deque[Record]()
+        self.waiting: set[str] = set()
+        self.events = Counter[str]()
+        self.completed: set[str] = set()
+        self.costs: list[CostEvent] = []
+        self.ended = ""
+        self.without_content = False
+        self.sessions = 1
+        self.records = 0
+        self.kept = 0
+        self.unknown = 0
+        self._sent = Counter[str]()
+        self._ended = Counter[str]()
+        self._intents: dict[str, Record] = {}
+
+    @classmethod
+    def read(
+        cls, path: Path, *, keep: Callable[[Record], bool] = lambda _: True
+    ) -> "Past":
+        """Read the journal at *path*; blocks. *keep* says which records count.
+
+        Raises `JournalUnreadable` when it cannot be read, holds no run, or was kept
+        without its contents.
+        """
+        with JournalReader(path) as reader:
+            past = cls(path, reader.run)
+            for record in reader.records():
+                past.records = record.seq
+                if keep(record):
+                    past.kept += 1
+                    past._add(reader, record)
+
+        if not past.scenario:
+            raise JournalUnreadable(str(path), "it does not tell how its run began")
+
+        if past.without_content:
+            raise JournalUnreadable(
+                str(path),
+                "prompts and replies were kept out of it (`capture_content: false`),"
+                " so that nothing can be used again",
+            )
+
+        past._count_unknown()
+        return past
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that was done has been used again."""
+        return not self.done and not self.steps
+
+    def forget(self, ticket: str) -> None:
+        """Drop all that is left of *ticket*: it is lived anew from here."""
+        self.done = {
+            key: one
+            for key, one in self.done.items()
+            if one.record.origin.ticket != ticket
+        }
+        self.steps = deque(s for s in self.steps if s.origin.ticket != ticket)
+        self.waiting = {step.call for step in self.steps}
+
+    def forget_from(self, seq: int, track: str, ticket: str) -> None:
+        """Drop what was recorded for a ticket or track from record *seq* on."""
+
+        def stays(record: Record) -> bool:
+            origin = record.origin
+            whose = (origin.ticket,) if ticket else (origin.track, origin.ticket)
+            mine = whose == ((ticket,) if ticket else (track, ""))
+            return not mine or record.seq < seq
+
+        self.done = {key: one for key, one in self.done.items() if stays(one.record)}
+        self.steps = deque(step for step in self.steps if stays(step))
+        self.waiting = {step.call for step in self.steps}
+
+    def _add(self, reader: JournalReader, record: Record) -> None:
+        if record.kind in (STEP, MERGE):
+            self.steps.append(record)
+            self.waiting.add(record.call)
+        elif record.kind == INTENT:
+            self._sent[record.call] += 1
+            self._intents[record.call] = record
+        elif record.kind in OURS:
+            contents = {
+                name: reader.content(number) for name, number in record.contents.items()
+            }
+            self._add_done(Recorded(record, contents))
+        else:
+            self._add_event(record)
+
+    def _add_done(self, one: Recorded) -> None:
+        record = one.record
+        if record.kind in (BEGUN, RESUMED):
+            self._begin(one)
+            return
+
+        self.done[record.kind, record.call] = one
+        if record.kind == REPLY:
+            self._ended[record.call] += 1
+            usage = record.facts["usage"]
+            self.costs.append(
+                _cost(
+                    record,
+                    CostState.BILLED if usage is not None else CostState.UNKNOWN,
+                    Usage(**usage) if usage is not None else NO_USAGE,
+                )
+            )
+
+    def _begin(self, one: Recorded) -> None:
+        self.ended = ""
+        self.scenario = one.contents["scenario"]
+        if one.record.kind == BEGUN:
+            self.name = one.facts["name"]
+            self.manifest = one.contents.get("manifest", self.manifest)
+            self.without_content = not one.facts.get("content", True)
+        else:
+            self.sessions += 1
+
+    def _add_event(self, record: Record) -> None:
+        facts = record.facts
+        if record.kind == "RunFinished":
+            self.ended = facts["state"]
+
+        if record.kind in ALWAYS_NEW:
+            return
+
+        self.events[event_key(record.kind, record.origin, facts)] += 1
+        if record.kind == "TicketFinished" and facts["state"] == "completed":
+            self.completed.add(record.origin.ticket)
+        elif record.kind == "TicketFinished":
+            self.completed.discard(record.origin.ticket)
+        elif record.kind == "ModelCallFailed":
+            self._ended[facts["call"].rpartition(".")[0]] += 1
+        elif record.kind == "CostCounted":
+            usage = Usage(input=facts["input_tokens"], output=facts["output_tokens"])
+            self.costs.append(_cost(record, CostState(facts["state"]), usage))
+
+    def _count_unknown(self) -> None:
+        """Charge the calls that were sent and whose end nobody knows as unknown."""
+        for name, count in self._sent.items():
+            for _ in range(count - self._ended[name]):
+                self.unknown += 1
+                record = self._intents[name]
+                usd, tokens = record.facts["reserved"]
+                worst = Amount(Decimal(usd), tokens, 1)
+                self.costs.append(_cost(record, CostState.UNKNOWN, NO_USAGE, worst))
+
+
+def _cost(
+    record: Record, state: CostState, usage: Usage, worst: Amount = NOTHING
+) -> CostEvent:
+    usd = record.facts.get("usd")
+    return CostEvent(
+        origin=record.origin,
+        call=record.facts.get("call", record.call),
+        model=record.facts.get("model", ""),
+        state=state,
+        usage=usage,
+        usd=Decimal(usd) if usd is not None else None,
+        billed=record.facts.get("billed", True),
+        worst=worst,
+    )
+
+
+def event_key(kind: str, origin: Origin, facts: Mapping[str, Any]) -> str:
+    """Name an event by all that does not vary when the same happens again."""
+    place = (origin.tier, origin.track, origin.ticket, origin.attempt, origin.task)
+    told = [(name, facts[name]) for name in facts if name not in _VARYING]
+    return repr((kind, place, told))

@@ -1,0 +1,256 @@
+"""Where runs are recorded, and how one is begun, resumed or replayed from there."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from mma_runtime.errors import JournalUnreadable, did_you_mean
+from mma_runtime.journal import Entry, Journal, JournalWriter, Loss, Past, Scrubber
+from mma_runtime.journal.past import BEGUN, FAILURE, RESUMED
+from mma_runtime.rounds import MAX_TOOL_ROUNDS
+from mma_runtime.scenario.schema import Scenario
+from mma_runtime.workspace import Workspace
+from mma_runtime.workspace.repository import RepositoryStart
+from mma_runtime.workspace.tree import Entry as FileEntry
+from mma_runtime.workspace.tree import Snapshot, copy_tree
+
+JOURNAL = "journal.db"
+"""The journal's file in a run's folder."""
+
+_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One go at a run: from its start, or from where it was left.
+
+    *loss* says what the journal has lost, if it was damaged.
+    """
+
+    run: str
+    scenario: Scenario
+    journal: Journal
+    workspace: Workspace | None
+    loss: Loss | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What is to be other than before when a run is resumed.
+
+    *usd* (US dollars) and *rounds* are added to what was allowed. *models* sets the
+    model of tiers by name.
+    """
+
+    usd: Decimal | None = None
+    rounds: int = 0
+    models: Mapping[str, str] | None = None
+
+    def apply(self, scenario: Scenario) -> Scenario:
+        """Return *scenario* with the changes."""
+        if self.models:
+            scenario = scenario.with_models(self.models)
+
+        if self.usd is not None and scenario.budget.usd is not None:
+            usd = scenario.budget.usd + self.usd
+            budget = scenario.budget.model_copy(update={"usd": usd})
+            scenario = scenario.model_copy(update={"budget": budget})
+
+        if self.rounds:
+            worker = scenario.tiers.worker
+            bound = scenario.tier("worker").max_tool_rounds or MAX_TOOL_ROUNDS
+            worker = worker.model_copy(update={"max_tool_rounds": bound + self.rounds})
+            tiers = scenario.tiers.model_copy(update={"worker": worker})
+            scenario = scenario.model_copy(update={"tiers": tiers})
+
+        return scenario
+
+
+NO_CHANGES = Changes()
+
+
+def run_folders(home: Path) -> Iterator[Path]:
+    """Yield the folders of the recorded runs in *home*, the oldest first."""
+    runs = home / "runs"
+    if runs.is_dir():
+        yield from sorted(p for p in runs.iterdir() if (p / JOURNAL).is_file())
+
+
+def find_run(home: Path, name: str) -> Path:
+    """Return the folder of the run *name*, or of the one that begins so.
+
+    `last` is the newest. Raises `JournalUnreadable` when there is none, or several.
+    """
+    folders = list(run_folders(home))
+    if name == "last" and folders:
+        return folders[-1]
+
+    found = [folder for folder in folders if folder.name == name] or [
+        folder for folder in folders if name and folder.name.startswith(name)
+    ]
+    if len(found) == 1:
+        return found[0]
+
+    known = [folder.name for folder in folders]
+    problem = f"there is no run {name!r}{did_you_mean(name, known)}"
+    if found:
+        problem = f"several runs begin with {name!r}: {', '.join(map(_name, found))}"
+
+    raise JournalUnreadable(str(home / "runs"), problem)
+
+
+def secrets_of(environment: Mapping[str, str]) -> Scrubber:
+    """Return what takes the values of secret variables out of a text."""
+    return Scrubber(
+        value.strip() for name, value in environment.items() if _SECRET.search(name)
+    )
+
+
+async def begin(
+    folder: Path, scenario: Scenario, *, content: bool, scrub: Scrubber
+) -> Session:
+    """Begin to record a run of *scenario* in *folder*, which names it.
+
+    Raises what `JournalWriter.open` and `Workspace.open` raise.
+    """
+    writer = await JournalWriter.open(folder / JOURNAL, run=folder.name, scrub=scrub)
+    try:
+        workspace = None
+        contents = {"scenario": scenario.model_dump_json().encode()}
+        if scenario.workspace is not None:
+            workspace = await Workspace.open(scenario.workspace.path, folder)
+            contents["manifest"] = await to_thread.run_sync(_manifest, workspace)
+
+        facts = {"name": scenario.name, "content": content}
+        await writer.append(Entry(kind=BEGUN, facts=facts, contents=contents))
+    except BaseException:
+        await writer.aclose()
+        raise
+
+    journal = Journal(writer, content=content, scrub=scrub)
+    return Session(
+        run=folder.name, scenario=scenario, journal=journal, workspace=workspace
+    )
+
+
+async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
+    """Open the run in *folder* to go on with it.
+
+    Raises:
+        JournalInUse: Another process is at work on it.
+        JournalError: Its journal cannot be read or written.
+        WorkspaceError: Its files are not what they were.
+    """
+    writer = await JournalWriter.open(folder / JOURNAL, scrub=scrub)
+    try:
+        past = await to_thread.run_sync(Past.read, folder / JOURNAL)
+        _retry_failures(past)
+        scenario = changes.apply(scenario_of(past))
+        workspace = await _reopened(scenario, folder, past)
+        contents = {"scenario": scenario.model_dump_json().encode()}
+        await writer.append(Entry(kind=RESUMED, contents=contents))
+    except BaseException:
+        await writer.aclose()
+        raise
+
+    return Session(
+        run=folder.name,
+        scenario=scenario,
+        journal=Journal(writer, past, scrub=scrub),
+        workspace=workspace,
+        loss=writer.loss,
+    )
+
+
+async def replay(folder: Path, scratch: Path, *, scrub: Scrubber) -> Session:
+    """Open the run in *folder* to go through it again in the folder *scratch*.
+
+    The run's own folder stays as it is. Raises what `resume` raises.
+    """
+    past = await to_thread.run_sync(Past.read, folder / JOURNAL)
+    scenario = scenario_of(past)
+    if scenario.workspace is not None:
+        await to_thread.run_sync(_copy_files, folder, scratch, _snapshot(past)[0])
+
+    return Session(
+        run=past.run,
+        scenario=scenario,
+        journal=Journal(past=past, strict=True, scrub=scrub),
+        workspace=await _reopened(scenario, scratch, past, commits=False),
+    )
+
+
+def scenario_of(past: Past) -> Scenario:
+    """Return the scenario that the run was last begun or resumed with."""
+    try:
+        return Scenario.model_validate_json(past.scenario)
+    except ValueError as error:
+        raise JournalUnreadable(
+            str(past.path), f"its scenario does not suit this version: {error}"
+        ) from error
+
+
+async def _reopened(
+    scenario: Scenario, folder: Path, past: Past, *, commits: bool = True
+) -> Workspace | None:
+    if scenario.workspace is None:
+        return None
+
+    original, repository = _snapshot(past)
+    return await Workspace.reopen(
+        scenario.workspace.path, folder, original, repository if commits else None
+    )
+
+
+def _copy_files(folder: Path, scratch: Path, original: Snapshot) -> None:
+    copy_tree(folder / "tree", scratch / "tree", known=original)
+    if (folder / "base").is_dir():
+        copy_tree(folder / "base", scratch / "base")
+
+
+def _retry_failures(past: Past) -> None:
+    """Forget what followed from a provider's failure: this time it may answer."""
+    first: dict[tuple[str, str], int] = {}
+    for (kind, _), one in past.done.items():
+        origin, seq = one.record.origin, one.record.seq
+        if kind == FAILURE and origin.ticket not in past.completed:
+            owner = (origin.track, origin.ticket)
+            first[owner] = min(seq, first.get(owner, seq))
+
+    for owner, seq in first.items():
+        past.forget_from(seq, *owner)
+
+
+def _manifest(workspace: Workspace) -> bytes:
+    files = {
+        path: [entry.mode, entry.size, entry.digest.hex()]
+        for path, entry in workspace.original.items()
+    }
+    facts: dict[str, object] = {"files": files}
+    start = workspace.repository_start()
+    if start is not None:
+        facts |= {"commit": start.commit, "tracked": sorted(start.tracked)}
+
+    return json.dumps(facts, separators=(",", ":")).encode()
+
+
+def _snapshot(past: Past) -> tuple[dict[str, FileEntry], RepositoryStart | None]:
+    facts: dict[str, Any] = json.loads(past.manifest)
+    files = {
+        path: FileEntry(mode, size, bytes.fromhex(digest))
+        for path, (mode, size, digest) in facts["files"].items()
+    }
+    if "commit" not in facts:
+        return files, None
+
+    return files, RepositoryStart(facts["commit"], frozenset(facts["tracked"]))
+
+
+def _name(folder: Path) -> str:
+    return folder.name
