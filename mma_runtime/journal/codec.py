@@ -127,7 +127,7 @@ def to_error(facts: Mapping[str, Any], path: str) -> ProviderError:
     return kind(facts["message"], ProviderFacts(**facts["about"]))
 
 
-def _tagged(value: object) -> object:
+def _tagged(value: Any) -> Any:
     # Every object has one key, its kind: so nothing that is inside can be mistaken.
     match value:
         case None | bool() | int() | float() | str():

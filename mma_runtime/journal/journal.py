@@ -273,7 +273,7 @@ class Journal:
             await self._writer.aclose()
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     match value:
         case Decimal() | Path():
             return str(value)
