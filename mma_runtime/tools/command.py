@@ -1,12 +1,14 @@
 """One command, run in a folder, with no way to outlive or to outspend its caller."""
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from shutil import which
 from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
@@ -23,6 +25,7 @@ from anyio.abc import Process
 
 from mma_runtime.errors import WorkspaceError
 from mma_runtime.tools.processes import end_group, end_strays
+from mma_runtime.tools.sandbox import LIMITS, Limits, SandboxMode, find_confinement
 
 SECONDS = 120.0
 """The time limit of a command unless told otherwise."""
@@ -54,12 +57,14 @@ class CommandResult:
 
     It is negative when a signal ended it. *output* is what it wrote to stdout and
     stderr, in order; *truncated* tells that some of it is missing from the middle.
+    *sandbox* says what stood around it: `bubblewrap`, or `limits only`.
     """
 
     exit_code: int | None
     output: str
     timed_out: bool = False
     truncated: bool = False
+    sandbox: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -75,6 +80,9 @@ async def run_command(
     output_limit: int = OUTPUT_LIMIT,
     home: Path | None = None,
     variables: Mapping[str, str] | None = None,
+    writable: Sequence[Path] = (),
+    limits: Limits = LIMITS,
+    sandbox: SandboxMode = SandboxMode.AUTO,
 ) -> CommandResult:
     """Run *argv* in *cwd*, without a shell and without input, and wait for its end.
 
@@ -90,21 +98,38 @@ async def run_command(
         home: Its `HOME`, which also holds its temporary files; by default a folder
             that lives only as long as the command.
         variables: Set in its environment besides what `environment` sets.
+        writable: The folders that it may change behind bubblewrap's walls, by default
+            *cwd*; its home is always one.
+        limits: What each of its processes may use up.
+        sandbox: Whether to use bubblewrap.
 
     Raises:
         WorkspaceError: *cwd* is no folder.
+        ConfigurationError: the sandbox is to be strict, and there is no bubblewrap.
     """
     if not argv:
         return CommandResult(exit_code=NOT_FOUND, output="the command is empty")
 
+    if not await to_thread.run_sync(cwd.is_dir):
+        raise WorkspaceError(f"cannot run a command in {cwd}: there is no such folder")
+
+    confinement = await find_confinement(sandbox)
     output = _Output(output_limit)
     with _home(home) as own, _pipe() as (reading, writing):
         mark = token_hex(16)
         surroundings = environment(own) | dict(variables or {}) | {MARK: mark}
+        walled = confinement.command(
+            argv, cwd, writable=(*(writable or (cwd,)), own), limits=limits
+        )
         try:
-            process = await _start(argv, cwd, surroundings, writing)
+            if problem := _unstartable(argv[0], cwd, surroundings["PATH"]):
+                return problem
+
+            process = await _start(walled, cwd, surroundings, writing)
         except (OSError, ValueError) as error:
-            return _unstartable(argv, cwd, error)
+            return CommandResult(
+                exit_code=NOT_EXECUTABLE, output=f"cannot run {argv[0]!r}: {error}"
+            )
         finally:
             os.close(writing)
 
@@ -121,11 +146,14 @@ async def run_command(
                 await process.aclose()
                 output.drain(reading)
 
+    code = confinement.exit_code(process.returncode)
+    exceeded = "" if limit.cancelled_caught else _exceeded(code, limits)
     return CommandResult(
-        exit_code=None if limit.cancelled_caught else process.returncode,
-        output=output.text(),
+        exit_code=None if limit.cancelled_caught else code,
+        output=output.text() + exceeded,
         timed_out=limit.cancelled_caught,
         truncated=output.truncated,
+        sandbox=confinement.name,
     )
 
 
@@ -262,25 +290,36 @@ async def _read(reading: int, output: _Output) -> None:
         output.add(data)
 
 
-def _unstartable(
-    argv: Sequence[str], cwd: Path, error: OSError | ValueError
-) -> CommandResult:
-    if not cwd.is_dir():
-        raise WorkspaceError(
-            f"cannot run a command in {cwd}: there is no such folder"
-        ) from error
+def _exceeded(code: int | None, limits: Limits) -> str:
+    if code == -signal.SIGXCPU:
+        return f"\n[ended: more than {limits.cpu_seconds:,} s of processor time]\n"
 
-    command = argv[0] if argv else ""
-    match error:
-        case FileNotFoundError() | NotADirectoryError():
-            return CommandResult(
-                exit_code=NOT_FOUND, output=f"there is no command {command!r}"
-            )
-        case OSError():
-            problem = error.strerror
-        case _:
-            problem = str(error)
+    if code == -signal.SIGXFSZ:
+        return f"\n[ended: a file of more than {limits.file_size:,} bytes]\n"
 
-    return CommandResult(
-        exit_code=NOT_EXECUTABLE, output=f"cannot run {command!r}: {problem}"
-    )
+    return ""
+
+
+def _unstartable(command: str, cwd: Path, path: str) -> CommandResult | None:
+    """Answer for a command that a shell would not find or could not run."""
+    if "/" not in command:
+        if which(command, path=path) is not None:
+            return None
+
+        return CommandResult(
+            exit_code=NOT_FOUND, output=f"there is no command {command!r}"
+        )
+
+    place = cwd / command
+    if not place.exists():
+        return CommandResult(
+            exit_code=NOT_FOUND, output=f"there is no command {command!r}"
+        )
+
+    if place.is_dir() or not os.access(place, os.X_OK):
+        return CommandResult(
+            exit_code=NOT_EXECUTABLE,
+            output=f"cannot run {command!r}: it is not an executable file",
+        )
+
+    return None

@@ -13,6 +13,7 @@ from mma_runtime.tools.command import (
     SECONDS,
     run_command,
 )
+from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.tool import tool
 from mma_runtime.workspace.checkout import Checkout
 
@@ -20,10 +21,13 @@ _SHELL_SIGNS = frozenset({"|", "||", "&&", ";", ">", ">>", "<", "&", "2>&1"})
 
 
 class CommandTools:
-    """Tools that run programs in *checkout*."""
+    """Tools that run programs in *checkout*, walled in as *sandbox* says."""
 
-    def __init__(self, checkout: Checkout) -> None:
+    def __init__(
+        self, checkout: Checkout, sandbox: SandboxMode = SandboxMode.AUTO
+    ) -> None:
         self._checkout = checkout
+        self._sandbox = sandbox
 
     @tool
     async def run_command(
@@ -50,7 +54,12 @@ class CommandTools:
 
         argv = _split(command, shell=shell)
         result = await run_command(
-            argv, folder, seconds=seconds, home=self._checkout.home
+            argv,
+            folder,
+            seconds=seconds,
+            home=self._checkout.home,
+            writable=(self._checkout.root,),
+            sandbox=self._sandbox,
         )
         shown = command if isinstance(command, str) else shlex.join(command)
         if result.timed_out:

@@ -15,6 +15,7 @@ from pydantic import Field
 from mma_runtime.errors import ToolFailed
 from mma_runtime.tools import search
 from mma_runtime.tools.command import run_command
+from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.tool import tool
 from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.diff import is_binary
@@ -134,6 +135,7 @@ class FileTools:
                 [sys.executable, "-I", "-S", search.__file__, place],
                 checkout.root,
                 seconds=SEARCH_SECONDS,
+                sandbox=SandboxMode.OFF,  # It is ours, and only reads.
             )
 
         if result.timed_out:

@@ -7,6 +7,7 @@ from typing import Protocol
 from mma_runtime.tools.code import CodeTools
 from mma_runtime.tools.commands import CommandTools
 from mma_runtime.tools.files import FileTools
+from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace.checkout import Checkout
 
@@ -56,16 +57,20 @@ class _Fetches(Protocol):
 
 
 def native_tools(
-    checkout: Checkout, names: Collection[str] | None = None
+    checkout: Checkout,
+    names: Collection[str] | None = None,
+    *,
+    sandbox: SandboxMode = SandboxMode.AUTO,
 ) -> tuple[Tool, ...]:
     """Return the native tools of those *names* for *checkout*, in their own order.
 
-    `None` is `DEFAULT_TOOLS`. Names of other tools are left to others.
+    `None` is `DEFAULT_TOOLS`. Names of other tools are left to others. *sandbox* says
+    how commands are walled in.
     """
     wanted = DEFAULT_TOOLS if names is None else names
     files = FileTools(checkout)
     code = CodeTools(checkout)
-    commands = CommandTools(checkout)
+    commands = CommandTools(checkout, sandbox)
     every: tuple[Tool, ...] = (
         files.read_file,
         files.list_directory,

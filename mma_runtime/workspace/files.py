@@ -17,6 +17,9 @@ VIEW_LIMIT = 5_000_000
 """The biggest file in bytes of which there are views."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LEVELS = 100
+_NAME = 255
+_SHOWN = 60
 _PROTECTED = ".git"
 
 
@@ -40,14 +43,18 @@ class Files:
 
         Raises:
             OutsideWorkspace: it lies outside the folder.
+            WorkspaceError: it is longer or deeper than any sensible path.
         """
         if "\0" in path:
             raise OutsideWorkspace(path)
 
-        try:
-            real = Path(os.path.realpath(self.root / path))
-        except OSError as error:
-            raise WorkspaceError(_problem(path, error)) from error
+        parts = path.split("/")
+        if len(parts) > _LEVELS or any(
+            len(os.fsencode(part)) > _NAME for part in parts
+        ):
+            raise WorkspaceError(f"{path[:_SHOWN]!r}… is too long for a path")
+
+        real = Path(os.path.realpath(self.root / path))
 
         if real != self.root and self.root not in real.parents:
             raise OutsideWorkspace(path)

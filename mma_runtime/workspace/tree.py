@@ -8,6 +8,7 @@ project's `.gitignore` files leave out.
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -218,8 +219,15 @@ def remove_tree(root: Path) -> None:
             Path(path).chmod(0o700)
             shutil.rmtree(path)
 
-    if root.exists():
+    if not root.exists():
+        return
+
+    try:
         shutil.rmtree(root, onerror=unlock_and_retry)
+    except RecursionError:
+        # A command has made folders in folders, a thousand deep.
+        remove = shutil.which("rm", path=os.defpath) or "/bin/rm"
+        subprocess.run((remove, "-rf", "--", root), check=False)  # noqa: S603
 
 
 def _with_folders(paths: Collection[str]) -> set[str]:

@@ -181,3 +181,17 @@ async def test_discard_removes_the_copy_even_when_folders_are_locked(
     await checkout.discard()
 
     assert not checkout.folder.exists()
+
+
+async def test_folders_a_thousand_deep_are_removed_too(checkout: Checkout) -> None:
+    folder = os.open(checkout.root, os.O_RDONLY)
+    for _ in range(1_200):
+        os.mkdir("d", dir_fd=folder)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+    os.close(folder)
+
+    await checkout.discard()
+
+    assert not checkout.folder.exists()
