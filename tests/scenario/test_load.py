@@ -380,7 +380,7 @@ def test_an_unknown_tool_is_named_with_a_near_one() -> None:
     near, far = problems_of(text)
 
     assert near.message == "unknown tool 'read_fil'; did you mean `read_file`?"
-    assert far.message.startswith("unknown tool 'qqq'; known: edit_file, list_")
+    assert far.message.startswith("unknown tool 'qqq'; known: check_syntax, edit_file,")
     assert loads(text, tools=["read_fil", "qqq"]).defaults.tools == ("read_fil", "qqq")
 
 
