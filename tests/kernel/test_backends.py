@@ -23,30 +23,6 @@ from mma_runtime.kernel import (
     handles,
 )
 
-EAGER: Any = getattr(asyncio, "eager_task_factory", None)
-
-
-def eager_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_task_factory(EAGER)
-    return loop
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(("asyncio", {"debug": True}), id="asyncio+debug"),
-        pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"),
-        pytest.param(
-            ("asyncio", {"loop_factory": eager_loop}),
-            id="asyncio+eager",
-            marks=pytest.mark.skipif(EAGER is None, reason="Python 3.12 and later"),
-        ),
-        pytest.param("trio", id="trio"),
-    ]
-)
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
 
 @dataclass(frozen=True, slots=True)
 class Crash(Message):
