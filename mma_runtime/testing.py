@@ -95,6 +95,13 @@ class FunctionProvider:
         """Do nothing: there are no connections."""
 
 
+class RequestForbidden(BaseException):
+    """A test would have left this machine; see `forbid_requests`.
+
+    Not an `Exception`: an SDK would make a lost connection of it, and be asked again.
+    """
+
+
 @contextmanager
 def forbid_requests() -> Generator[None]:
     """Fail every HTTP request that would leave this machine, while it is entered.
@@ -102,7 +109,7 @@ def forbid_requests() -> Generator[None]:
     Covers what goes through httpx2, so every provider that comes with the runtime.
 
     Raises:
-        AssertionError: In the test, where the request is made.
+        RequestForbidden: In the test, where the request is made.
     """
     send, send_sync = (
         httpx2.AsyncHTTPTransport.handle_async_request,
@@ -227,7 +234,7 @@ def _expect(kept: bool, promise: str) -> None:
 
 def _check_loopback(host: str) -> None:
     if host not in {"127.0.0.1", "::1", "localhost"}:
-        raise AssertionError(f"a test asked for {host!r}; `forbid_requests` is on")
+        raise RequestForbidden(f"a test asked for {host!r}; `forbid_requests` is on")
 
 
 def _completion(said: Said, model: str) -> Completion:

@@ -28,7 +28,12 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.llm.usage import Usage
-from mma_runtime.testing import FunctionProvider, forbid_requests, provider_contract
+from mma_runtime.testing import (
+    FunctionProvider,
+    RequestForbidden,
+    forbid_requests,
+    provider_contract,
+)
 
 REQUEST = ChatRequest(
     model="m", system="", turns=(user("Hi"),), origin=Origin(tier="worker")
@@ -136,9 +141,9 @@ async def test_a_broken_promise_is_named(promise: str, words: str) -> None:
 async def test_no_request_leaves_this_machine() -> None:
     with forbid_requests():
         async with httpx2.AsyncClient() as client:
-            with pytest.raises(AssertionError, match=r"example\.com"):
+            with pytest.raises(RequestForbidden, match=r"example\.com"):
                 await client.get("http://example.com")
-        with httpx2.Client() as sync, pytest.raises(AssertionError):
+        with httpx2.Client() as sync, pytest.raises(RequestForbidden):
             sync.get("http://example.com")
 
 
