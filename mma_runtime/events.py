@@ -343,6 +343,25 @@ class CostCounted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked(Event):
+    """A tool call waits for somebody's word. What it is for is content, not here."""
+
+    call: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalGiven(Event):
+    """The wait for a word has ended; *edited* tells that the arguments were changed."""
+
+    call: str
+    tool: str
+    approved: bool
+    edited: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallStarted(Event):
     """A tool begins. Its arguments are not here: they are content."""
 

@@ -1,7 +1,7 @@
 """The tools that one agent has, and one round of calls to them."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -14,8 +14,17 @@ from mma_runtime.errors import (
     WorkspaceError,
     did_you_mean,
 )
-from mma_runtime.events import Event, Origin, ToolCallFinished, ToolCallStarted
+from mma_runtime.events import (
+    ApprovalAsked,
+    ApprovalGiven,
+    Event,
+    Origin,
+    ToolCallFinished,
+    ToolCallStarted,
+)
 from mma_runtime.llm.chat import Text, ToolCall, ToolResult
+from mma_runtime.tools.approval import Approval, Gate, admitted
+from mma_runtime.tools.policy import Decision
 from mma_runtime.tools.tool import Content, Tool
 
 OUTPUT_LIMIT = 8_000
@@ -48,16 +57,21 @@ class Toolbox:
     """The tools of one agent.
 
     *keep* stores what is too long to show (`Checkout.keep_output`); without it, the
-    rest of a long output is lost.
+    rest of a long output is lost. *gate* decides which calls run and who is asked;
+    without it, all run.
 
     Raises:
         ConfigurationError: two tools have the same name.
     """
 
-    __slots__ = ("_keep", "_tools", "specs")
+    __slots__ = ("_gate", "_keep", "_tools", "specs")
 
     def __init__(
-        self, tools: Iterable[Tool], *, keep: KeepOutput | None = None
+        self,
+        tools: Iterable[Tool],
+        *,
+        keep: KeepOutput | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._tools: dict[str, Tool] = {}
         for each in tools:
@@ -67,6 +81,7 @@ class Toolbox:
             self._tools[each.name] = each
 
         self._keep = keep
+        self._gate = gate
         self.specs = tuple(each.spec for each in self._tools.values())
 
     @property
@@ -84,64 +99,122 @@ class Toolbox:
     ) -> RoundResults:
         """Run the calls of one round; what goes wrong is in the results, never raised.
 
+        Whatever has to be asked is asked first, for all calls at the same time.
         Read-only calls that follow each other run at the same time. Any other call
         runs alone, after those before it and before those behind it. Cancellation ends
-        running calls and begins no further.
+        running calls and questions, and begins no further.
         """
+        questions = self._questions(calls)
+        approvals = await self._ask(questions, origin, emit) if questions else {}
         if len(calls) == 1:
-            result, failure = await self._answer(calls[0], origin, emit)
+            result, failure = await self._answer(
+                calls[0], approvals.get(0), origin, emit
+            )
             return RoundResults((result,), (failure,) if failure else ())
 
         answers: list[_Answer] = []
         for group in self._grouped(calls):
-            answers += await self._answer_all(group, origin, emit)
+            answers += await self._answer_all(group, calls, approvals, origin, emit)
 
         return RoundResults(
             tuple(result for result, _ in answers),
             tuple(failure for _, failure in answers if failure),
         )
 
-    def _grouped(self, calls: Sequence[ToolCall]) -> list[list[ToolCall]]:
-        groups: list[list[ToolCall]] = []
+    def _questions(self, calls: Sequence[ToolCall]) -> dict[int, ToolCall]:
+        """Return the calls that somebody has to be asked about, by their place."""
+        if self._gate is None:
+            return {}
+
+        return {
+            place: call
+            for place, call in enumerate(calls)
+            if call.arguments is not None
+            and (found := self._tools.get(call.name)) is not None
+            and self._gate.decide(call, read_only=found.read_only) is Decision.ASK
+        }
+
+    async def _ask(
+        self, questions: Mapping[int, ToolCall], origin: Origin, emit: Emit
+    ) -> dict[int, Approval]:
+        answers: dict[int, Approval] = {}
+        gate = self._gate
+
+        async def ask(place: int, call: ToolCall) -> None:
+            if gate is None:
+                return
+
+            emit(ApprovalAsked(origin=origin, call=call.id, tool=call.name))
+            began = perf_counter()
+            answer = answers[place] = await gate.ask(call)
+            emit(
+                ApprovalGiven(
+                    origin=origin,
+                    call=call.id,
+                    tool=call.name,
+                    approved=answer.approved,
+                    edited=answer.arguments is not None,
+                    seconds=perf_counter() - began,
+                )
+            )
+
+        async with create_task_group() as group:
+            for place, call in questions.items():
+                group.start_soon(ask, place, call)
+
+        return answers
+
+    def _grouped(self, calls: Sequence[ToolCall]) -> list[list[int]]:
+        """Return the places of calls that may run beside each other, in order."""
+        groups: list[list[int]] = []
         joinable = False
-        for call in calls:
+        for place, call in enumerate(calls):
             found = self._tools.get(call.name)
             read_only = found is None or found.read_only
             if read_only and joinable:
-                groups[-1].append(call)
+                groups[-1].append(place)
             else:
-                groups.append([call])
+                groups.append([place])
 
             joinable = read_only
 
         return groups
 
     async def _answer_all(
-        self, calls: Sequence[ToolCall], origin: Origin, emit: Emit
+        self,
+        places: Sequence[int],
+        calls: Sequence[ToolCall],
+        approvals: Mapping[int, Approval],
+        origin: Origin,
+        emit: Emit,
     ) -> "list[_Answer]":
-        if len(calls) == 1:
-            return [await self._answer(calls[0], origin, emit)]
-
-        limiter = CapacityLimiter(MAX_CONCURRENT_CALLS)
         answers: dict[int, _Answer] = {}
 
-        async def answer(place: int, call: ToolCall) -> None:
+        async def answer(place: int) -> None:
             async with limiter:
-                answers[place] = await self._answer(call, origin, emit)
+                answers[place] = await self._answer(
+                    calls[place], approvals.get(place), origin, emit
+                )
 
-        async with create_task_group() as group:
-            for place, call in enumerate(calls):
-                group.start_soon(answer, place, call)
+        limiter = CapacityLimiter(MAX_CONCURRENT_CALLS)
+        if len(places) == 1:
+            await answer(places[0])
+        else:
+            async with create_task_group() as group:
+                for place in places:
+                    group.start_soon(answer, place)
 
-        return [answers[place] for place in range(len(calls))]
+        return [answers[place] for place in places]
 
-    async def _answer(self, call: ToolCall, origin: Origin, emit: Emit) -> "_Answer":
+    async def _answer(
+        self, call: ToolCall, approval: Approval | None, origin: Origin, emit: Emit
+    ) -> "_Answer":
         emit(ToolCallStarted(origin=origin, call=call.id, tool=call.name))
         began = perf_counter()
         failure: CommandFailed | None = None
         is_error = True
         try:
-            content = await self._call(call)
+            content = await self._call(call, approval)
             is_error = False
         except CommandFailed as error:
             failure = error
@@ -168,7 +241,7 @@ class Toolbox:
         )
         return ToolResult(call.id, call.name, content, is_error), failure
 
-    async def _call(self, call: ToolCall) -> Content:
+    async def _call(self, call: ToolCall, approval: Approval | None) -> Content:
         found = self._tools.get(call.name)
         if found is None:
             raise ToolFailed(self._unknown(call.name))
@@ -176,7 +249,19 @@ class Toolbox:
         if call.arguments is None:
             raise ToolFailed(_broken(call.raw))
 
-        return await found.call(call.arguments)
+        if approval is None:
+            if self._gate is not None:
+                self._gate.refuse_denied(call, read_only=found.read_only)
+
+            return await found.call(call.arguments)
+
+        approved = admitted(call, approval)
+        content = await found.call(approved.arguments or {})
+        if approval.arguments is None:
+            return content
+
+        ran = json.dumps(approved.arguments, default=str)
+        return (Text(f"(approved with other arguments: {ran})"), *content)
 
     async def _cut(self, content: Content) -> Content:
         """Cut the text of *content* in the middle and say how to see the rest."""
