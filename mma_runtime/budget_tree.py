@@ -67,9 +67,11 @@ class BudgetTree:
     def settle(self, held: Reservation, spent: Amount | None, now: float) -> None:
         """End a reservation: count *spent*, or for `None` its worst case."""
         if held.state is not State.GRANTED:
-            # A waiting one stays in its queue and is passed over there: calls are in
-            # flight at that level, so the queue is looked at again.
-            held.decide(State.ENDED)
+            if held.state in (State.NEW, State.WAITING):
+                # A waiting one stays in its queue and is passed over there: calls are
+                # in flight at that level, so the queue is looked at again.
+                held.decide(State.ENDED)
+
             return
 
         held.state = State.ENDED

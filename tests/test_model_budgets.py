@@ -1,0 +1,499 @@
+"""Budgets around calls: of many workers, cancelled, failing, and falling back."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from random import Random
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+
+from mma_runtime.breaker import Breaker
+from mma_runtime.budget import Budget, Budgets
+from mma_runtime.cost_report import Spent
+from mma_runtime.costs import CostAggregator, Ledger, Report
+from mma_runtime.errors import (
+    BudgetExhausted,
+    ConnectionFailed,
+    MMAError,
+    ProviderError,
+    ProviderFacts,
+    ProviderFailed,
+    QuotaExhausted,
+    RequestRejected,
+)
+from mma_runtime.events import (
+    BudgetReached,
+    BudgetWarning,
+    Event,
+    ModelCallQueued,
+    ModelFellBack,
+    Origin,
+)
+from mma_runtime.governor import Gate
+from mma_runtime.kernel import ActorSystem, Ref
+from mma_runtime.llm.chat import (
+    AssistantTurn,
+    ChatRequest,
+    Completion,
+    Finish,
+    Text,
+    user,
+)
+from mma_runtime.llm.pricing import FlatRates
+from mma_runtime.llm.usage import Usage
+from mma_runtime.model import Model
+from mma_runtime.reservations import NOTHING
+from mma_runtime.retries import RetryPolicy
+from mma_runtime.route import Route
+from mma_runtime.testing import FunctionProvider, Said
+from tests.virtual_time import virtual_backend
+
+EventT = TypeVar("EventT", bound=Event)
+ONE = Decimal(1)
+DOLLAR_A_TOKEN = FlatRates(
+    input=ONE * 1_000_000,
+    output=ONE * 1_000_000,
+    cache_read=ONE * 1_000_000,
+    cache_write=ONE * 1_000_000,
+    cache_write_1h=ONE * 1_000_000,
+)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return virtual_backend(request.param)
+
+
+@dataclass
+class Rig:
+    """What models are made with, and what they told."""
+
+    costs: Ref
+    ledger: Ledger
+    events: list[Event] = field(default_factory=list[Event])
+
+    def route(self, provider: FunctionProvider, name: str = "m") -> Route:
+        return Route(
+            provider,
+            name,
+            costs=self.costs,
+            emit=self.events.append,
+            rates=DOLLAR_A_TOKEN,
+            gate=Gate(adapts=False),
+            breaker=Breaker(),
+        )
+
+    async def spent(self) -> Spent:
+        return (await self.costs.ask(Report())).total
+
+    def of(self, kind: type[EventT]) -> list[EventT]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@asynccontextmanager
+async def rig(run: Budget | None = None, **levels: Any) -> AsyncGenerator[Rig]:
+    ledger = Ledger(Budgets(run=run or Budget(), **levels))
+    events: list[Event] = []
+    async with ActorSystem() as system:
+        costs = await system.spawn("costs", CostAggregator, ledger, events.append)
+        yield Rig(costs, ledger, events)
+
+
+def ask(ticket: str = "t", output: int | None = 10, **more: Any) -> ChatRequest:
+    return ChatRequest(
+        model="m",
+        system="",
+        turns=(user("u" * 20),),
+        max_output_tokens=output,
+        origin=Origin(tier="worker", ticket=ticket, task="ticket"),
+        **more,
+    )
+
+
+def answer(output: int = 5) -> Completion:
+    return Completion(
+        turn=AssistantTurn((Text("done"),)),
+        finish=Finish.STOP,
+        usage=Usage(input=20, output=output),
+        model="m",
+    )
+
+
+def fails(kind: type[ProviderError], **facts: Any) -> ProviderError:
+    return kind("no luck", ProviderFacts(provider="function", **facts))
+
+
+# --- never one call too many --------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [8, 32, 1_000])
+async def test_a_budget_for_five_calls_is_never_a_sixth(workers: int) -> None:
+    refused: list[BudgetExhausted] = []
+
+    async def slowly(_request: ChatRequest) -> Said:
+        await anyio.sleep(1)
+        return answer()
+
+    provider = FunctionProvider(slowly)
+    async with rig(Budget(calls=5)) as tried:
+        model = Model(tried.route(provider))
+
+        async def work(number: int) -> None:
+            try:
+                await model.complete(ask(f"t{number}"))
+            except BudgetExhausted as exhausted:
+                refused.append(exhausted)
+
+        async with anyio.create_task_group() as group:
+            for number in range(workers):
+                group.start_soon(work, number)
+        total = await tried.spent()
+
+    assert len(provider.requests) == total.calls == 5
+    assert len(refused) == workers - 5
+    assert {(error.unit, error.limit, error.spent) for error in refused} == {
+        ("calls", "5", "5")
+    }
+    assert len(tried.of(BudgetReached)) == workers - 5
+
+
+class Chaos(FunctionProvider):
+    """Answers, breaks, fails and crashes, each after some time."""
+
+    def __init__(self, draw: Random) -> None:
+        super().__init__(self._anything)
+        self._draw = draw
+
+    async def _anything(self, request: ChatRequest) -> Said:
+        await anyio.sleep(self._draw.random() * 3)
+        match self._draw.randrange(6):
+            case 0:
+                raise fails(ConnectionFailed)
+            case 1:
+                raise fails(ProviderFailed, status=500)
+            case 2:
+                raise fails(RequestRejected, status=400)
+            case 3:
+                raise ZeroDivisionError
+            case _:
+                return answer(self._draw.randrange(request.max_output_tokens or 1))
+
+
+def check(ledger: Ledger) -> None:
+    """Check that no limit is passed at any level."""
+    for level in ledger.tree.levels():
+        for unit, limit, spent, held in level.used():
+            assert spent + held <= limit, (level.name, level.of, unit)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_no_budget_is_passed_whatever_happens_to_the_calls(seed: int) -> None:
+    draw = Random(seed)  # noqa: S311 - the same in every run
+
+    async with rig(
+        Budget(usd=Decimal(40_000), tokens=60_000),
+        tiers={"worker": Budget(tokens=30_000)},
+        ticket=Budget(usd=Decimal(4_000), calls=9),
+        floor=draw.randrange(1, 200),
+    ) as tried:
+        model = Model(tried.route(Chaos(draw)))
+
+        async def work(number: int) -> None:
+            with anyio.move_on_after(draw.random() * 40):
+                while True:
+                    try:
+                        await model.complete(ask(f"t{number}", draw.randrange(1, 600)))
+                    except BudgetExhausted:
+                        return
+                    except (MMAError, ZeroDivisionError):
+                        check(tried.ledger)
+
+        async with anyio.create_task_group() as group:
+            for number in range(40):
+                group.start_soon(work, number)
+        total = await tried.spent()
+        check(tried.ledger)
+
+    run = tried.ledger.tree.run
+    assert run.held == run.kept == NOTHING
+    assert (total.in_flight, total.reserved_usd) == (0, Decimal(0))
+    assert run.spent.usd == total.usd + total.unknown_usd
+    assert run.spent.calls == total.calls
+    assert total.attempts >= total.calls > 40
+
+
+async def test_a_caller_that_is_cancelled_while_it_asks_leaves_nothing_behind() -> None:
+    async with rig(Budget(calls=1)) as tried:
+        model = Model(tried.route(FunctionProvider(lambda _: answer())))
+        for steps in range(12):
+            with anyio.CancelScope() as scope:
+
+                async def stop(scope: anyio.CancelScope, steps: int) -> None:
+                    for _ in range(steps):
+                        await anyio.lowlevel.checkpoint()
+                    scope.cancel()
+
+                async with anyio.create_task_group() as group:
+                    group.start_soon(stop, scope, steps)
+                    if tried.ledger.tree.run.spent.calls == 0:
+                        await model.complete(ask())
+            await tried.spent()
+            assert tried.ledger.tree.run.held == NOTHING
+
+    assert tried.ledger.tree.run.spent.calls <= 1
+
+
+async def test_reserved_dollars_of_calls_in_flight_are_seen_live() -> None:
+    async def slowly(_request: ChatRequest) -> Said:
+        await anyio.sleep(1)
+        return answer()
+
+    seen: list[Spent] = []
+    async with rig() as tried, anyio.create_task_group() as group:
+        model = Model(tried.route(FunctionProvider(slowly)))
+        group.start_soon(model.complete, ask(output=100))
+        await anyio.sleep(0.5)
+        seen.append(await tried.spent())
+        await anyio.sleep(1)
+        seen.append(await tried.spent())
+
+    during, after = seen
+    assert (during.calls, during.in_flight) == (0, 1)
+    assert during.reserved_usd > 100
+    assert (after.calls, after.in_flight, after.reserved_usd) == (1, 0, Decimal(0))
+    assert after.usd == 25
+
+
+async def test_a_call_that_waits_for_another_says_so() -> None:
+    async def slowly(_request: ChatRequest) -> Said:
+        await anyio.sleep(1)
+        return answer()
+
+    async with rig(Budget(usd=Decimal(150))) as tried:
+        model = Model(tried.route(FunctionProvider(slowly)))
+        async with anyio.create_task_group() as group:
+            group.start_soon(model.complete, ask("a"))
+            group.start_soon(model.complete, ask("b"))
+        total = await tried.spent()
+
+    assert [event.reason for event in tried.of(ModelCallQueued)] == ["budget"]
+    assert total.usd == 50
+
+
+# --- what is sent -------------------------------------------------------------
+
+
+async def test_the_shrunk_output_limit_is_what_is_sent() -> None:
+    provider = FunctionProvider(lambda _: answer())
+    async with rig(Budget(tokens=400), floor=100) as tried:
+        await Model(tried.route(provider)).complete(ask(output=1_000))
+
+    (sent,) = provider.requests
+    assert sent.max_output_tokens is not None
+    assert 100 <= sent.max_output_tokens < 400
+
+
+@pytest.mark.parametrize(
+    ("budget", "sent"), [(Budget(), None), (Budget(calls=5), 4_096)]
+)
+async def test_an_output_limit_is_only_added_where_a_budget_needs_it(
+    budget: Budget, sent: int | None
+) -> None:
+    provider = FunctionProvider(lambda _: answer())
+    async with rig(budget) as tried:
+        await Model(tried.route(provider)).complete(ask(output=None))
+
+    assert provider.requests[0].max_output_tokens == sent
+
+
+async def test_a_call_is_cut_off_when_its_tickets_time_is_up() -> None:
+    async def slowly(_request: ChatRequest) -> Said:
+        await anyio.sleep(60)
+        return "never"
+
+    async with rig(ticket=Budget(seconds=5)) as tried:
+        model = Model(tried.route(FunctionProvider(slowly)))
+        began = anyio.current_time()
+        with pytest.raises(BudgetExhausted, match="ticket 't' is used up: 5 of 5 sec"):
+            await model.complete(ask())
+        took = anyio.current_time() - began
+        total = await tried.spent()
+
+    assert took == pytest.approx(5)
+    assert (total.unknown_calls, total.unknown_usd > 0) == (1, True)
+
+
+async def test_warnings_come_at_50_80_and_95_per_cent() -> None:
+    async with rig(Budget(calls=20)) as tried:
+        model = Model(tried.route(FunctionProvider(lambda _: answer())))
+        for _ in range(20):
+            await model.complete(ask())
+        await tried.spent()
+
+    warned = [
+        (event.level, event.unit, event.per_cent, event.spent)
+        for event in tried.of(BudgetWarning)
+    ]
+    assert warned == [
+        ("run", "calls", 50, "10"),
+        ("run", "calls", 80, "16"),
+        ("run", "calls", 95, "19"),
+    ]
+
+
+async def test_a_completion_without_usage_is_estimated_from_what_was_said() -> None:
+    said = Completion(
+        turn=AssistantTurn((Text("x" * 40),)),
+        finish=Finish.STOP,
+        usage=None,
+        model="m",
+    )
+    async with rig() as tried:
+        await Model(tried.route(FunctionProvider(lambda _: said))).complete(ask())
+        total = await tried.spent()
+
+    assert (total.estimated_calls, total.unknown_calls) == (1, 0)
+    assert (total.usage.output, total.estimated_usd) == (10, total.usd)
+
+
+# --- retries ------------------------------------------------------------------
+
+
+async def test_retries_end_after_a_time_as_well() -> None:
+    def never(_request: ChatRequest) -> Said:
+        raise fails(ProviderFailed, status=500, retry_after=10.0)
+
+    provider = FunctionProvider(never)
+    policy = RetryPolicy(attempts=100, seconds=35.0)
+    async with rig() as tried:
+        with pytest.raises(ProviderFailed):
+            await Model(tried.route(provider), retry=policy).complete(ask())
+
+    assert len(provider.requests) == 5
+
+
+async def test_the_error_says_how_long_a_provider_asks_to_wait() -> None:
+    def never(_request: ChatRequest) -> Said:
+        raise fails(ProviderFailed, status=503, retry_after=7_200.0)
+
+    async with rig() as tried:
+        with pytest.raises(ProviderFailed, match=r"asks to wait for 7,200 s"):
+            await Model(tried.route(FunctionProvider(never))).complete(ask())
+
+
+async def test_each_attempt_is_counted_and_those_turned_away_cost_nothing() -> None:
+    def second_time(_request: ChatRequest) -> Said:
+        if len(provider.requests) < 3:
+            raise fails(ProviderFailed, status=500)
+        return answer()
+
+    provider = FunctionProvider(second_time)
+    async with rig(Budget(calls=1)) as tried:
+        await Model(tried.route(provider)).complete(ask())
+        total = await tried.spent()
+
+    assert (total.attempts, total.calls, total.usd) == (3, 1, Decimal(25))
+
+
+# --- falling back -------------------------------------------------------------
+
+
+def named(
+    name: str, function: Callable[[ChatRequest], Said], seen: list[str]
+) -> FunctionProvider:
+    def answer_as(request: ChatRequest) -> Said:
+        seen.append(f"{name}:{request.model}")
+        return function(request)
+
+    return FunctionProvider(answer_as, name=name)
+
+
+def used_up(_request: ChatRequest) -> Said:
+    raise fails(QuotaExhausted, status=429)
+
+
+async def test_the_next_model_is_asked_when_the_first_is_out_of_quota() -> None:
+    seen: list[str] = []
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", used_up, seen), "big"),
+            tried.route(named("b", lambda _: answer(), seen), "small"),
+        )
+        for _ in range(3):
+            await model.complete(ask())
+
+    assert seen == ["a:big", "b:small", "b:small", "b:small"]
+    fell = tried.of(ModelFellBack)
+    assert [(event.model, event.to) for event in fell] == [("a:big", "b:small")] * 3
+    assert "quota is used up" in fell[0].error
+    assert fell[1].error == ""
+
+
+async def test_a_model_that_was_left_alone_is_tried_by_one_call_after_a_rest() -> None:
+    seen: list[str] = []
+    healthy = False
+
+    def sometimes(_request: ChatRequest) -> Said:
+        return answer() if healthy else used_up(_request)
+
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", sometimes, seen)),
+            tried.route(named("b", lambda _: answer(), seen)),
+        )
+        await model.complete(ask())
+        await anyio.sleep(301)
+        await model.complete(ask())
+        healthy = True
+        await anyio.sleep(601)
+        await model.complete(ask())
+        await model.complete(ask())
+
+    assert [who[0] for who in seen] == ["a", "b", "a", "b", "a", "a"]
+
+
+async def test_the_last_error_is_raised_when_no_model_is_to_be_had() -> None:
+    seen: list[str] = []
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", used_up, seen)),
+            tried.route(named("b", used_up, seen)),
+        )
+        for _ in range(2):
+            with pytest.raises(QuotaExhausted):
+                await model.complete(ask())
+
+    # Where all are left alone, the first is tried rather than none.
+    assert [who[0] for who in seen] == ["a", "b", "a"]
+
+
+async def test_what_another_model_cannot_mend_does_not_fall_back() -> None:
+    def rejected(_request: ChatRequest) -> Said:
+        raise fails(RequestRejected, status=400)
+
+    seen: list[str] = []
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", rejected, seen)),
+            tried.route(named("b", lambda _: answer(), seen)),
+        )
+        with pytest.raises(RequestRejected):
+            await model.complete(ask())
+
+    assert seen == ["a:m"]
+
+
+async def test_a_spent_budget_does_not_fall_back() -> None:
+    seen: list[str] = []
+    async with rig(Budget(tokens=1)) as tried:
+        model = Model(
+            tried.route(named("a", lambda _: answer(), seen)),
+            tried.route(named("b", lambda _: answer(), seen)),
+        )
+        with pytest.raises(BudgetExhausted):
+            await model.complete(ask())
+
+    assert seen == []
