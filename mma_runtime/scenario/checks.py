@@ -143,8 +143,11 @@ def _models(data: Mapping[str, Any], names: Names | None) -> Iterator[Finding]:
 
 
 def address_problem(address: str) -> str:
-    """Return what is wrong with a `provider:model` address, or nothing."""
-    if re.fullmatch(r"[a-z][a-z0-9_-]*[:/]\S+", address):
+    """Return what is wrong with the form of an address, or nothing.
+
+    A bare model's name has the right form; the registry knows if one provider has it.
+    """
+    if re.fullmatch(r"[a-z][a-z0-9_-]*[:/]\S+|[A-Za-z0-9][\w.-]*", address):
         return ""
 
     model = address.strip(":/ ") or "gpt-4o-mini"

@@ -348,7 +348,20 @@ def test_an_empty_list_of_tickets_is_no_work() -> None:
     assert lines_of("tickets: []") == ["1:10 tickets: must not be empty"]
 
 
-@pytest.mark.parametrize("address", ["gpt-4o-mini", "openai:", ":gpt-4o-mini", "a b:c"])
+@pytest.mark.parametrize("name", ["gpt-4o-mini", "claude-opus-5", "gemini-2.5-flash"])
+def test_a_model_that_one_provider_serves_needs_no_provider(name: str) -> None:
+    scenario = loads(f"defaults: {{model: {name}}}\n" + SMALLEST)
+
+    assert scenario.defaults.model == name
+
+
+def test_a_model_that_no_provider_is_known_for_is_told_how_to_write_it() -> None:
+    (problem,) = problems_of("defaults: {model: llama3}\n" + SMALLEST)
+
+    assert "write PROVIDER:llama3" in problem.message
+
+
+@pytest.mark.parametrize("address", ["openai:", ":gpt-4o-mini", "a b:c", "''"])
 def test_a_model_without_its_provider_is_told_how_to_write_it(address: str) -> None:
     (problem,) = problems_of(f"tiers: {{worker: {{model: '{address}'}}}}\n{SMALLEST}")
 

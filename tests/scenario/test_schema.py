@@ -44,7 +44,7 @@ def test_a_scenario_built_in_python_is_checked_as_a_whole() -> None:
     with pytest.raises(ValidationError, match="provider:model"):
         Scenario(
             tickets=(TICKET,),
-            defaults=TierOptions(model="gpt-4o-mini"),
+            defaults=TierOptions(model="openai:"),
         )
 
 
