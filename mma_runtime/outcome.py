@@ -1,6 +1,7 @@
 """How a run ended: one typed outcome, whatever happened."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -101,7 +102,8 @@ class Outcome:
     *folder* is the run's folder; in it, *tree* holds the project with all accepted
     changes and *patch* the changes alone. They are `None` for a scenario without a
     workspace. *applied* tells that the changes are in the user's folder too. *seconds*
-    is wall time.
+    is wall time. *to_go_on_usd* is about what it would have cost to go on, in US
+    dollars, where a budget has stopped the run and that can be told.
     """
 
     run: str
@@ -118,6 +120,7 @@ class Outcome:
     tree: Path | None = None
     patch: Path | None = None
     applied: bool = False
+    to_go_on_usd: Decimal | None = None
 
     @property
     def completed(self) -> bool:

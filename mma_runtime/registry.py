@@ -48,11 +48,11 @@ class Registry:
         folders: Iterable[Path] = (),
     ) -> None:
         self._environment = environment
-        self._folders = tuple(folders)
+        self.folders = tuple(folders)
         self._given = tuple(specs)
-        found = (spec for folder in self._folders for spec in read_providers(folder))
+        found = (spec for folder in self.folders for spec in read_providers(folder))
         self._specs = {spec.name: spec for spec in (*BUILT_IN, *found, *self._given)}
-        self._credentials = CredentialStore(environment, self._folders)
+        self._credentials = CredentialStore(environment, self.folders)
 
     def extended(
         self, specs: Iterable[ProviderSpec] = (), *, folders: Iterable[Path] = ()
@@ -61,7 +61,7 @@ class Registry:
         return Registry(
             (*specs, *self._given),
             environment=self._environment,
-            folders=(*folders, *self._folders),
+            folders=(*folders, *self.folders),
         )
 
     @property

@@ -18,6 +18,7 @@ from mma_runtime.events import (
     RunFinished,
     RunStarted,
 )
+from mma_runtime.forecast import to_go_on
 from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem, Ref
 from mma_runtime.orders import (
@@ -292,6 +293,8 @@ class Run:
             state = RunState.FAILED
             reason = f"not as expected: {failed[0].name}: {failed[0].detail}"
 
+        tickets = tuple(card.outcome() for card in board.tickets.values())
+        spent = board.exhausted if state is RunState.OVER_BUDGET else None
         return Outcome(
             run=self.id,
             name=self.name,
@@ -299,8 +302,9 @@ class Run:
             reason=reason,
             seconds=0.0,
             tracks=tuple(card.outcome() for card in board.tracks.values()),
-            tickets=tuple(card.outcome() for card in board.tickets.values()),
+            tickets=tickets,
             costs=costs,
+            to_go_on_usd=to_go_on(tickets, costs, spent) if spent else None,
             expectations=checked,
         )
 

@@ -40,7 +40,7 @@ from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.schema import Scenario
-from mma_runtime.settings import NO_SETTINGS, Settings
+from mma_runtime.settings import NO_SETTINGS, Settings, load_settings
 from mma_runtime.staffing import (
     ProviderPool,
     Team,
@@ -246,7 +246,8 @@ class Runtime(AsyncContextManagerMixin):
             if fresh:
                 await cache.forget()
 
-        return await list_models(opened, PriceList(self._settings.prices), cache)
+        settings = self._settings.before(load_settings(registry.folders))
+        return await list_models(opened, PriceList(settings.prices), cache)
 
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
         # Shielded from the host's cancellation, which ends the runs in order instead:
@@ -281,7 +282,8 @@ class Runtime(AsyncContextManagerMixin):
             self._environment,
             [tool.name for tool in self._tools],
         )
-        team = assemble(scenario, tiers, registry, self._pool, self._settings)
+        settings = self._settings.before(load_settings(registry.folders))
+        team = assemble(scenario, tiers, registry, self._pool, settings)
         if budgets(scenario).in_dollars and (unpriced := team.without_price()):
             raise ConfigurationError(
                 f"a budget in dollars needs the price of {', '.join(unpriced)};"

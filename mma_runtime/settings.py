@@ -1,19 +1,19 @@
 """Settings for all runs of a folder: `mma.toml`, with prices and rate limits."""
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.governor import Limits
 from mma_runtime.llm.pricing import PriceOverride
-from mma_runtime.provider_table import ProviderEntry
+from mma_runtime.provider_table import SETTINGS_FILE as FILE
 from mma_runtime.scenario.schema import AccountLimits, Price, Table
-
-FILE = "mma.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,24 +26,54 @@ class Settings:
     prices: tuple[PriceOverride, ...] = ()
     limits: Mapping[str, Limits] = field(default_factory=dict[str, Limits])
 
+    def before(self, others: "Settings") -> "Settings":
+        """Return both, these first."""
+        return Settings(
+            prices=(*self.prices, *others.prices),
+            limits={**others.limits, **self.limits},
+        )
+
 
 NO_SETTINGS = Settings()
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+
+    return text
+
+
+class _Price(Price):
+    match: Annotated[str, AfterValidator(_pattern)]
+
+
 class _File(Table):
-    # Used by the registry, which must know them before there is a scenario.
-    providers: dict[str, ProviderEntry] = Field(default_factory=dict)
-    prices: tuple[Price, ...] = ()
-    limits: dict[str, AccountLimits] = Field(default_factory=dict)
+    # The file's other keys are read, and checked, where they are used.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    prices: tuple[_Price, ...] = ()
+    limits: dict[str, AccountLimits] = Field(default_factory=dict[str, AccountLimits])
 
 
-def load_settings(folder: Path) -> Settings:
-    """Read `mma.toml` in *folder*; without the file there are no settings.
+def load_settings(folders: Iterable[Path]) -> Settings:
+    """Read the `mma.toml` files in *folders*, the first folder's before the others'.
+
+    A folder without one has no settings.
 
     Raises:
-        ConfigurationError: It cannot be read or says what it cannot say.
+        ConfigurationError: One cannot be read or says what it cannot say.
     """
-    path = folder / FILE
+    settings = NO_SETTINGS
+    for folder in dict.fromkeys(folders):
+        settings = settings.before(_read(folder / FILE))
+
+    return settings
+
+
+def _read(path: Path) -> Settings:
     try:
         with path.open("rb") as file:
             found = _File.model_validate(tomllib.load(file))

@@ -140,6 +140,7 @@ def _budget(scenario: Scenario) -> str:
     budget = scenario.budget
     limits = [dollars(budget.usd)] if budget.usd is not None else []
     limits += [count(budget.tokens, "token")] if budget.tokens is not None else []
+    limits += [count(budget.calls, "call")] if budget.calls is not None else []
     limits += [f"{budget.seconds:g} s"] if budget.seconds is not None else []
     return ", ".join(limits) or "none"
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": ("mma_runtime.cli.run:command", "Run a scenario with its team."),
     "check": ("mma_runtime.cli.check:command", "Check a scenario; run nothing."),
     "models": ("mma_runtime.cli.models:command", "List what your keys can use."),
+    "prices": ("mma_runtime.cli.prices:command", "Show what models cost."),
     "schema": ("mma_runtime.cli.schema:command", "Print the scenarios' JSON schema."),
 }
 

@@ -7,6 +7,7 @@ from mma_runtime.events import (
     ActorCrashed,
     AnswerRejected,
     BudgetReached,
+    BudgetWarning,
     ChangesApplied,
     Event,
     EventsSkipped,
@@ -14,6 +15,7 @@ from mma_runtime.events import (
     HintGiven,
     ModelCallFailed,
     ModelEndsSoon,
+    ModelFellBack,
     ReviewGiven,
     RunStarted,
     TicketFinished,
@@ -119,7 +121,26 @@ def _(event: ModelCallFailed) -> str:
 
 @narrate.register
 def _(event: BudgetReached) -> str:
-    return f"budget reached: {event.spent} of {event.limit} {event.unit}"
+    whose = f"{event.level} {event.name}".strip()
+    return (
+        f"budget of the {whose} reached: {event.spent} of {event.limit} {event.unit}"
+        f" spent, the next call needs up to {event.needed}"
+    )
+
+
+@narrate.register
+def _(event: BudgetWarning) -> str:
+    whose = f"{event.level} {event.name}".strip()
+    return (
+        f"budget of the {whose}: {event.per_cent} % used"
+        f" ({event.spent} of {event.limit} {event.unit})"
+    )
+
+
+@narrate.register
+def _(event: ModelFellBack) -> str:
+    why = _because(one_line(event.error)) if event.error else " for now"
+    return f"{_who(event)}: {event.model} is left alone{why}; asking {event.to}"
 
 
 @narrate.register

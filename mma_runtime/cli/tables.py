@@ -154,6 +154,9 @@ def result_text(outcome: Outcome, folder: Path | None) -> str:
     """
     reason = one_line(outcome.reason, 400)
     lines = [f"{outcome.state.value}: {reason} ({outcome.seconds:.1f} s)"]
+    if outcome.to_go_on_usd is not None:
+        lines.append(f"to go on would take about {dollars(outcome.to_go_on_usd)} more")
+
     if outcome.tree is None:
         lines += [
             f"\n{ticket.id}: {printable(ticket.answer).strip()}"

@@ -192,6 +192,18 @@ class PriceList:
         return _known_price(provider, model)
 
 
+def known_models(providers: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the provider and name of each model that genai-prices knows."""
+    data = importlib.import_module("genai_prices.data")
+    wanted = {_PROVIDERS.get(name, name): name for name in providers}
+    return [
+        (wanted[provider.id], model.id)
+        for provider in data.providers
+        if provider.id in wanted
+        for model in provider.models
+    ]
+
+
 def _from_override(override: PriceOverride) -> FlatRates:
     write = override.input if override.cache_write is None else override.cache_write
     return FlatRates(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from mma_providers.failures import (
     without_secret,
 )
 from mma_providers.profiles import Profile
+from mma_providers.rate_limits import rate_limits
 from mma_providers.sse import EventDecoder
 from mma_providers.transport import Limits, Pace, Transport, reading
 from mma_providers.wire_json import Object, read_object
@@ -172,6 +174,9 @@ class Client:
                 for chunk in _read(answer.take_whole, whole):
                     yield chunk
             completion = answer.completion(request_id)
+            limits = rate_limits(response.headers)
+            if limits is not None:
+                completion = replace(completion, limits=limits)
         except self._failures as error:
             progress = Progress(
                 model=request.model,

@@ -6,12 +6,14 @@ from mma_runtime.events import (
     ActorStarted,
     AnswerRejected,
     BudgetReached,
+    BudgetWarning,
     ChangesApplied,
     Event,
     EventsSkipped,
     ExpectationChecked,
     HintGiven,
     ModelCallFailed,
+    ModelFellBack,
     Origin,
     ReviewGiven,
     RoundStarted,
@@ -86,8 +88,26 @@ TRACK = Origin(run="r1", tier="tech_lead", track="t")
             "qa: no",
         ),
         (
-            BudgetReached(unit="usd", limit="1", spent="1.01"),
-            "budget reached: 1.01 of 1 usd",
+            BudgetReached(unit="usd", limit="1", spent="0.99", needed="0.02"),
+            (
+                "budget of the run reached: 0.99 of 1 usd spent, the next call needs"
+                " up to 0.02"
+            ),
+        ),
+        (
+            BudgetWarning(
+                level="ticket",
+                name="a",
+                unit="calls",
+                per_cent=80,
+                limit="10",
+                spent="8",
+            ),
+            "budget of the ticket a: 80 % used (8 of 10 calls)",
+        ),
+        (
+            ModelFellBack(origin=TICKET, call="c", model="a:x", to="b:y", error="no"),
+            "worker (a): a:x is left alone: no; asking b:y",
         ),
         (ExpectationChecked(name="pytest", passed=True, detail=""), ""),
         (
