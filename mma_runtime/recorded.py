@@ -4,7 +4,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from mma_runtime.errors import ProviderError
+from mma_runtime.errors import BudgetExhausted, ProviderError
 from mma_runtime.events import ModelCallFinished, ModelCallStarted, Origin
 from mma_runtime.journal.codec import (
     completion_facts,
@@ -54,7 +54,7 @@ class RecordedModel(Model):
         self._asked[name] = (digest, turns)
         try:
             completion = await self._inner.complete(request, on_chunk, **options)
-        except ProviderError as error:
+        except (ProviderError, BudgetExhausted) as error:
             facts = {"digest": digest, **error_facts(error)}
             await journal.append(
                 Entry(kind=FAILURE, origin=request.origin, call=name, facts=facts)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +11,19 @@ from typing import Any
 from anyio import to_thread
 
 from mma_runtime.errors import JournalUnreadable, did_you_mean
-from mma_runtime.journal import Entry, Journal, JournalWriter, Loss, Past, Scrubber
+from mma_runtime.forking import ForkPoint
+from mma_runtime.journal import (
+    Entry,
+    Journal,
+    JournalReader,
+    JournalWriter,
+    Loss,
+    Past,
+    Scrubber,
+)
 from mma_runtime.journal.past import BEGUN, FAILURE, RESUMED
+from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
+from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.workspace import Workspace
@@ -72,6 +83,40 @@ class Changes:
         return scenario
 
 
+class Silent:
+    """Stands for a provider in a replay, where none is asked."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The name of the provider that it stands for."""
+        return self._name
+
+    async def stream(
+        self, request: ChatRequest
+    ) -> AsyncGenerator[Chunk | Completion, None]:
+        """Fail: a replay has asked for a model."""
+        raise AssertionError(f"a replay asks {self._name}:{request.model}")
+        yield  # pragma: no cover - makes this a generator
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """Know none."""
+        return ()
+
+    def capabilities(self, model: str) -> Capabilities:  # noqa: ARG002 - as asked
+        """Say nothing in particular."""
+        return Capabilities()
+
+    def priced_as(self, model: str) -> tuple[str, str, bool]:
+        """Name it as it is: what it cost is in the journal."""
+        return self._name, model, True
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
 NO_CHANGES = Changes()
 
 
@@ -103,6 +148,21 @@ def find_run(home: Path, name: str) -> Path:
         problem = f"several runs begin with {name!r}: {', '.join(map(_name, found))}"
 
     raise JournalUnreadable(str(home / "runs"), problem)
+
+
+def recorded_scenario(folder: Path) -> Scenario:
+    """Return the scenario that the run in *folder* was begun with; blocks.
+
+    Raises `JournalUnreadable`.
+    """
+    path = folder / JOURNAL
+    with JournalReader(path) as reader:
+        first = next(reader.records(), None)
+        number = first.contents.get("scenario") if first is not None else None
+        if number is None:
+            raise JournalUnreadable(str(path), "it does not tell how its run began")
+
+        return _scenario(path, reader.content(number))
 
 
 def secrets_of(environment: Mapping[str, str]) -> Scrubber:
@@ -168,6 +228,42 @@ async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
     )
 
 
+async def fork(
+    folder: Path, new: Path, point: ForkPoint, changes: Changes, *, scrub: Scrubber
+) -> Session:
+    """Copy the past of the run in *folder* up to *point* into the folder *new*.
+
+    The original stays as it is. A fork of a git project has no branch. Raises what
+    `resume` raises.
+    """
+    whole = await to_thread.run_sync(Past.read, folder / JOURNAL)
+    first = scenario_of(whole)
+    writer = await JournalWriter.open(new / JOURNAL, run=new.name, scrub=scrub)
+    try:
+        entries = await to_thread.run_sync(_entries, folder / JOURNAL, point)
+        await writer.append(*entries)
+        past = await to_thread.run_sync(Past.read, new / JOURNAL)
+        _retry_failures(past)
+        scenario = changes.apply(first)
+        if scenario.workspace is not None:
+            await to_thread.run_sync(_copy_files, folder, new, _snapshot(past)[0])
+
+        workspace = await _reopened(scenario, new, past, commits=False)
+        facts = {"forked": folder.name, "kept": len(entries), "of": whole.records}
+        contents = {"scenario": scenario.model_dump_json().encode()}
+        await writer.append(Entry(kind=RESUMED, facts=facts, contents=contents))
+    except BaseException:
+        await writer.aclose()
+        raise
+
+    return Session(
+        run=new.name,
+        scenario=scenario,
+        journal=Journal(writer, past, scrub=scrub),
+        workspace=workspace,
+    )
+
+
 async def replay(folder: Path, scratch: Path, *, scrub: Scrubber) -> Session:
     """Open the run in *folder* to go through it again in the folder *scratch*.
 
@@ -188,11 +284,15 @@ async def replay(folder: Path, scratch: Path, *, scrub: Scrubber) -> Session:
 
 def scenario_of(past: Past) -> Scenario:
     """Return the scenario that the run was last begun or resumed with."""
+    return _scenario(past.path, past.scenario)
+
+
+def _scenario(path: Path, text: bytes) -> Scenario:
     try:
-        return Scenario.model_validate_json(past.scenario)
+        return Scenario.model_validate_json(text)
     except ValueError as error:
         raise JournalUnreadable(
-            str(past.path), f"its scenario does not suit this version: {error}"
+            str(path), f"its scenario does not suit this version: {error}"
         ) from error
 
 
@@ -206,6 +306,23 @@ async def _reopened(
     return await Workspace.reopen(
         scenario.workspace.path, folder, original, repository if commits else None
     )
+
+
+def _entries(path: Path, point: ForkPoint) -> list[Entry]:
+    with JournalReader(path) as reader:
+        return [
+            Entry(
+                kind=record.kind,
+                origin=record.origin,
+                call=record.call,
+                facts=record.facts,
+                contents={
+                    name: reader.content(number)
+                    for name, number in record.contents.items()
+                },
+            )
+            for record in point.keeps(list(reader.records()))
+        ]
 
 
 def _copy_files(folder: Path, scratch: Path, original: Snapshot) -> None:

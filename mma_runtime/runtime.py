@@ -16,8 +16,9 @@ from mma_runtime.cost_report import CostReport
 from mma_runtime.costs import Ledger
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import ActorEvent, Event
+from mma_runtime.forking import ForkPoint
 from mma_runtime.governor import Governor, shared_governor
-from mma_runtime.job import Job
+from mma_runtime.job import Job, TierSettings
 from mma_runtime.journal import Journal, Past, Scrubber
 from mma_runtime.kernel import ActorSystem
 from mma_runtime.listing import ListedModel, ListingCache, list_models
@@ -29,8 +30,10 @@ from mma_runtime.recording import (
     NO_CHANGES,
     Changes,
     Session,
+    Silent,
     begin,
     find_run,
+    fork,
     replay,
     resume,
     secrets_of,
@@ -48,6 +51,7 @@ from mma_runtime.staffing import (
     registry_of,
     tier_settings,
 )
+from mma_runtime.tiers import Tier
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
 
@@ -201,8 +205,29 @@ class Runtime(AsyncContextManagerMixin):
         folder = find_run(self._home, run)
         session = await replay(folder, scratch, scrub=self._scrub)
         registry = self._registry_of(session.scenario)
-        team = self._assemble(session.scenario, registry)
+        silent = ProviderPool([Silent(name) for name in registry.names])
+        tiers = self._tiers(session.scenario, registry)
+        team = assemble(session.scenario, tiers, registry, silent, self._settings)
         return self._launch(session, team, registry, apply=False)
+
+    async def fork(
+        self, run: str, point: ForkPoint, changes: Changes = NO_CHANGES
+    ) -> "Run":
+        """Begin a new run with the past of *run* up to *point*, and another future.
+
+        What was paid for in the common past counts in its costs. Raises what `resume`
+        raises, and `ConfigurationError` when there is no such point.
+        """
+        folder = find_run(self._home, run)
+        new = self._home.absolute() / "runs" / _run_id()
+        session = await fork(folder, new, point, changes, scrub=self._scrub)
+        try:
+            registry = self._registry_of(session.scenario)
+            team = self._assemble(session.scenario, registry)
+            return self._launch(session, team, registry, apply=False)
+        except BaseException:
+            await session.journal.aclose()
+            raise
 
     def _registry_of(self, scenario: Scenario) -> Registry:
         return registry_of(scenario, self._registry, self._folders(scenario))
@@ -275,13 +300,18 @@ class Runtime(AsyncContextManagerMixin):
 
         return (Path(scenario).absolute().parent, run)
 
-    def _assemble(self, scenario: Scenario, registry: Registry) -> Team:
-        tiers = tier_settings(
+    def _tiers(
+        self, scenario: Scenario, registry: Registry
+    ) -> dict[Tier, TierSettings]:
+        return tier_settings(
             scenario,
             registry,
             self._environment,
             [tool.name for tool in self._tools],
         )
+
+    def _assemble(self, scenario: Scenario, registry: Registry) -> Team:
+        tiers = self._tiers(scenario, registry)
         settings = self._settings.before(load_settings(registry.folders))
         team = assemble(scenario, tiers, registry, self._pool, settings)
         if budgets(scenario).in_dollars and (unpriced := team.without_price()):

@@ -17,6 +17,13 @@ COMMANDS = {
     "check": ("mma_runtime.cli.check:command", "Check a scenario; run nothing."),
     "models": ("mma_runtime.cli.models:command", "List what your keys can use."),
     "prices": ("mma_runtime.cli.prices:command", "Show what models cost."),
+    "runs": ("mma_runtime.cli.runs:command", "List recorded runs."),
+    "show": ("mma_runtime.cli.show:command", "Show what happened in a run."),
+    "resume": ("mma_runtime.cli.resume:command", "Go on with a run."),
+    "replay": ("mma_runtime.cli.replay:command", "Go through a run again, for free."),
+    "fork": ("mma_runtime.cli.fork:command", "Live another future of a run."),
+    "export": ("mma_runtime.cli.export:command", "Save a run's replies as a script."),
+    "prune": ("mma_runtime.cli.prune:command", "Remove old runs."),
     "schema": ("mma_runtime.cli.schema:command", "Print the scenarios' JSON schema."),
 }
 

@@ -87,3 +87,22 @@ inputs_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object."
 )
+
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["asyncio", "trio"]),
+    default="asyncio",
+    show_default=True,
+    help="The event loop.",
+)
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".mma"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where runs keep their folders.",
+)
+
+run_argument = click.argument("name", metavar="[RUN]", default="last")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,8 @@ from mma_runtime.cli.interruption import Interruption
 from mma_runtime.cli.live import Display
 from mma_runtime.cli.options import (
     DollarsType,
+    backend_option,
+    home_option,
     inputs_option,
     json_option,
     models_option,
@@ -40,12 +43,15 @@ BACKLOG = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to be run and how it is to be told."""
+    """What is to be run and how it is to be told.
+
+    *start* begins or resumes the run. *journal* records it.
+    """
 
     scenario: Scenario
-    models: dict[str, str]
-    apply: bool | None
+    start: Callable[[Runtime], Awaitable[Run]]
     home: Path
+    journal: bool
     as_json: bool
     jsonl: bool
     svg: Path | None
@@ -81,20 +87,13 @@ class Order:
     help="Draw what is shown at the end as a picture.",
 )
 @click.option(
-    "--backend",
-    type=click.Choice(["asyncio", "trio"]),
-    default="asyncio",
+    "--journal/--no-journal",
+    default=True,
     show_default=True,
-    help="The event loop.",
+    help="Record the run, so that it can be resumed, replayed and forked.",
 )
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".mma"),
-    show_default=True,
-    metavar="FOLDER",
-    help="Where runs keep their folders.",
-)
+@backend_option
+@home_option
 def command(
     *,
     file: Path,
@@ -105,14 +104,15 @@ def command(
     as_json: bool,
     jsonl: bool,
     svg: Path | None,
+    journal: bool,
     backend: str,
     home: Path,
 ) -> int:
     """Run the scenario FILE.
 
     stdout gets the result, stderr shows how it goes. Exit codes: 0 completed; 1 failed;
-    2 invalid scenario or usage; 3 over budget; 4 out of tool rounds, or cut short; 6
-    provider or key; 130 and 143 interrupted.
+    2 invalid scenario or usage; 3 over budget; 4 out of tool rounds, or cut short; 5
+    paused, since it could not be recorded; 6 provider or key; 130 and 143 interrupted.
     """
     if as_json and jsonl:
         raise click.UsageError("--json and --jsonl exclude each other.")
@@ -132,17 +132,17 @@ def command(
 
     order = Order(
         scenario=scenario,
-        models=dict(models),
-        apply=apply,
+        start=lambda runtime: runtime.start(scenario, models=dict(models), apply=apply),
         home=home,
+        journal=journal,
         as_json=as_json,
         jsonl=jsonl,
         svg=svg,
     )
-    return anyio.run(_play, order, results, backend=backend)
+    return anyio.run(play, order, results, backend=backend)
 
 
-async def _play(order: Order, results: Results) -> int:
+async def play(order: Order, results: Results) -> int:
     """Run *order* under the watch for signals; return the exit code."""
     display = open_display(
         os.environ, same_terminal=order.jsonl and sys.stdout.isatty()
@@ -170,11 +170,9 @@ async def _conduct(
     order: Order, display: Display, results: Results, interruption: Interruption
 ) -> Outcome | int:
     """Run *order* to its outcome; a code when it could not be started."""
-    async with Runtime(home=order.home) as runtime:
+    async with Runtime(home=order.home, journal=order.journal) as runtime:
         try:
-            run = await runtime.start(
-                order.scenario, models=order.models, apply=order.apply
-            )
+            run = await order.start(runtime)
         except (MMAError, OSError) as error:
             display.close()
             return report_error(error, results if order.as_json else None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mma_runtime import errors
 from mma_runtime.errors import (
+    BudgetExhausted,
     CommandFailed,
     JournalUnreadable,
     ProviderError,
@@ -109,8 +110,11 @@ def to_completion(turn: Turn, facts: Mapping[str, Any]) -> Completion:
     )
 
 
-def error_facts(error: ProviderError) -> dict[str, Any]:
-    """Return what a provider's error consists of."""
+def error_facts(error: ProviderError | BudgetExhausted) -> dict[str, Any]:
+    """Return what the error of a call consists of."""
+    if isinstance(error, BudgetExhausted):
+        return {"error": "BudgetExhausted", "about": dict(vars(error))}
+
     return {
         "error": type(error).__name__,
         "message": error.message,
@@ -118,8 +122,11 @@ def error_facts(error: ProviderError) -> dict[str, Any]:
     }
 
 
-def to_error(facts: Mapping[str, Any], path: str) -> ProviderError:
-    """Put a provider's error together again."""
+def to_error(facts: Mapping[str, Any], path: str) -> ProviderError | BudgetExhausted:
+    """Put the error of a call together again."""
+    if facts["error"] == "BudgetExhausted":
+        return BudgetExhausted(**facts["about"])
+
     kind = getattr(errors, facts["error"], None)
     if not (isinstance(kind, type) and issubclass(kind, ProviderError)):
         raise JournalUnreadable(path, f"there is no error {facts['error']!r}")

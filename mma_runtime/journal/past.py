@@ -75,6 +75,7 @@ class Past:
         self.ended = ""
         self.without_content = False
         self.sessions = 1
+        self.inherited = 0
         self.records = 0
         self.kept = 0
         self.unknown = 0
@@ -111,6 +112,16 @@ class Past:
 
         past._count_unknown()
         return past
+
+    @property
+    def usd(self) -> Decimal:
+        """What is known to have been spent, in US dollars."""
+        return sum((one.usd for one in self.costs if one.usd is not None), Decimal(0))
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all calls whose end is known."""
+        return sum(one.usage.total for one in self.costs)
 
     @property
     def is_over(self) -> bool:
@@ -182,6 +193,7 @@ class Past:
             self.without_content = not one.facts.get("content", True)
         else:
             self.sessions += 1
+            self.inherited = one.facts.get("kept", self.inherited)
 
     def _add_event(self, record: Record) -> None:
         facts = record.facts

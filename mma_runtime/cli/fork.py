@@ -1,0 +1,116 @@
+"""`mma fork`: a new run with the past of another, and a future of its own."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import click
+
+from mma_runtime.cli.options import (
+    backend_option,
+    home_option,
+    json_option,
+    models_option,
+)
+from mma_runtime.cli.run import Order, play
+from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.wording import dollars
+from mma_runtime.errors import MMAError
+from mma_runtime.forking import ForkPoint
+from mma_runtime.journal import Past
+from mma_runtime.recording import (
+    JOURNAL,
+    Changes,
+    find_run,
+    recorded_scenario,
+    run_folders,
+)
+
+
+class PointType(click.ParamType[ForkPoint]):
+    """The number of an event, or `ticket=ID`."""
+
+    name = "point"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ForkPoint:
+        """Read either form."""
+        if isinstance(value, ForkPoint):
+            return value
+
+        text = str(value)
+        if text.startswith("ticket=") and text != "ticket=":
+            return ForkPoint(ticket=text.removeprefix("ticket="))
+
+        if not text.isdecimal():
+            self.fail(
+                f"{text!r} is neither an event's number nor ticket=ID", param, ctx
+            )
+
+        return ForkPoint(event=int(text))
+
+
+@click.command("fork")
+@click.argument("name", metavar="RUN")
+@click.option(
+    "--at",
+    "point",
+    type=PointType(),
+    required=True,
+    metavar="EVENT|ticket=ID",
+    help="The last event of the common past (see `mma show`), or a ticket to redo.",
+)
+@models_option
+@json_option
+@backend_option
+@home_option
+def command(
+    *,
+    name: str,
+    point: ForkPoint,
+    models: tuple[tuple[str, str], ...],
+    as_json: bool,
+    backend: str,
+    home: Path,
+) -> int:
+    """Copy the past of RUN and live another future, with other models if you like."""
+    results = Results(sys.stdout)
+    try:
+        folder = find_run(home, name)
+        scenario = recorded_scenario(folder)
+        before = Past.read(folder / JOURNAL)
+    except MMAError as error:
+        return report_error(error, results if as_json else None)
+
+    changes = Changes(models=dict(models))
+    order = Order(
+        scenario=scenario,
+        start=lambda runtime: runtime.fork(folder.name, point, changes),
+        home=home,
+        journal=True,
+        as_json=as_json,
+        jsonl=False,
+        svg=None,
+    )
+    known = set(run_folders(home))
+    code = anyio.run(play, order, results, backend=backend)
+    for new in set(run_folders(home)) - known:
+        click.echo(_comparison(before, Past.read(new / JOURNAL)), err=True)
+
+    return code
+
+
+def _comparison(before: Past, after: Past) -> str:
+    usd = after.usd - before.usd
+    tokens = after.tokens - before.tokens
+    return (
+        f"forked from {before.run}: {after.inherited} of {before.records} records"
+        f" reused; {before.ended or 'cut off'} before, {after.ended} now;"
+        f" {_signed(usd)} and {tokens:+,} tokens"
+    )
+
+
+def _signed(usd: Decimal) -> str:
+    return ("-" if usd < 0 else "+") + dollars(abs(usd))

@@ -1,0 +1,85 @@
+"""`mma resume`: goes on with a run that was killed, cancelled, paused or bounded."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import click
+
+from mma_runtime.cli.options import (
+    DollarsType,
+    backend_option,
+    home_option,
+    json_option,
+    models_option,
+    run_argument,
+)
+from mma_runtime.cli.run import Order, play
+from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.errors import MMAError
+from mma_runtime.recording import Changes, find_run, recorded_scenario
+
+
+@click.command("resume")
+@run_argument
+@models_option
+@click.option(
+    "--budget",
+    type=DollarsType(),
+    metavar="+USD",
+    help="Add so many US dollars to the budget.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=0,
+    metavar="+N",
+    help="Add so many tool rounds to the bound of workers.",
+)
+@click.option(
+    "--apply/--no-apply",
+    default=None,
+    help="Write the changes to the scenario's workspace after a success, or do not.",
+)
+@json_option
+@click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
+@backend_option
+@home_option
+def command(
+    *,
+    name: str,
+    models: tuple[tuple[str, str], ...],
+    budget: Decimal | None,
+    rounds: int,
+    apply: bool | None,
+    as_json: bool,
+    jsonl: bool,
+    backend: str,
+    home: Path,
+) -> int:
+    """Go on with RUN, the last one by default.
+
+    What was done and paid for is not done again. RUN may be the beginning of a name.
+    """
+    if as_json and jsonl:
+        raise click.UsageError("--json and --jsonl exclude each other.")
+
+    results = Results(sys.stdout)
+    try:
+        folder = find_run(home, name)
+        scenario = recorded_scenario(folder)
+    except MMAError as error:
+        return report_error(error, results if as_json else None)
+
+    changes = Changes(usd=budget, rounds=rounds, models=dict(models))
+    order = Order(
+        scenario=scenario,
+        start=lambda runtime: runtime.resume(folder.name, changes, apply=apply),
+        home=home,
+        journal=True,
+        as_json=as_json,
+        jsonl=jsonl,
+        svg=None,
+    )
+    return anyio.run(play, order, results, backend=backend)

@@ -1,0 +1,55 @@
+"""`mma runs`: the recorded runs, what became of them and what they cost."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mma_runtime.cli.options import home_option, json_option
+from mma_runtime.cli.records import to_json
+from mma_runtime.cli.terminal import Results
+from mma_runtime.cli.wording import price
+from mma_runtime.journal.summary import Summary, summarise
+from mma_runtime.recording import JOURNAL, run_folders
+
+
+@click.command("runs")
+@json_option
+@home_option
+def command(*, as_json: bool, home: Path) -> int:
+    """List the runs that were recorded here, the newest last."""
+    found = [summarise(folder / JOURNAL) for folder in run_folders(home)]
+    results = Results(sys.stdout)
+    if as_json:
+        results.write(to_json({"runs": [one.as_facts() for one in found]}, indent=2))
+        return 0
+
+    if not found:
+        results.write(f"no run was recorded in {home}")
+        return 0
+
+    Console(markup=False, highlight=False).print(_table(found))
+    return 0
+
+
+def _table(found: list[Summary]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("run", "scenario", "state", "began (UTC)", "tickets"):
+        table.add_column(title, no_wrap=True)
+
+    table.add_column("US$", justify="right")
+    for one in found:
+        began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.began))
+        table.add_row(
+            one.run,
+            one.name,
+            one.state,
+            began if one.began else "",
+            f"{one.completed}/{one.tickets}",
+            price(one.usd, one.calls, one.unknown),
+        )
+
+    return table

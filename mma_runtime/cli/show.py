@@ -1,0 +1,142 @@
+"""`mma show`: what happened in a run, as its journal tells it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mma_runtime.cli.options import home_option, json_option, run_argument
+from mma_runtime.cli.records import to_json
+from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.wording import one_line, price, printable
+from mma_runtime.errors import MMAError
+from mma_runtime.journal import JournalReader, Record
+from mma_runtime.journal.lock import holder
+from mma_runtime.journal.past import MERGE
+from mma_runtime.journal.summary import Summary
+from mma_runtime.recording import JOURNAL, find_run
+
+# Seconds between two looks at a run that goes on.
+PAUSE = 0.2
+
+_WIDTH = 110
+_DULL = frozenset(("step", "intent", "reply", "tools", "command", "view", "failure"))
+_SHOWN_FACTS = 6
+
+
+@click.command("show")
+@run_argument
+@click.option("--ticket", metavar="ID", help="Show what concerns one ticket.")
+@click.option("--all", "everything", is_flag=True, help="Show the bookkeeping, too.")
+@click.option("--diffs", is_flag=True, help="Show the changes that were accepted.")
+@click.option("--follow", is_flag=True, help="Go on as long as the run does.")
+@json_option
+@home_option
+def command(
+    *,
+    name: str,
+    ticket: str | None,
+    everything: bool,
+    diffs: bool,
+    follow: bool,
+    as_json: bool,
+    home: Path,
+) -> int:
+    """Show the events of RUN, the last one by default, and what it cost.
+
+    With --json each record is a line.
+    """
+    results = Results(sys.stdout)
+    try:
+        path = find_run(home, name) / JOURNAL
+        with JournalReader(path) as reader:
+            summary = Summary(reader.run)
+            for record in _records(reader, path, follow=follow):
+                summary.add(record)
+                if ticket is not None and record.origin.ticket != ticket:
+                    continue
+
+                if as_json:
+                    results.write(to_json(_facts(record)))
+                    continue
+
+                if everything or _is_told(record):
+                    results.write(_line(record, summary.began))
+
+                if diffs and record.kind == MERGE:
+                    patch = reader.content(record.contents["patch"])
+                    results.write(printable(patch.decode(errors="replace")))
+    except MMAError as error:
+        return report_error(error, results if as_json else None)
+
+    if not as_json:
+        results.write(_closing(summary, path))
+
+    return 0
+
+
+def _records(reader: JournalReader, path: Path, *, follow: bool) -> Iterator[Record]:
+    after = 0
+    while True:
+        # Asked before: what is written until it lets go is read once more.
+        at_work = follow and holder(path) is not None
+        for record in reader.records(after):
+            yield record
+            after = record.seq
+
+        if not at_work:
+            return
+
+        time.sleep(PAUSE)
+
+
+def _is_told(record: Record) -> bool:
+    return record.kind not in _DULL and not record.kind.startswith("Actor")
+
+
+def _line(record: Record, began: float) -> str:
+    origin = record.origin
+    place = "/".join(filter(None, (origin.track, origin.ticket)))
+    if origin.ticket and origin.attempt > 1:
+        place += f".{origin.attempt}"
+
+    facts = [
+        f"{name}={value}"
+        for name, value in list(record.facts.items())[:_SHOWN_FACTS]
+        if value not in ("", None, [], {})
+    ]
+    told = f"{record.kind} {' '.join(facts)}"
+    start = (
+        f"{record.seq:>6} {record.time - began:>8.2f}s {origin.tier:<12} {place:<20}"
+    )
+    return f"{start} {one_line(told, _WIDTH)}".rstrip()
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    origin = record.origin
+    return {
+        "seq": record.seq,
+        "time": record.time,
+        "kind": record.kind,
+        "run": origin.run,
+        "tier": origin.tier,
+        "track": origin.track,
+        "ticket": origin.ticket,
+        "attempt": origin.attempt,
+        "task": origin.task,
+        "call": record.call,
+        "facts": dict(record.facts),
+    }
+
+
+def _closing(summary: Summary, path: Path) -> str:
+    state = "running" if holder(path) is not None else summary.state
+    cost = price(summary.usd, summary.calls, summary.unknown)
+    return (
+        f"{summary.run} ({summary.name}): {state},"
+        f" {summary.completed} of {summary.tickets} tickets completed,"
+        f" {summary.calls} calls, {cost}"
+    )

@@ -1,0 +1,98 @@
+"""A run in a few figures, for lists."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mma_runtime.errors import JournalError
+from mma_runtime.journal.lock import holder
+from mma_runtime.journal.reader import JournalReader
+from mma_runtime.journal.record import Record
+
+
+class Summary:
+    """What became of a run; grows with its records.
+
+    *state* is the outcome's, or `interrupted` when it was cut off. *began* is in
+    seconds since the epoch. *usd* is what is known to have been spent, *unknown* counts
+    the calls that are not in it.
+    """
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.name = ""
+        self.state = "interrupted"
+        self.began = 0.0
+        self.calls = 0
+        self.unknown = 0
+        self.usd = Decimal(0)
+        self._tickets: dict[str, str] = {}
+
+    @property
+    def tickets(self) -> int:
+        """How many tickets were planned."""
+        return len(self._tickets)
+
+    @property
+    def completed(self) -> int:
+        """How many of them were completed."""
+        return sum(state == "completed" for state in self._tickets.values())
+
+    def add(self, record: Record) -> None:
+        """Take in the next record."""
+        facts = record.facts
+        match record.kind:
+            case "run":
+                self.name, self.began = facts["name"], record.time
+            case "resumed":
+                self.state = "interrupted"
+            case "reply":
+                self._spend(facts.get("usd"))
+            case "CostCounted":
+                self._spend(facts["usd"] if facts["state"] != "unknown" else None)
+            case "TicketPlanned":
+                self._tickets[record.origin.ticket] = ""
+            case "TicketFinished":
+                self._tickets[record.origin.ticket] = facts["state"]
+            case "RunFinished":
+                self.state = facts["state"]
+            case _:
+                pass
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "run": self.run,
+            "name": self.name,
+            "state": self.state,
+            "began": self.began,
+            "tickets": self.tickets,
+            "completed": self.completed,
+            "calls": self.calls,
+            "usd": str(self.usd),
+            "unknown_calls": self.unknown,
+        }
+
+    def _spend(self, usd: str | None) -> None:
+        self.calls += 1
+        if usd is None:
+            self.unknown += 1
+        else:
+            self.usd += Decimal(usd)
+
+
+def summarise(path: Path) -> Summary:
+    """Read the journal at *path*; one that cannot be read is told as such; blocks."""
+    summary = Summary(path.parent.name)
+    try:
+        with JournalReader(path) as reader:
+            for record in reader.records():
+                summary.add(record)
+    except JournalError:
+        summary.state = "damaged"
+        return summary
+
+    if holder(path) is not None:
+        summary.state = "running"
+
+    return summary
