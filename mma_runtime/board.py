@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mma_runtime.errors import BudgetExhausted, ProviderError
 from mma_runtime.events import Origin, TicketFinished
+from mma_runtime.firewall import FirewallMeter
 from mma_runtime.outcome import (
     RunState,
     TicketOutcome,
@@ -45,7 +46,9 @@ class TicketCard:
     """A ticket while the run goes on; *rounds* counts over all attempts.
 
     *priority* is the ticket's own until somebody changes it. *blocked_by* is the ticket
-    that a blocked one waits for in vain; empty when a person has blocked it.
+    that a blocked one waits for in vain; empty when a person has blocked it. *models*
+    are those of its attempts, *review* is what Tier 2 said when it accepted, *passed*
+    the commands that succeeded.
     """
 
     ticket: Ticket
@@ -59,6 +62,19 @@ class TicketCard:
     files: tuple[str, ...] = ()
     provider_failed: bool = False
     blocked_by: str = ""
+    models: tuple[str, ...] = ()
+    review: str = ""
+    passed: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Say for Tier 1 what was done: names, verdicts, Tier 2's word; no chatter."""
+        ticket = self.ticket
+        title = f" ({ticket.title})" if ticket.title else ""
+        parts = [f"{ticket.id}: {self.state.value}{title}"]
+        parts += [f"changed {', '.join(self.files)}"] if self.files else []
+        parts += [f"`{command}` passed" for command in self.passed]
+        said = f" {self.review}" if self.review else ""
+        return "; ".join(parts) + "." + said
 
     @property
     def is_open(self) -> bool:
@@ -82,6 +98,7 @@ class TicketCard:
             attempts=self.attempts,
             answer=self.answer,
             files=self.files,
+            models=self.models,
         )
 
     def finished(self, run: str) -> TicketFinished:
@@ -106,6 +123,7 @@ class Board:
         self.tickets: dict[str, TicketCard] = {}
         self.ended: tuple[RunState, str] | None = None
         self.exhausted: BudgetExhausted | None = None
+        self.firewall = FirewallMeter()
         self.provider_problem = ""
         self.problem = ""
 

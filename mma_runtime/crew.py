@@ -1,10 +1,13 @@
 """How a run's tier agents are made: each with its model, its tools and its bounds."""
 
+from collections.abc import Awaitable, Callable
+
 from mma_runtime.costs import Close, Report
-from mma_runtime.errors import ActorFailed, ActorStopped, Refused
+from mma_runtime.errors import ActorFailed, ActorStopped, CommandFailed, Refused
 from mma_runtime.events import Origin
-from mma_runtime.job import Job
+from mma_runtime.job import Job, TierSettings
 from mma_runtime.kernel import Actor, Ref
+from mma_runtime.known_files import KnownFiles
 from mma_runtime.model import Model
 from mma_runtime.recorded import RecordedModel
 from mma_runtime.tiers import Equipment, Tier
@@ -12,6 +15,10 @@ from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 
 UNUSABLE = (Refused, ActorFailed, ActorStopped)
 """What an ask raises when an agent could not do its work."""
+
+
+ANSWER_TOKENS = 4_000
+"""The room that a history leaves for an answer without a limit."""
 
 
 class Crew:
@@ -34,7 +41,8 @@ class Crew:
         task: str = "",
         address: str | None = None,
         toolbox: Toolbox = NO_TOOLS,
-        qa: Ref | None = None,
+        hint: Callable[[CommandFailed], Awaitable[str]] | None = None,
+        known: KnownFiles | None = None,
     ) -> Ref:
         """Spawn an agent of *tier* on its settings, or on the model *address*.
 
@@ -43,6 +51,7 @@ class Crew:
         settings = self._job.tiers[tier]
         addresses = (address,) if address else (settings.address, *settings.fallbacks)
         whom = f"-{ticket}-{attempt}" if ticket else track and f"-{track}"
+        model = self.model(*addresses)
         equipment = Equipment(
             origin=Origin(
                 run=self._job.run,
@@ -52,12 +61,16 @@ class Crew:
                 attempt=attempt,
                 task=task,
             ),
-            model=self.model(*addresses),
+            model=model,
             emit=self._job.emit,
             toolbox=toolbox,
             max_rounds=settings.max_rounds,
             sampling=settings.sampling,
-            qa=qa,
+            context_tokens=_context(settings, model),
+            prompts=self._job.prompts,
+            rules=self._job.ground.rules,
+            hint=hint,
+            known=known,
         )
         agent = await self._parent.spawn(
             f"{tier.value}{whom}", settings.agent, equipment
@@ -102,3 +115,14 @@ class Crew:
             self._models[addresses] = model
 
         return model
+
+
+def _context(settings: TierSettings, model: Model) -> int:
+    """Return how long a history may be: as set, or what the model takes if less."""
+    fits = model.provider.capabilities(model.name).context
+    if fits is None:
+        return settings.context_tokens
+
+    answer = settings.sampling.max_output_tokens or ANSWER_TOKENS
+    # Our estimate of tokens is rough, and tools and system prompt come on top.
+    return min(settings.context_tokens, max(int(fits * 0.8) - answer, fits // 2))

@@ -1,39 +1,31 @@
-"""One ticket on its way: checkout, worker, commands, review, merge, and once more."""
+"""One ticket on its way: checkout, worker, judgement, merge, and once more."""
 
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import anyio
-from anyio import to_thread
 
 from mma_runtime.board import TicketCard
+from mma_runtime.briefing import ticket_files
 from mma_runtime.crew import UNUSABLE, Crew
 from mma_runtime.errors import (
     BudgetExhausted,
+    ConfigurationError,
     MergeConflict,
     ProviderError,
     Refused,
-    ToolFailed,
-    WorkspaceError,
 )
-from mma_runtime.events import Origin, ReviewGiven, TicketReturned, TicketStarted
+from mma_runtime.events import Origin, TicketEscalated, TicketReturned, TicketStarted
+from mma_runtime.hints import Hints
 from mma_runtime.job import Job
 from mma_runtime.journal.footprint import Footprint
-from mma_runtime.journal.toolbox import RecordedToolbox, recorded_command
+from mma_runtime.journal.toolbox import RecordedToolbox
+from mma_runtime.judging import Bench, Judging
 from mma_runtime.kernel import Ref
+from mma_runtime.known_files import KnownFiles
 from mma_runtime.outcome import TicketState
 from mma_runtime.plan import Ticket
-from mma_runtime.tiers import (
-    CommandVerdict,
-    DoTicket,
-    GiveHint,
-    ReviewTicket,
-    ReworkTicket,
-    TicketReport,
-    Tier,
-)
-from mma_runtime.tools.command import CommandResult
+from mma_runtime.tiers import DoTicket, ReworkTicket, TicketReport, Tier
 from mma_runtime.tools.native import native_tools
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 from mma_runtime.workspace import Checkout
@@ -41,20 +33,31 @@ from mma_runtime.workspace import Checkout
 MAX_RETURNS = 2
 """How often a worker gets its ticket back before its attempt counts as failed."""
 
-CONTEXT_BYTES = 40_000
-"""The largest file that a worker is shown before it asks."""
-
-OUTPUT_CHARACTERS = 4_000
-"""How much of a failed command's output goes back with the ticket; its end."""
+REASON_CHARACTERS = 1_500
+"""How much a later worker is told of why an attempt failed."""
 
 
 class _Rejected(Exception):
-    """An attempt came to nothing; *by* is who said so, *final* that no other helps."""
+    """An attempt came to nothing.
 
-    def __init__(self, by: str, reason: str, *, final: bool = False) -> None:
+    *by* is who said so, *state* how the ticket ends if no other attempt is made,
+    *final* that no other helps. *shown* is what the next worker is told, if it is more.
+    """
+
+    def __init__(
+        self,
+        by: str,
+        reason: str,
+        *,
+        state: TicketState = TicketState.FAILED,
+        final: bool = False,
+        shown: str = "",
+    ) -> None:
         self.by = by
         self.reason = reason
+        self.state = state
         self.final = final
+        self.shown = shown or reason
         super().__init__(reason)
 
 
@@ -83,28 +86,18 @@ class Delivery:
 
     # Thousands may be under way at once, each suspended in its coroutines: what is kept
     # alive per ticket is what the garbage collector goes through again and again.
-    __slots__ = (
-        "_added",
-        "_card",
-        "_crew",
-        "_desk",
-        "_history",
-        "_job",
-        "_lead",
-        "_spent",
-    )
+    __slots__ = ("_card", "_crew", "_desk", "_history", "_job", "_judging", "_rung")
 
     def __init__(
         self, job: Job, crew: Crew, desk: Desk, card: TicketCard, lead: Ref | None
     ) -> None:
         self._job = job
-        self._desk = desk
-        self._added: tuple[Ticket, ...] = ()
         self._crew = crew
+        self._desk = desk
         self._card = card
-        self._lead = lead
+        self._judging = Judging(job, card, lead, self._origin)
         self._history: tuple[str, ...] = ()
-        self._spent = False
+        self._rung = 0
 
     async def run(self) -> None:
         """Work until the ticket is completed, or cannot be, and report.
@@ -126,22 +119,48 @@ class Delivery:
 
         attempt = self._work if self._job.workspace is None else self._work_in_checkout
         tried = card.attempts
-        for number in range(tried + 1, tried + self._job.attempts + 1):
-            card.attempts = number
+        ended = TicketState.FAILED
+        for rung in range(self._job.attempts):
+            self._rung = rung
+            card.attempts = tried + rung + 1
+            self._climb()
             try:
                 card.state = await attempt()
             except _Rejected as rejected:
                 self._note(rejected)
+                ended = rejected.state
                 if rejected.final:
                     break
             else:
                 return
 
-        card.state = TicketState.OVER_BUDGET if self._spent else TicketState.FAILED
+        card.state = ended
+
+    def _climb(self) -> None:
+        """Take the model of this attempt: the next rung, while there is one."""
+        card = self._card
+        before, model = card.models[-1:], self._address()
+        card.models = (*card.models, model)
+        if before and before[0] != model:
+            self._job.emit(TicketEscalated(origin=self._origin(), model=model))
+
+    def _address(self) -> str:
+        settings = self._job.tiers[Tier.WORKER]
+        ladder = (settings.address, *settings.ladder)
+        return self._card.ticket.model or ladder[min(self._rung, len(ladder) - 1)]
+
+    @property
+    def _is_last_rung(self) -> bool:
+        return self._rung >= len(self._job.tiers[Tier.WORKER].ladder)
 
     def _note(self, rejected: _Rejected) -> None:
-        self._card.reason = rejected.reason
-        self._history = (*self._history, rejected.reason)
+        card = self._card
+        card.reason = rejected.reason
+        shown = rejected.shown
+        if len(shown) > REASON_CHARACTERS:
+            shown = shown[:REASON_CHARACTERS] + " […]"
+
+        self._history = (*self._history, f"Ended by {rejected.by}: {shown}")
         self._job.emit(
             TicketReturned(
                 origin=self._origin(), by=rejected.by, reason=rejected.reason
@@ -157,53 +176,48 @@ class Delivery:
 
         qa = None
         try:
+            hints = None
             if Tier.QA in self._job.tiers:
                 qa = await self._hire(Tier.QA)
+                hints = Hints(qa, checkout, card.ticket.target_file)
 
-            return await self._work(checkout, qa)
+            footprint = Footprint(checkout) if self._job.journal.is_on else None
+            bench = Bench(checkout=checkout, hints=hints, footprint=footprint)
+            return await self._work(bench)
         finally:
             if qa is not None:
                 self._crew.release(qa)
 
             await self._discard(checkout)
 
-    async def _work(
-        self, checkout: Checkout | None = None, qa: Ref | None = None
-    ) -> TicketState:
+    async def _work(self, bench: Bench | None = None) -> TicketState:
         """Let one worker work and rework until its work is merged or rejected."""
         job, card = self._job, self._card
-        toolbox = self._toolbox(checkout)
-        footprint: Footprint | None = None
-        if job.journal.is_on:
-            footprint = Footprint(checkout) if checkout is not None else None
-            toolbox = RecordedToolbox(toolbox, job.journal, footprint)
-
-        worker = await self._hire(Tier.WORKER, toolbox, qa)
+        known = KnownFiles(bench.checkout) if bench is not None else None
+        worker = await self._hire(Tier.WORKER, bench, known)
         try:
-            settings = job.tiers[Tier.WORKER]
             job.emit(
                 TicketStarted(
                     origin=self._origin(),
-                    model=card.ticket.model or settings.address,
-                    max_tool_rounds=settings.max_rounds,
+                    model=card.models[-1],
+                    max_tool_rounds=job.tiers[Tier.WORKER].max_rounds,
                 )
             )
-            request: DoTicket | ReworkTicket = DoTicket(
-                ticket=card.ticket,
-                files=await self._files(checkout) if checkout else (),
-                history=self._history,
-            )
+            request: DoTicket | ReworkTicket = await self._first_request(bench, known)
             for returns in range(MAX_RETURNS + 1):
                 try:
-                    report = await worker.ask(request)
+                    self._take(await worker.ask(request))
+                    room = self._desk.room(card.track)
+                    judgement = await self._judging.judge(
+                        bench,
+                        name=f"{card.ticket.id}/{card.attempts}.{returns + 1}",
+                        taken=self._desk.taken() if room else frozenset(),
+                        room=room,
+                    )
                 except UNUSABLE as error:
-                    raise self._unusable("worker", error) from error
+                    raise self._unusable(error) from error
 
-                self._take(report)
-                if report.bounded:
-                    return TicketState.BOUNDED
-
-                by, remarks = await self._judge(checkout, qa, footprint, returns)
+                by, remarks = judgement.by, judgement.remarks
                 if not remarks:
                     break
 
@@ -213,126 +227,69 @@ class Delivery:
                 job.emit(TicketReturned(origin=self._origin(), by=by, reason=remarks))
                 request = ReworkTicket(remarks=remarks)
 
-            if checkout is not None:
-                await self._merge(checkout)
+            if bench is not None:
+                await self._merge(bench.checkout)
 
-            if self._added:
-                self._desk.add(self._added, card.track)
+            if judgement.tickets:
+                self._desk.add(judgement.tickets, card.track)
 
             return TicketState.COMPLETED
         finally:
             self._crew.release(worker)
 
+    async def _first_request(
+        self, bench: Bench | None, known: KnownFiles | None
+    ) -> DoTicket:
+        ticket = self._card.ticket
+        if bench is None or known is None:
+            return DoTicket(ticket=ticket, attempts=self._history)
+
+        files, images, contents = await ticket_files(bench.checkout, ticket)
+        for path, content in contents.items():
+            known.know(path, content)
+
+        return DoTicket(
+            ticket=ticket, files=files, images=images, attempts=self._history
+        )
+
     def _take(self, report: TicketReport) -> None:
+        """Put down what a worker reports; raise when it did not finish."""
         card = self._card
         card.rounds += report.rounds
         card.answer = report.answer
         if report.error is not None:
-            raise self._unusable("worker", report.error)
+            raise self._unusable(report.error)
 
         card.reason = report.reason
+        if report.stuck:
+            raise _Rejected("worker", report.reason, state=TicketState.STUCK)
 
-    async def _judge(
-        self,
-        checkout: Checkout | None,
-        qa: Ref | None,
-        footprint: Footprint | None,
-        returns: int,
-    ) -> tuple[str, str]:
-        """Return who is not content and with what; no remarks are an acceptance."""
-        ticket, journal = self._card.ticket, self._job.journal
-        name = f"{ticket.id}/{self._card.attempts}.{returns + 1}"
-        verdicts: list[CommandVerdict] = []
-        for number, command in enumerate(ticket.acceptance, 1):
-            if checkout is None:
-                break
-
-            result = await recorded_command(
-                journal,
-                footprint,
-                command,
-                checkout,
-                name=f"{name}.{number}",
-                origin=self._origin(),
+        if report.bounded:
+            raise _Rejected(
+                "worker",
+                report.reason,
+                state=TicketState.BOUNDED,
+                # The same model would come no further.
+                final=self._is_last_rung,
             )
-            if not result.succeeded:
-                return "commands", await self._explain(qa, command, result)
 
-            verdicts.append(CommandVerdict(command=command, passed=True))
-
-        if self._lead is None:
-            return "", ""
-
-        diff = await checkout.diff() if checkout else None
-        await journal.step(f"review {name}", self._origin())
-        room = self._desk.room(self._card.track)
-        try:
-            verdict = await self._lead.ask(
-                ReviewTicket(
-                    ticket=ticket,
-                    attempt=self._card.attempts,
-                    diff=diff.text if diff else "",
-                    verdicts=tuple(verdicts),
-                    taken=self._desk.taken() if room else frozenset(),
-                    room=room,
-                )
-            )
-        except UNUSABLE as error:
-            raise self._unusable("review", error) from error
-
-        self._job.emit(
-            ReviewGiven(
-                origin=self._origin(),
-                accepted=verdict.accepted,
-                remarks=verdict.remarks,
-            )
-        )
-        if verdict.accepted:
-            self._added = verdict.tickets
-            return "", ""
-
-        return "review", verdict.remarks or "not accepted, without a reason"
-
-    def _unusable(self, by: str, error: BaseException) -> _Rejected:
+    def _unusable(self, error: BaseException) -> _Rejected:
         cause = error.__cause__ if isinstance(error, Refused) else error
         self._card.provider_failed = isinstance(cause, ProviderError)
+        state = TicketState.FAILED
         if isinstance(cause, BudgetExhausted):
-            self._spent = True
+            state = TicketState.OVER_BUDGET
             self._job.board.overspend(cause)
 
         # Another worker would meet the same wall; what a provider calls retryable has
         # been retried, but may have passed by the next attempt.
-        final = self._spent or (
+        final = isinstance(cause, BudgetExhausted | ConfigurationError) or (
             isinstance(cause, ProviderError) and not cause.retryable
         )
-        return _Rejected(by, str(error), final=final)
-
-    async def _explain(
-        self, qa: Ref | None, command: str, result: CommandResult
-    ) -> str:
-        """Tell the worker of a failed command, with a hint if there is Tier 4."""
-        ended = "out of time" if result.timed_out else f"exit code {result.exit_code}"
-        lines = [f"`{command}` failed: {ended}"]
-        if qa is not None:
-            try:
-                hint = await qa.ask(
-                    GiveHint(
-                        command=command,
-                        exit_code=result.exit_code,
-                        output=result.output,
-                    )
-                )
-            except UNUSABLE:
-                # A hint is a help, not a need; the output itself follows.
-                hint = ""
-
-            lines += [f"Hint: {hint}"] if hint else []
-
-        lines += ["Output:", _end_of(result.output)]
-        return "\n".join(lines)
+        return _Rejected("worker", str(error), state=state, final=final)
 
     async def _merge(self, checkout: Checkout) -> None:
-        workspace = self._job.workspace
+        workspace, ticket = self._job.workspace, self._card.ticket
         assert workspace is not None  # noqa: S101 - the checkout is one of its own
         diff = await checkout.diff()
         place = f"merge {self._card.ticket.id}/{self._card.attempts}"
@@ -341,9 +298,10 @@ class Delivery:
         )
         try:
             async with accepted:
-                await workspace.merge(diff)
+                await workspace.merge(diff, _message(ticket))
         except MergeConflict as conflict:
-            raise _Rejected("merge", str(conflict)) from conflict
+            shown = f"{conflict}\n\n{conflict.shown}"
+            raise _Rejected("merge", str(conflict), shown=shown) from conflict
 
         self._card.files = diff.files
 
@@ -358,25 +316,8 @@ class Delivery:
 
             await checkout.discard()
 
-    async def _files(self, checkout: Checkout) -> tuple[tuple[str, str], ...]:
-        """Read the ticket's target and context files, as far as they exist."""
-        ticket = self._card.ticket
-        target = (ticket.target_file,) if ticket.target_file else ()
-        found: list[tuple[str, str]] = []
-        for name in dict.fromkeys((*target, *ticket.context)):
-            try:
-                content = await to_thread.run_sync(
-                    partial(checkout.read_bytes, name, limit=CONTEXT_BYTES)
-                )
-                found.append((name, content.decode()))
-            except (WorkspaceError, ToolFailed) as error:
-                found.append((name, f"(not shown: {error})"))
-            except UnicodeDecodeError:
-                found.append((name, "(not shown: it is not UTF-8 text)"))
-
-        return tuple(found)
-
-    def _toolbox(self, checkout: Checkout | None) -> Toolbox:
+    def _toolbox(self, bench: Bench | None) -> Toolbox:
+        checkout = bench.checkout if bench is not None else None
         native = native_tools(checkout) if checkout is not None else ()
         tools = (*native, *self._job.tools)
         if not tools:
@@ -390,7 +331,14 @@ class Delivery:
             tools = tuple(tool for tool in tools if tool.name in allowed)
 
         keep = checkout.keep_output if checkout is not None else None
-        return Toolbox(tools, keep=keep)
+        return self._recorded(Toolbox(tools, keep=keep), bench)
+
+    def _recorded(self, toolbox: Toolbox, bench: Bench | None) -> Toolbox:
+        journal = self._job.journal
+        if not journal.is_on:
+            return toolbox
+
+        return RecordedToolbox(toolbox, journal, bench.footprint if bench else None)
 
     async def _keep(self, path: Path, content: bytes) -> None:
         place = anyio.Path(path)
@@ -398,22 +346,30 @@ class Delivery:
         await place.write_bytes(content)
 
     async def _hire(
-        self,
-        tier: Tier,
-        toolbox: Toolbox = NO_TOOLS,
-        qa: Ref | None = None,
+        self, tier: Tier, bench: Bench | None = None, known: KnownFiles | None = None
     ) -> Ref:
         card = self._card
-        return await self._crew.hire(
-            tier,
-            track=card.track,
-            ticket=card.ticket.id,
-            attempt=card.attempts,
-            task="ticket",
-            address=card.ticket.model if tier is Tier.WORKER else None,
-            toolbox=toolbox,
-            qa=qa,
-        )
+        is_worker = tier is Tier.WORKER
+        hints = bench.hints if bench is not None else None
+        try:
+            return await self._crew.hire(
+                tier,
+                track=card.track,
+                ticket=card.ticket.id,
+                attempt=card.attempts,
+                task="ticket",
+                address=self._own_model() if is_worker else None,
+                toolbox=self._toolbox(bench) if is_worker else NO_TOOLS,
+                hint=hints.hint if hints is not None else None,
+                known=known,
+            )
+        except ConfigurationError as error:
+            raise _Rejected("worker", str(error), final=True) from error
+
+    def _own_model(self) -> str | None:
+        """Return a model that is not the tier's, which alone has fallbacks."""
+        address = self._address()
+        return address if address != self._job.tiers[Tier.WORKER].address else None
 
     def _origin(self) -> Origin:
         return Origin(
@@ -426,9 +382,6 @@ class Delivery:
         )
 
 
-def _end_of(output: str) -> str:
-    if len(output) <= OUTPUT_CHARACTERS:
-        return output
-
-    missing = len(output) - OUTPUT_CHARACTERS
-    return f"[… {missing:,} characters left out …]\n{output[-OUTPUT_CHARACTERS:]}"
+def _message(ticket: Ticket) -> str:
+    """Word the commit of a ticket."""
+    return f"{ticket.title or ticket.id}\n\nTicket {ticket.id}."

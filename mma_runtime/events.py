@@ -169,8 +169,26 @@ class TicketStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TicketEscalated(Event):
+    """The next attempt at a ticket is made by another model, *model*."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintFixed(Event):
+    """Tier 4 contented a linter, *command*, by writing *files*."""
+
+    command: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TicketReturned(Event):
-    """An attempt was not accepted; *by* is `review`, `commands`, `worker`, `merge`."""
+    """A result was not accepted.
+
+    *by* is `review`, `commands`, `modules`, `worker` or `merge`.
+    """
 
     by: str
     reason: str
@@ -262,6 +280,40 @@ class RoundStarted(Event):
 
     round: int
     max_rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryCut(Event):
+    """The oldest *turns* turns, about *tokens* tokens, were left out of a history."""
+
+    turns: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputCut(Event):
+    """Of a tool's output or a file, *characters* characters were not shown.
+
+    *what* names the tool or the file.
+    """
+
+    what: str
+    characters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRefreshed(Event):
+    """Files in an agent's context have changed; it was shown *characters* of diff."""
+
+    characters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStuck(Event):
+    """A worker goes in circles; it is told once, then its attempt ends (*told*)."""
+
+    reason: str
+    told: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

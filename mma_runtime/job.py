@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 
 from mma_runtime.board import Board
+from mma_runtime.briefing import NO_GROUND, Ground
 from mma_runtime.costs import Ledger
 from mma_runtime.events import Event
 from mma_runtime.journal import Journal
 from mma_runtime.kernel import Ref
 from mma_runtime.model import Model
 from mma_runtime.plan import Ticket, Track
-from mma_runtime.rounds import MAX_TOOL_ROUNDS, PLAIN, Sampling
+from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
 from mma_runtime.tiers import AgentClass, Tier
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
@@ -22,7 +24,8 @@ class TierSettings:
     """How one tier of a run is manned.
 
     *address* is `provider:model`, *fallbacks* are those after it. *tools* are the names
-    a tier may use; `None` is all there are.
+    a tier may use; `None` is all there are. *ladder* holds the models of later attempts
+    at a ticket; *context_tokens* bounds a history.
     """
 
     agent: AgentClass
@@ -31,6 +34,8 @@ class TierSettings:
     max_rounds: int = MAX_TOOL_ROUNDS
     sampling: Sampling = PLAIN
     tools: tuple[str, ...] | None = None
+    ladder: tuple[str, ...] = ()
+    context_tokens: int = CONTEXT_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,8 @@ class Job:
     and the aggregator's ref.
     *workers* is the most tickets in work at once, *attempts* the most workers for one
     ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
-    *folder* is where unfinished work is kept. The *journal* is off by default.
+    *folder* is where unfinished work is kept. *ground* is what all are told of the
+    project, *prompts* are the scenario's own. The *journal* is off by default.
     """
 
     run: str
@@ -59,6 +65,8 @@ class Job:
     workers: int = 4
     attempts: int = 3
     max_added_tickets: int = 0
+    ground: Ground = NO_GROUND
+    prompts: Mapping[str, Template] = field(default_factory=dict[str, Template])
     board: Board = field(default_factory=Board)
     ledger: Ledger = field(default_factory=Ledger)
     journal: Journal = field(default_factory=Journal)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mma_runtime.cost_report import CostReport
+from mma_runtime.firewall import NO_FIREWALL, Firewall
 from mma_runtime.workspace import FileStat
 
 
@@ -62,7 +63,9 @@ class TicketOutcome:
     """How a ticket ended.
 
     *rounds* counts model calls of its workers, *attempts* the workers it took. *answer*
-    is the last worker's closing text, partial where the state is `bounded`.
+    is the last worker's closing text, partial where the state is `bounded`. *models*
+    are those of the attempts, in order: where they differ, the ticket climbed its
+    ladder.
     """
 
     id: str
@@ -74,6 +77,7 @@ class TicketOutcome:
     attempts: int = 0
     answer: str = ""
     files: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,8 @@ class Outcome:
     changes and *patch* the changes alone. They are `None` for a scenario without a
     workspace. *applied* tells that the changes are in the user's folder too. *seconds*
     is wall time. *to_go_on_usd* is about what it would have cost to go on, in US
-    dollars, where a budget has stopped the run and that can be told.
+    dollars, where a budget has stopped the run and that can be told. *firewall* tells
+    how much of what the lower tiers produced was kept from the upper ones.
     """
 
     run: str
@@ -121,6 +126,7 @@ class Outcome:
     patch: Path | None = None
     applied: bool = False
     to_go_on_usd: Decimal | None = None
+    firewall: Firewall = NO_FIREWALL
 
     @property
     def completed(self) -> bool:

@@ -1,9 +1,10 @@
 """The tool loop: ask the model, run its tools, bounded by MAX_TOOL_ROUNDS."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
+from mma_runtime.conversation import Conversation
 from mma_runtime.errors import (
     AnswerUnusable,
     BudgetExhausted,
@@ -12,7 +13,7 @@ from mma_runtime.errors import (
     ProviderError,
     ProviderFacts,
 )
-from mma_runtime.events import Event, Origin, RoundStarted
+from mma_runtime.events import Event, HistoryCut, Origin, RoundStarted
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
@@ -21,9 +22,9 @@ from mma_runtime.llm.chat import (
     Finish,
     Reasoning,
     Text,
+    ToolCall,
     ToolSpec,
     ToolTurn,
-    Turn,
     user,
 )
 from mma_runtime.model import Model
@@ -45,6 +46,9 @@ OVER_BUDGET = (
     "The budget for this task is used up. You get no more tools. Conclude now, in a few"
     " sentences: say what is done, what is not, and what is left to do."
 )
+CONTEXT_TOKENS = 100_000
+"""How long a history may be, estimated in tokens, unless told otherwise."""
+
 EMPTY_REPLY = "Your reply was empty. Use a tool or answer in words."
 
 
@@ -58,20 +62,6 @@ class Sampling:
 
 
 PLAIN = Sampling()
-
-
-@dataclass(slots=True, kw_only=True)
-class Conversation:
-    """What was said so far; grows with every round and can be gone on with.
-
-    *calls* counts the model calls that were made in it. *counted* is what the provider
-    said last of its length; set it to `None` after a change to turns that were sent.
-    """
-
-    system: str
-    turns: list[Turn] = field(default_factory=list[Turn])
-    calls: int = 0
-    counted: Counted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +86,29 @@ class Bounded:
     exhausted: BudgetExhausted | None = None
 
 
-AfterRound = Callable[[RoundResults], Awaitable[str]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """The loop was ended because the model went in circles; *reason* says how."""
+
+    partial: str
+    rounds: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """What comes between two rounds.
+
+    *text* is said to the model and stays in the history. *refresh* is said for one
+    round. *stuck* ends the loop, and is the reason.
+    """
+
+    text: str = ""
+    refresh: str = ""
+    stuck: str = ""
+
+
+AfterRound = Callable[[Sequence[ToolCall], RoundResults], Awaitable[Aside]]
 
 
 async def run_rounds(
@@ -111,13 +123,15 @@ async def run_rounds(
     after_round: AfterRound | None = None,
     conclude: str = CONCLUDE,
     on_chunk: OnChunk | None = None,
-) -> Concluded | Bounded:
+    context_tokens: int = CONTEXT_TOKENS,
+) -> Concluded | Bounded | Stuck:
     """Let *model* work on *conversation* with tools until it answers.
 
     A round is one model call and the tools that it asks for. In the last of
     *max_rounds* the model is told to conclude and gets no tools; if it asks for one all
     the same, the outcome is `Bounded`. What *after_round* returns is said to the model
-    before its next call.
+    before its next call, or ends the loop as `Stuck`. A history that is estimated at
+    more than *context_tokens* loses its oldest rounds.
 
     When a budget has no room for another round, the model is told to conclude with what
     was kept back for that; the outcome is `Bounded` and names the budget.
@@ -134,6 +148,9 @@ async def run_rounds(
         last = number == max_rounds
         if last and number > 1:
             turns.append(user(conclude))
+
+        if cut := conversation.fit(context_tokens):
+            emit(HistoryCut(origin=origin, turns=cut.turns, tokens=cut.tokens))
 
         emit(RoundStarted(origin=origin, round=number, max_rounds=max_rounds))
         tools = () if last else toolbox.specs
@@ -172,26 +189,15 @@ async def run_rounds(
             continue
 
         silent = False
-        if not calls:
-            turns.append(reply)
-            return _ended(completion, reply, number)
-
-        if last:
-            # Without the calls: they have no results, and no provider takes a
-            # conversation that goes on after a call without its result.
-            turns.append(AssistantTurn(_without_calls(reply)))
-            return Bounded(
-                partial=reply.text,
-                rounds=number,
-                reason=f"still asked for {calls[0].name!r} in the last of"
-                f" {max_rounds} tool rounds",
-            )
+        if not calls or last:
+            return _ended(conversation, completion, number)
 
         turns.append(reply)
         results = await toolbox.run(calls, origin=origin, emit=emit)
         turns.append(ToolTurn(results.results))
-        if after_round is not None and (more := await after_round(results)):
-            turns.append(user(more))
+        stuck = await _listen(after_round, conversation, calls, results)
+        if stuck:
+            return Stuck(partial=reply.text, rounds=number, reason=stuck)
 
     raise ValueError(f"max_rounds must be at least 1, not {max_rounds}")
 
@@ -264,8 +270,22 @@ def _without_calls(reply: AssistantTurn) -> tuple[Text | Reasoning, ...]:
 
 
 def _ended(
-    completion: Completion, reply: AssistantTurn, number: int
+    conversation: Conversation, completion: Completion, number: int
 ) -> Concluded | Bounded:
+    """Keep the last reply, which is an answer, or what there is of one."""
+    reply = completion.turn
+    if reply.tool_calls:
+        # Without the calls: they have no results, and no provider takes a conversation
+        # that goes on after a call without its result.
+        conversation.turns.append(AssistantTurn(_without_calls(reply)))
+        return Bounded(
+            partial=reply.text,
+            rounds=number,
+            reason=f"still asked for {reply.tool_calls[0].name!r} in the last of"
+            f" {number} tool rounds",
+        )
+
+    conversation.turns.append(reply)
     if completion.finish is Finish.LENGTH:
         return Bounded(
             partial=reply.text,
@@ -274,6 +294,24 @@ def _ended(
         )
 
     return Concluded(answer=reply.text, rounds=number)
+
+
+async def _listen(
+    after_round: AfterRound | None,
+    conversation: Conversation,
+    calls: Sequence[ToolCall],
+    results: RoundResults,
+) -> str:
+    """Say what comes between two rounds; return why it goes in circles, or nothing."""
+    if after_round is None:
+        return ""
+
+    aside = await after_round(calls, results)
+    conversation.refresh(aside.refresh)
+    if aside.text:
+        conversation.say(aside.text)
+
+    return aside.stuck
 
 
 def _raise_if_filtered(model: Model, completion: Completion) -> None:

@@ -306,6 +306,7 @@ class Run:
             costs=costs,
             to_go_on_usd=to_go_on(tickets, costs, spent) if spent else None,
             expectations=checked,
+            firewall=board.firewall.report(),
         )
 
     async def _check(self, state: RunState, costs: CostReport) -> str:

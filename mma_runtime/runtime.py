@@ -11,6 +11,8 @@ import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup, TaskStatus
 
+from mma_runtime.board import Board
+from mma_runtime.briefing import NO_GROUND, Ground, check_images, read_ground
 from mma_runtime.bus import Bus
 from mma_runtime.cost_report import CostReport
 from mma_runtime.costs import Ledger
@@ -44,6 +46,7 @@ from mma_runtime.scenario.load import load
 from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.settings import NO_SETTINGS, Settings, load_settings
+from mma_runtime.sight import read_prompt
 from mma_runtime.staffing import (
     ProviderPool,
     Team,
@@ -167,7 +170,11 @@ class Runtime(AsyncContextManagerMixin):
         registry = registry_of(scenario, self._registry, folders)
         team = self._assemble(scenario, registry)
         session = await self._begin(scenario)
-        return self._launch(session, team, registry, apply=apply)
+        try:
+            return await self._launch(session, team, registry, apply=apply)
+        except BaseException:
+            await session.journal.aclose()
+            raise
 
     async def resume(
         self, run: str, changes: Changes = NO_CHANGES, *, apply: bool | None = None
@@ -188,7 +195,7 @@ class Runtime(AsyncContextManagerMixin):
         try:
             registry = self._registry_of(session.scenario)
             team = self._assemble(session.scenario, registry)
-            resumed = self._launch(session, team, registry, apply=apply)
+            resumed = await self._launch(session, team, registry, apply=apply)
         except BaseException:
             await session.journal.aclose()
             raise
@@ -208,7 +215,7 @@ class Runtime(AsyncContextManagerMixin):
         silent = ProviderPool([Silent(name) for name in registry.names])
         tiers = self._tiers(session.scenario, registry)
         team = assemble(session.scenario, tiers, registry, silent, self._settings)
-        return self._launch(session, team, registry, apply=False)
+        return await self._launch(session, team, registry, apply=False)
 
     async def fork(
         self, run: str, point: ForkPoint, changes: Changes = NO_CHANGES
@@ -224,7 +231,7 @@ class Runtime(AsyncContextManagerMixin):
         try:
             registry = self._registry_of(session.scenario)
             team = self._assemble(session.scenario, registry)
-            return self._launch(session, team, registry, apply=False)
+            return await self._launch(session, team, registry, apply=False)
         except BaseException:
             await session.journal.aclose()
             raise
@@ -236,13 +243,13 @@ class Runtime(AsyncContextManagerMixin):
     def _scrub(self) -> Scrubber:
         return secrets_of(self._environment)
 
-    def _launch(
+    async def _launch(
         self, session: Session, team: Team, registry: Registry, *, apply: bool | None
     ) -> "Run":
         if self._system is None:
             raise RuntimeError("use the runtime inside `async with`")
 
-        run = self._prepare(session, team, registry, apply=apply)
+        run = await self._prepare(session, team, registry, apply=apply)
         self._runs[run.id] = run
         self._tasks.start_soon(self._conduct, run)
         return run
@@ -334,7 +341,7 @@ class Runtime(AsyncContextManagerMixin):
         folder = self._home.absolute() / "runs" / name
         return await begin(folder, scenario, content=self._content, scrub=self._scrub)
 
-    def _prepare(
+    async def _prepare(
         self, session: Session, team: Team, registry: Registry, *, apply: bool | None
     ) -> Run:
         scenario, workspace, journal = (
@@ -342,8 +349,17 @@ class Runtime(AsyncContextManagerMixin):
             session.workspace,
             session.journal,
         )
-        bus = Bus(journal.record) if journal.is_on else Bus()
+        board = Board()
+        sinks = (journal.record,) if journal.is_on else ()
+        bus = Bus(board.firewall.note, *sinks)
         journal.emit = bus.emit
+        ground = NO_GROUND
+        if workspace is not None:
+            ground = await read_ground(
+                workspace.files, scenario.rules, scenario.context
+            )
+            _check_images(ground, team)
+
         governor = self._governor or shared_governor()
         worker = scenario.tier("worker")
         job = Job(
@@ -364,6 +380,12 @@ class Runtime(AsyncContextManagerMixin):
             max_added_tickets=scenario.tier("tech_lead").max_added_tickets,
             ledger=Ledger(budgets(scenario)),
             journal=journal,
+            ground=ground,
+            prompts={
+                occasion: read_prompt(occasion, path)
+                for occasion, path in scenario.prompts.items()
+            },
+            board=board,
         )
         if journal.past is not None and not journal.strict:
             _count_past(job, journal.past)
@@ -408,6 +430,16 @@ def _count_past(job: Job, past: Past) -> None:
     """Count what the run has spent before."""
     for event in past.costs:
         job.ledger.add(event)
+
+
+def _check_images(ground: Ground, team: Team) -> None:
+    """Refuse images for planning tiers whose models take none, before any call."""
+    for tier in (Tier.ORCHESTRATOR, Tier.TECH_LEAD):
+        settings = team.tiers.get(tier)
+        if settings is not None:
+            name, _, model = settings.address.partition(":")
+            takes_images = team.providers[name].capabilities(model).images
+            check_images(ground.images, settings.address, takes_images=takes_images)
 
 
 def _run_id() -> str:

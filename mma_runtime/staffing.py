@@ -17,7 +17,7 @@ from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
 from mma_runtime.registry import Registry
-from mma_runtime.rounds import Sampling, default_max_rounds
+from mma_runtime.rounds import CONTEXT_TOKENS, Sampling, default_max_rounds
 from mma_runtime.route import Route
 from mma_runtime.scenario.money import account_limits, price_overrides
 from mma_runtime.scenario.schema import Scenario
@@ -68,7 +68,19 @@ class Team:
         emit: Callable[[Event], None],
         governor: Governor,
     ) -> Model:
-        """Make the model at the first of *addresses*, the others being fallbacks."""
+        """Make the model at the first of *addresses*, the others being fallbacks.
+
+        Raises:
+            ConfigurationError: a ticket of a plan asks for a provider that is not open.
+        """
+        for address in addresses:
+            name = address.partition(":")[0]
+            if name not in self.providers:
+                raise ConfigurationError(
+                    f"{address!r} is not among the models of this run; its providers"
+                    f" are {', '.join(self.providers)}"
+                )
+
         routes = (
             Route(
                 self.providers[name],
@@ -85,11 +97,11 @@ class Team:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses of all tiers' models, fallbacks included, each once."""
+        """The addresses of all models, fallbacks and ladders included, each once."""
         found = [
             address
             for one in self.tiers.values()
-            for address in (one.address, *one.fallbacks)
+            for address in (one.address, *one.fallbacks, *one.ladder)
         ]
         return tuple(dict.fromkeys(found))
 
@@ -178,6 +190,8 @@ def tier_settings(
                 reasoning_effort=own.reasoning_effort,
             ),
             tools=own.tools,
+            ladder=tuple(str(registry.parse_address(a)) for a in own.escalate),
+            context_tokens=own.max_context_tokens or CONTEXT_TOKENS,
         )
 
     for ticket in scenario.tickets or ():
@@ -271,7 +285,9 @@ def assemble(
     Raises what `ProviderPool.provide` raises.
     """
     addresses = [
-        address for one in tiers.values() for address in (one.address, *one.fallbacks)
+        address
+        for one in tiers.values()
+        for address in (one.address, *one.fallbacks, *one.ladder)
     ]
     addresses += [
         str(registry.parse_address(ticket.model))

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from mma_runtime.board import TicketCard, TrackCard
+from mma_runtime.briefing import overview
 from mma_runtime.costs import CostAggregator
 from mma_runtime.crew import UNUSABLE, Crew
 from mma_runtime.delivery import Delivery
@@ -47,6 +48,7 @@ from mma_runtime.tiers import (
     Tier,
     Verdict,
 )
+from mma_runtime.tools.native import NATIVE_TOOLS
 from mma_runtime.workspace import directory_map
 
 STARTS = 4
@@ -208,7 +210,11 @@ class Supervisor(Actor):
             look = partial(directory_map, self.job.workspace.tree)
             files = await self.job.journal.view("epic", self._origin(), look)
 
-        plan = await orchestrator.ask(PlanEpic(epic=epic, directory_map=files))
+        ground = self.job.ground
+        request = PlanEpic(
+            epic=epic, directory_map=files, docs=ground.docs, images=ground.images
+        )
+        plan = await orchestrator.ask(request)
         await self._tracks(plan.tracks, orchestrator)
 
     async def _tracks(
@@ -248,16 +254,9 @@ class Supervisor(Actor):
         track = card.track
         lead = await self.crew.hire(Tier.TECH_LEAD, track=track.id)
         self._leads[track.id] = lead
-        view = ""
-        if self.job.workspace is not None:
-            look = partial(directory_map, self.job.workspace.tree)
-            view = await self.job.journal.view(
-                f"track {track.id}", self._origin(track=track.id), look
-            )
-
+        request = await self._brief(track)
         await self._step("brief", track.id)
-        plan = PlanTrack(track=track, view=view, taken=self.taken())
-        tickets = await self._planned(lead, plan)
+        tickets = await self._planned(lead, request)
         while True:
             await self._tickets(tickets, track)
             cards = [c for c in self.board.tickets.values() if c.track == track.id]
@@ -287,8 +286,32 @@ class Supervisor(Actor):
             return Verdict(accepted=True, remarks="")
 
         await self._step("accept", track.id)
-        summary = tuple(_summary(card) for card in cards)
+        summary = tuple(card.summary() for card in cards)
+        self.board.firewall.went_up(*summary)
         return await orchestrator.ask(AcceptTrack(track=track, summary=summary))
+
+    async def _brief(self, track: Track) -> PlanTrack:
+        """Gather what a lead is told of its track and the project."""
+        job = self.job
+        settings = job.tiers[Tier.WORKER]
+        known = (*NATIVE_TOOLS, *(tool.name for tool in job.tools))
+        files = code = ""
+        if job.workspace is not None:
+            name, origin = f"track {track.id}", self._origin(track=track.id)
+            look = partial(directory_map, job.workspace.tree)
+            files = await job.journal.view(name, origin, look)
+            read = partial(overview, job.workspace.files, track)
+            code = await job.journal.view(f"{name} code", origin, read)
+
+        return PlanTrack(
+            track=track,
+            directory_map=files,
+            view=code,
+            docs=job.ground.docs,
+            images=job.ground.images,
+            taken=self.taken(),
+            tools=settings.tools if settings.tools is not None else known,
+        )
 
     async def _rework(self, lead: Ref, card: TrackCard) -> tuple[Ticket, ...]:
         """Have the lead plan what is missing; nothing when it may or can not."""
@@ -442,8 +465,3 @@ class Supervisor(Actor):
 
     def _origin(self, *, track: str = "", ticket: str = "") -> Origin:
         return Origin(run=self.job.run, track=track, ticket=ticket)
-
-
-def _summary(card: TicketCard) -> str:
-    files = ", ".join(card.files) or "no files"
-    return f"{card.ticket.id}: {card.state.value} ({files}). {card.answer}"

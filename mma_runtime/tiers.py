@@ -3,18 +3,21 @@
 The agents themselves live in other packages and are known here by name alone.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from string import Template
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mma_runtime.errors import MMAError
+from mma_runtime.errors import CommandFailed, MMAError
 from mma_runtime.events import Event, Origin
-from mma_runtime.kernel import Actor, Ref, Request
+from mma_runtime.kernel import Actor, Request
+from mma_runtime.known_files import KnownFiles
+from mma_runtime.llm.chat import Image
 from mma_runtime.model import Model
 from mma_runtime.plan import EpicPlan, Ticket, Track, TrackPlan
-from mma_runtime.rounds import MAX_TOOL_ROUNDS, PLAIN, Sampling
+from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 
 
@@ -31,8 +34,10 @@ class Tier(StrEnum):
 class Equipment:
     """What a tier agent works with.
 
-    *max_rounds* bounds its tool loop. *qa* is the Tier 4 agent to ask for hints, where
-    there is one.
+    *max_rounds* bounds its tool loop, *context_tokens* its history. *prompts* are the
+    scenario's own, by occasion; *rules* are the project's. *hint* turns a failed
+    command into a hint, where there is Tier 4; *known* are the files that a worker was
+    shown, where there is a checkout.
     """
 
     origin: Origin
@@ -41,7 +46,11 @@ class Equipment:
     toolbox: Toolbox = NO_TOOLS
     max_rounds: int = MAX_TOOL_ROUNDS
     sampling: Sampling = PLAIN
-    qa: Ref | None = None
+    context_tokens: int = CONTEXT_TOKENS
+    prompts: Mapping[str, Template] = field(default_factory=dict[str, Template])
+    rules: str = ""
+    hint: Callable[[CommandFailed], Awaitable[str]] | None = None
+    known: KnownFiles | None = None
 
 
 AgentClass = Callable[[Equipment], Actor]
@@ -77,36 +86,48 @@ class CommandVerdict:
 class TicketReport:
     """What a worker says at the end of its work on a ticket.
 
-    *bounded* tells that it ran out of rounds: *answer* is then partial, and *reason*
-    says why. *error* is what kept it from its work. *rounds* counts its tool rounds
-    since the last report.
+    *bounded* tells that it ran out of rounds, *stuck* that it went in circles: *answer*
+    is then partial, and *reason* says why. *error* is what kept it from its work.
+    *rounds* counts its tool rounds since the last report.
     """
 
     answer: str
     rounds: int
     bounded: bool = False
+    stuck: bool = False
     reason: str = ""
     error: MMAError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanEpic(Request[EpicPlan]):
-    """Ask Tier 1 to turn an epic into tracks; it sees names of files, no source."""
+    """Ask Tier 1 to turn an epic into tracks; it sees names of files, no source.
+
+    *docs* are the documents that the scenario names, *images* its images.
+    """
 
     epic: str
     directory_map: str
+    docs: str = ""
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanTrack(Request[TrackPlan]):
     """Ask Tier 2 to turn its track into tickets.
 
-    *taken* holds the ticket ids of other tracks: an id names one ticket in a run.
+    *view* shows the code: curated in the track's modules, outlined elsewhere. *taken*
+    holds the ticket ids of other tracks: an id names one ticket in a run. *tools* are
+    the names of what workers have.
     """
 
     track: Track
-    view: str
+    directory_map: str = ""
+    view: str = ""
+    docs: str = ""
+    images: tuple[Image, ...] = ()
     taken: frozenset[str] = frozenset()
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +144,22 @@ class PlanRework(Request[TrackPlan]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownFile:
+    """A file as a worker is shown it; *view* says how: raw, skeleton, not shown, …"""
+
+    path: str
+    view: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoTicket(Request[TicketReport]):
-    """Ask Tier 3 to do a ticket; *history* tells how earlier attempts ended."""
+    """Ask Tier 3 to do a ticket; *attempts* tells how earlier ones ended."""
 
     ticket: Ticket
-    files: tuple[tuple[str, str], ...] = ()
-    history: tuple[str, ...] = ()
+    files: tuple[ShownFile, ...] = ()
+    images: tuple[Image, ...] = ()
+    attempts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +194,52 @@ class AcceptTrack(Request[Verdict]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveHint(Request[str]):
-    """Ask Tier 4 to turn a failed command's output into a hint."""
+    """Ask Tier 4 for a hint on a failed command.
+
+    *error* is what its output says of the error, *place* the lines around the place
+    that it names. *raw_characters* is the length of the whole output.
+    """
 
     command: str
     exit_code: int | None
+    error: str
+    place: str = ""
+    raw_characters: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveTestHint(Request[str]):
+    """Ask Tier 4 for a hint on a failing test, by the test and what it tests."""
+
+    command: str
+    error: str
+    test: str
+    function: str
+    raw_characters: int = 0
+
+
+class LintEdit(BaseModel):
+    """One change: *old*, which is in the file exactly once, becomes *new*."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    old: str = Field(min_length=1)
+    new: str
+
+
+class LintPatch(BaseModel):
+    """Tier 4's answer to a linter's complaints."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    edits: tuple[LintEdit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixLint(Request[LintPatch]):
+    """Ask Tier 4 to content a linter; *files* are those it complains of, as text."""
+
+    command: str
     output: str
+    files: tuple[tuple[str, str], ...]

@@ -92,7 +92,9 @@ def test_a_tier_3_worker_on_gpt_4o_mini_reads_edits_and_finishes(
         "tool",
         "assistant",
         "tool",
+        "user",
     ]
+    assert "+    return" in str(third["messages"][-1])  # What its edit has changed.
     assert 'return f"Hello, {name}"' in str(second["messages"][-1])
     total = (1910 * 0.15 + 85 * 0.60) / 1e6
     assert float(outcome["costs"]["total"]["usd"]) == pytest.approx(total)

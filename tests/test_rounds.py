@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from mma_runtime.conversation import Conversation
 from mma_runtime.costs import CostAggregator, Ledger
 from mma_runtime.errors import (
     AnswerUnusable,
@@ -29,9 +30,10 @@ from mma_runtime.model import Model
 from mma_runtime.rounds import (
     CONCLUDE,
     EMPTY_REPLY,
+    Aside,
     Bounded,
     Concluded,
-    Conversation,
+    Stuck,
     default_max_rounds,
     run_rounds,
 )
@@ -78,7 +80,7 @@ class Loop:
 
     async def run(
         self, *tools: Tool, max_rounds: int = 10, **options: Callable[..., object]
-    ) -> Concluded | Bounded:
+    ) -> Concluded | Bounded | Stuck:
         emit = self.events.append
         async with ActorSystem() as system:
             costs = await system.spawn("costs", CostAggregator, Ledger(), emit)
@@ -225,9 +227,10 @@ async def test_a_filtered_answer_is_an_error_with_the_providers_word() -> None:
 async def test_what_comes_after_a_round_is_said_before_the_next_call() -> None:
     seen: list[RoundResults] = []
 
-    async def hint(results: RoundResults) -> str:
+    async def hint(calls: Sequence[ToolCall], results: RoundResults) -> Aside:
+        assert [one.id for one in calls] == [one.call_id for one in results.results]
         seen.append(results)
-        return "a hint"
+        return Aside(text="a hint")
 
     loop = Loop([says(call()), "done"])
     await loop.run(after_round=hint)

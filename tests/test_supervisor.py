@@ -98,7 +98,7 @@ async def test_two_tracks_may_not_use_the_same_ticket_id(tmp_path: Path) -> None
     assert outcome.state is RunState.COMPLETED
     assert states(outcome) == {"x": "completed", "x3": "completed"}
     again = [r for r in models.requests if r.origin.tier == "tech_lead"][2]
-    assert "not to be used again: x" in said(again)
+    assert "Ids that are taken: x" in said(again)
 
 
 async def test_a_ticket_starts_the_moment_its_own_dependencies_are_done(

@@ -1,32 +1,38 @@
 """Tier 1: turns an epic into tracks, and accepts or rejects what became of them."""
 
-from mma_agents.prompts import prompt
+from mma_agents.prompts import section
 from mma_agents.tier import PlanningAgent
 from mma_runtime.dag import plan_problems
 from mma_runtime.errors import PlanRejected
 from mma_runtime.kernel import handles
 from mma_runtime.plan import EpicPlan
-from mma_runtime.tiers import AcceptTrack, PlanEpic, Verdict
+from mma_runtime.tiers import AcceptTrack, PlanEpic, Tier, Verdict
 
 
 class Orchestrator(PlanningAgent):
-    """Sees the request, the map of files and summaries; no source and no logs."""
+    """Sees the request, documents, names of files, summaries; no source, no logs."""
 
-    role = "orchestrator"
+    tier = Tier.ORCHESTRATOR
 
     @handles
     async def plan(self, request: PlanEpic) -> EpicPlan:
         """Cut an epic into tracks; refuse when the model gives no usable plan."""
-        question = prompt(
-            "plan_epic", epic=request.epic, directory_map=request.directory_map
+        self.check_images(request.images)
+        question = self.prompt(
+            "plan_epic",
+            docs=section("Documents", request.docs),
+            map=section("Files of the project", request.directory_map),
+            epic=request.epic,
         )
-        return await self.answer(EpicPlan, question, self.origin("plan"), _check)
+        return await self.answer(
+            EpicPlan, question, self.origin("plan"), _check, request.images
+        )
 
     @handles
     async def accept(self, request: AcceptTrack) -> Verdict:
         """Judge a track by what its tickets came to."""
         track = request.track
-        question = prompt(
+        question = self.prompt(
             "accept_track",
             id=track.id,
             title=track.title or track.id,

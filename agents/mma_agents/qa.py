@@ -1,67 +1,80 @@
-"""Tier 4: turns a failed command's output into a hint; keeps nothing."""
+"""Tier 4: turns one failure into a hint or a patch; keeps nothing."""
 
-from mma_agents.prompts import prompt
-from mma_agents.tier import TierAgent, refusals
-from mma_runtime.errors import AnswerUnusable
-from mma_runtime.events import HintGiven
+from mma_agents.prompts import fenced
+from mma_agents.tier import OneShotAgent, parse, refusals
+from mma_runtime.errors import AnswerUnusable, PlanRejected, Refused
+from mma_runtime.events import HintGiven, Origin
 from mma_runtime.kernel import handles
-from mma_runtime.llm.chat import ChatRequest, user
 from mma_runtime.llm.tokens import CHARACTERS_PER_TOKEN, estimate_tokens
-from mma_runtime.tiers import Equipment, GiveHint
+from mma_runtime.tiers import FixLint, GiveHint, GiveTestHint, LintPatch, Tier
 
 HINT_TOKENS = 50
 """The longest hint, in tokens; a longer one is cut at a word."""
 
-EXCERPT = 6_000
-"""How much of an output is read, in characters; its end says most."""
 
+class QA(OneShotAgent):
+    """One shot and stateless: no answer knows of another."""
 
-class QA(TierAgent):
-    """One shot and stateless: no hint knows of another."""
-
-    role = "qa"
-
-    def __init__(self, equipment: Equipment) -> None:
-        super().__init__(equipment)
-        self._calls = 0
+    tier = Tier.QA
 
     @handles
     async def hint(self, request: GiveHint) -> str:
         """Say in at most `HINT_TOKENS` tokens what to change; refuse without a hint."""
-        equipment = self.equipment
-        origin = self.origin("hint")
-        self._calls += 1
-        question = prompt(
-            "hint",
+        exit_code = request.exit_code
+        question = self.prompt(
+            "give_hint",
             command=request.command,
-            exit_code="none, out of time"
-            if request.exit_code is None
-            else str(request.exit_code),
-            output=_excerpt(request.output),
+            exit_code="none, out of time" if exit_code is None else str(exit_code),
+            error=fenced(request.error),
+            place=fenced(request.place) if request.place else "",
+        )
+        return await self._hint(question, request.raw_characters)
+
+    @handles
+    async def hint_test(self, request: GiveTestHint) -> str:
+        """Say what to change for a test to pass, from the test and what it tests."""
+        question = self.prompt(
+            "hint_test",
+            command=request.command,
+            error=fenced(request.error),
+            test=fenced(request.test),
+            function=fenced(request.function),
+        )
+        return await self._hint(question, request.raw_characters)
+
+    @handles
+    async def fix_lint(self, request: FixLint) -> LintPatch:
+        """Give the edits that content a linter; refuse without a usable answer."""
+        question = self.prompt(
+            "fix_lint",
+            command=request.command,
+            output=fenced(request.output),
+            files="\n\n".join(
+                f"### {path}\n\n{fenced(text)}" for path, text in request.files
+            ),
         )
         with refusals():
-            completion = await equipment.model.complete(
-                ChatRequest(
-                    model=equipment.model.name,
-                    system=self.conversation.system,
-                    turns=(user(question),),
-                    temperature=equipment.sampling.temperature,
-                    max_output_tokens=equipment.sampling.max_output_tokens,
-                    reasoning_effort=equipment.sampling.reasoning_effort,
-                    origin=origin,
-                    turn=self._calls,
-                )
-            )
+            said = await self.once(question, self.origin("lint"), LintPatch)
+
+        try:
+            return parse(LintPatch, said.turn.text, said.finish)
+        except PlanRejected as error:
+            raise Refused(str(error)) from error
+
+    async def _hint(self, question: str, raw_characters: int) -> str:
+        origin: Origin = self.origin("hint")
+        with refusals():
+            completion = await self.once(question, origin)
             hint = shorten(completion.turn.text.strip())
             if not hint:
                 raise AnswerUnusable(origin.tier, 1, "an empty reply")
 
-        equipment.emit(
+        self.equipment.emit(
             HintGiven(
                 origin=origin,
                 hint=hint,
                 tokens=estimate_tokens(hint),
-                raw_characters=len(request.output),
+                raw_characters=raw_characters,
             )
         )
         return hint
@@ -74,10 +87,3 @@ def shorten(hint: str) -> str:
 
     room = HINT_TOKENS * CHARACTERS_PER_TOKEN - 1
     return hint[:room].rsplit(None, 1)[0] + "…"
-
-
-def _excerpt(output: str) -> str:
-    if len(output) <= EXCERPT:
-        return output
-
-    return f"[… {len(output) - EXCERPT} characters left out …]\n{output[-EXCERPT:]}"

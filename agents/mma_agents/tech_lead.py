@@ -1,9 +1,10 @@
 """Tier 2: turns its track into tickets and reviews what their workers made."""
 
-from mma_agents.prompts import prompt
+from mma_agents.prompts import fenced, section
 from mma_agents.tier import PlanningAgent
 from mma_runtime.errors import PlanRejected
 from mma_runtime.kernel import handles
+from mma_runtime.llm.chat import Image
 from mma_runtime.plan import Ticket, Track, TrackPlan
 from mma_runtime.plan_checks import ticket_problems
 from mma_runtime.tiers import (
@@ -12,13 +13,14 @@ from mma_runtime.tiers import (
     PlanTrack,
     Review,
     ReviewTicket,
+    Tier,
 )
 
 
 class TechLead(PlanningAgent):
     """Keeps the memory of one track: its plan and every review."""
 
-    role = "tech_lead"
+    tier = Tier.TECH_LEAD
 
     def __init__(self, equipment: Equipment) -> None:
         super().__init__(equipment)
@@ -28,25 +30,34 @@ class TechLead(PlanningAgent):
     @handles
     async def plan(self, request: PlanTrack) -> TrackPlan:
         """Cut the track into tickets; a plan that cannot be run goes back."""
+        self.check_images(request.images)
         track = self._track = request.track
-        question = prompt(
-            "plan_tickets",
+        brief = self.prompt(
+            "brief_track",
+            docs=section("Documents", request.docs),
+            map=section("Files of the project", request.directory_map),
+            view=section("Code", request.view),
             id=track.id,
             title=track.title or track.id,
             goal=track.goal,
             severity=track.severity.value,
             acceptance="\n".join(f"- {item}" for item in track.acceptance) or "- goal",
             modules=", ".join(track.modules) or "anything",
-            taken=", ".join(sorted(request.taken)) or "none",
-            view=request.view,
         )
-        return await self._plan(question, request.taken, None)
+        question = self.prompt(
+            "plan_tickets",
+            taken=", ".join(sorted(request.taken)) or "none",
+            tools=", ".join(request.tools) or "none",
+        )
+        return await self._plan(
+            f"{brief}\n\n{question}", request.taken, None, request.images
+        )
 
     @handles
     async def rework(self, request: PlanRework) -> TrackPlan:
         """Plan what is missing for the track to be accepted."""
         self._track = request.track
-        question = prompt(
+        question = self.prompt(
             "rework_track",
             remarks=request.remarks,
             taken=", ".join(sorted(request.taken)) or "none",
@@ -59,11 +70,11 @@ class TechLead(PlanningAgent):
         """Judge a ticket by its exact diff and whether its commands succeeded."""
         ticket = request.ticket
         more = (
-            prompt("add_tickets", room=str(request.room)) + "\n\n"
+            self.prompt("add_tickets", room=str(request.room)) + "\n\n"
             if request.room
             else ""
         )
-        question = prompt(
+        question = self.prompt(
             "review_ticket",
             id=ticket.id,
             title=ticket.title or ticket.id,
@@ -73,7 +84,7 @@ class TechLead(PlanningAgent):
                 for verdict in request.verdicts
             )
             or "none were asked for",
-            diff=request.diff or "(no change)",
+            diff=fenced(request.diff, "diff") if request.diff else "(no change)",
             more=more,
         )
 
@@ -86,12 +97,17 @@ class TechLead(PlanningAgent):
         return review
 
     async def _plan(
-        self, question: str, taken: frozenset[str], room: int | None
+        self,
+        question: str,
+        taken: frozenset[str],
+        room: int | None,
+        images: tuple[Image, ...] = (),
     ) -> TrackPlan:
         def check(plan: TrackPlan) -> None:
             self._check(plan.tickets, taken, room)
 
-        plan = await self.answer(TrackPlan, question, self.origin("plan"), check)
+        origin = self.origin("plan")
+        plan = await self.answer(TrackPlan, question, origin, check, images)
         self._own |= {ticket.id for ticket in plan.tickets}
         return plan
 

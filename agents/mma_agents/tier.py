@@ -1,27 +1,38 @@
-"""What the agents of all tiers share: a conversation, and answers in a due form."""
+"""What the agents of all tiers share: prompts, a conversation, answers in JSON."""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from mma_agents.prompts import prompt
+from mma_runtime.briefing import check_images
+from mma_runtime.conversation import Conversation
 from mma_runtime.errors import (
     AnswerUnusable,
     BudgetExhausted,
+    ConfigurationError,
     PlanRejected,
     ProviderError,
     Refused,
 )
-from mma_runtime.events import AnswerRejected, Origin
+from mma_runtime.events import AnswerRejected, HistoryCut, Origin
 from mma_runtime.kernel import Actor
-from mma_runtime.llm.chat import AssistantTurn, ChatRequest, Finish, Text, user
-from mma_runtime.rounds import Conversation
-from mma_runtime.tiers import Equipment
+from mma_runtime.llm.chat import (
+    AssistantTurn,
+    ChatRequest,
+    Completion,
+    Finish,
+    Image,
+    Text,
+    user,
+)
+from mma_runtime.sight import SEES, Sort
+from mma_runtime.tiers import Equipment, Tier
 
 TRIES = 3
 """How often a model may answer before its answer counts as unusable."""
@@ -32,18 +43,23 @@ _FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
 class TierAgent(Actor):
-    """Base of the tier agents; *role* names the prompt that says what it is.
+    """Base of the tier agents; *tier* says which one, and so what it may see.
 
-    A crash is not repaired by a restart: the agent's memory would be gone, and its
-    supervisor decides what to do about the ticket or track.
+    What an agent is told goes through `prompt`, which shows nothing that its tier must
+    not see. A crash is not repaired by a restart: the agent's memory would be gone, and
+    its supervisor decides what to do about the ticket or track.
     """
 
     restart = "temporary"
-    role = ""
+    tier: ClassVar[Tier]
 
     def __init__(self, equipment: Equipment) -> None:
         self.equipment = equipment
-        self.conversation = Conversation(system=prompt(self.role))
+        self.conversation = Conversation(system=self._system())
+
+    def prompt(self, occasion: str, **slots: str) -> str:
+        """Fill the prompt for *occasion*, the scenario's own where it has one."""
+        return prompt(occasion, self.tier, self.equipment.prompts, **slots)
 
     def origin(self, task: str, **where: Any) -> Origin:
         """Say where in the run this agent is while it works on *task*.
@@ -51,6 +67,25 @@ class TierAgent(Actor):
         *where* sets fields of the origin: `track`, `ticket`, `attempt`.
         """
         return replace(self.equipment.origin, task=task, **where)
+
+    def check_images(self, images: tuple[Image, ...]) -> None:
+        """Refuse images that the agent's model does not take; raises `Refused`."""
+        model = self.equipment.model
+        takes_images = model.provider.capabilities(model.name).images
+        try:
+            check_images(images, model.address, takes_images=takes_images)
+        except ConfigurationError as error:
+            raise Refused(str(error)) from error
+
+    def _system(self) -> str:
+        # Role, then rules: the same for every agent of the tier, so that all their
+        # requests begin alike and a provider's cache is hit.
+        role = self.prompt(self.tier.value)
+        rules = self.equipment.rules
+        if not rules or Sort.RULES not in SEES[self.tier]:
+            return role
+
+        return f"{role}\n\n## Rules of the project\n\n{rules}"
 
 
 @contextmanager
@@ -75,6 +110,7 @@ class PlanningAgent(TierAgent):
         question: str,
         origin: Origin,
         check: Callable[[ShapeT], None] = lambda _: None,
+        images: tuple[Image, ...] = (),
     ) -> ShapeT:
         """Ask the model *question* until it answers in *shape*, at most `TRIES` times.
 
@@ -82,15 +118,20 @@ class PlanningAgent(TierAgent):
         `PlanRejected` for an answer that has the form but cannot be used. Raises
         `Refused` when no answer could be used or the model could not be reached.
         """
-        turns = self.conversation.turns
-        turns.append(user(question))
+        conversation = self.conversation
+        conversation.say(question, images)
+        if cut := conversation.fit(self.equipment.context_tokens):
+            event = HistoryCut(origin=origin, turns=cut.turns, tokens=cut.tokens)
+            self.equipment.emit(event)
+
         problem = ""
         with refusals():
             for tries in range(1, TRIES + 1):
                 reply, finish = await self._ask(shape, origin)
-                turns.append(reply if reply.parts else AssistantTurn((Text("…"),)))
+                kept = reply if reply.parts else AssistantTurn((Text("…"),))
+                conversation.turns.append(kept)
                 try:
-                    found = _parse(shape, reply.text, finish)
+                    found = parse(shape, reply.text, finish)
                     check(found)
                 except PlanRejected as error:
                     problem = str(error)
@@ -100,8 +141,8 @@ class PlanningAgent(TierAgent):
                 self.equipment.emit(
                     AnswerRejected(origin=origin, problem=problem, tries=tries)
                 )
-                turns.append(
-                    user(f"That cannot be used: {problem}\n\nAnswer again, JSON only.")
+                conversation.say(
+                    f"That cannot be used: {problem}\n\nAnswer again, JSON only."
                 )
 
             raise AnswerUnusable(origin.tier, TRIES, problem)
@@ -110,24 +151,66 @@ class PlanningAgent(TierAgent):
         self, shape: type[BaseModel], origin: Origin
     ) -> tuple[AssistantTurn, Finish]:
         self._calls[origin] += 1
-        equipment = self.equipment
-        completion = await equipment.model.complete(
-            ChatRequest(
-                model=equipment.model.name,
-                system=self.conversation.system,
-                turns=tuple(self.conversation.turns),
-                temperature=equipment.sampling.temperature,
-                max_output_tokens=equipment.sampling.max_output_tokens,
-                reasoning_effort=equipment.sampling.reasoning_effort,
-                response_schema=shape.model_json_schema(),
-                origin=origin,
+        completion = await self.equipment.model.complete(
+            request(
+                self.equipment,
+                self.conversation,
+                origin,
                 turn=self._calls[origin],
+                shape=shape,
             )
         )
         return completion.turn, completion.finish
 
 
-def _parse(shape: type[ShapeT], text: str, finish: Finish) -> ShapeT:
+class OneShotAgent(TierAgent):
+    """An agent that keeps nothing: no question knows of another."""
+
+    def __init__(self, equipment: Equipment) -> None:
+        super().__init__(equipment)
+        self._calls = 0
+
+    async def once(
+        self, question: str, origin: Origin, shape: type[BaseModel] | None = None
+    ) -> Completion:
+        """Ask the model *question* and nothing else."""
+        self._calls += 1
+        conversation = Conversation(
+            system=self.conversation.system, turns=[user(question)]
+        )
+        return await self.equipment.model.complete(
+            request(self.equipment, conversation, origin, turn=self._calls, shape=shape)
+        )
+
+
+def request(
+    equipment: Equipment,
+    conversation: Conversation,
+    origin: Origin,
+    *,
+    turn: int,
+    shape: type[BaseModel] | None = None,
+) -> ChatRequest:
+    """Put what an agent asks without tools into a request."""
+    sampling = equipment.sampling
+    return ChatRequest(
+        model=equipment.model.name,
+        system=conversation.system,
+        turns=tuple(conversation.turns),
+        temperature=sampling.temperature,
+        max_output_tokens=sampling.max_output_tokens,
+        reasoning_effort=sampling.reasoning_effort,
+        response_schema=shape.model_json_schema() if shape is not None else None,
+        origin=origin,
+        turn=turn,
+    )
+
+
+def parse(shape: type[ShapeT], text: str, finish: Finish) -> ShapeT:
+    """Read an answer in JSON, in a code block or not.
+
+    Raises `PlanRejected` with what is wrong with it, in words for a model.
+    """
     if finish is Finish.LENGTH:
         raise PlanRejected(["the answer was cut off at the output limit; be shorter"])
 

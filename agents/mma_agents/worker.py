@@ -1,65 +1,69 @@
 """Tier 3: does one ticket with tools; born with it and gone with it."""
 
-from mma_agents.prompts import prompt
+from collections.abc import Sequence
+
+from mma_agents.prompts import fenced, section
 from mma_agents.tier import TierAgent
-from mma_runtime.errors import (
-    ActorFailed,
-    ActorStopped,
-    AnswerUnusable,
-    BudgetExhausted,
-    CommandFailed,
-    ProviderError,
-    Refused,
-)
+from mma_runtime.circles import Circles
+from mma_runtime.errors import AnswerUnusable, BudgetExhausted, ProviderError
+from mma_runtime.events import FilesRefreshed, WorkerStuck
 from mma_runtime.kernel import handles
-from mma_runtime.llm.chat import user
-from mma_runtime.rounds import Bounded, run_rounds
-from mma_runtime.tiers import DoTicket, GiveHint, ReworkTicket, TicketReport
+from mma_runtime.llm.chat import ToolCall
+from mma_runtime.rounds import Aside, Bounded, Stuck, run_rounds
+from mma_runtime.tiers import (
+    DoTicket,
+    Equipment,
+    ReworkTicket,
+    ShownFile,
+    TicketReport,
+    Tier,
+)
 from mma_runtime.tools.toolbox import RoundResults
 
-HISTORY = 3
+ATTEMPTS = 3
 """How many earlier attempts a fresh worker is told of."""
+
+# What may change a file is a change; of these that is only known by looking.
+_UNCERTAIN = {"run_command"}
 
 
 class Worker(TierAgent):
     """Knows its ticket and nothing of the epic, the track or other tickets."""
 
-    role = "worker"
+    tier = Tier.WORKER
+
+    def __init__(self, equipment: Equipment) -> None:
+        super().__init__(equipment)
+        self._circles = Circles()
+        self._warned = False
 
     @handles
     async def work(self, request: DoTicket) -> TicketReport:
         """Do the ticket; the report says how far it came."""
+        self.check_images(request.images)
         ticket = request.ticket
-        files = "".join(
-            f"\n## {path}\n\n```\n{text}\n```\n" for path, text in request.files
+        text = self.prompt(
+            "do_ticket",
+            files="".join(map(_shown, request.files)),
+            id=ticket.id,
+            title=ticket.title or ticket.id,
+            description=ticket.description,
+            target_file=ticket.target_file or "your choice",
+            acceptance=", ".join(f"`{command}`" for command in ticket.acceptance)
+            or "no command was named",
+            attempts="".join(
+                section("An earlier attempt failed", attempt)
+                for attempt in request.attempts[-ATTEMPTS:]
+            ),
         )
-        history = "".join(
-            f"\n## An earlier attempt failed\n\n{text}\n"
-            for text in request.history[-HISTORY:]
-        )
-        self.conversation.turns.append(
-            user(
-                prompt(
-                    "do_ticket",
-                    id=ticket.id,
-                    title=ticket.title or ticket.id,
-                    description=ticket.description,
-                    target_file=ticket.target_file or "your choice",
-                    acceptance=", ".join(f"`{c}`" for c in ticket.acceptance)
-                    or "no command was named",
-                    files=files,
-                    history=history,
-                )
-            )
-        )
+        self.conversation.say(text, request.images)
         return await self._go_on()
 
     @handles
     async def rework(self, request: ReworkTicket) -> TicketReport:
         """Go on with the same ticket, in the same checkout, after remarks on it."""
-        self.conversation.turns.append(
-            user(prompt("rework_ticket", remarks=request.remarks))
-        )
+        self.conversation.refresh("")
+        self.conversation.say(self.prompt("return_ticket", remarks=request.remarks))
         return await self._go_on()
 
     async def _go_on(self) -> TicketReport:
@@ -74,44 +78,85 @@ class Worker(TierAgent):
                 emit=equipment.emit,
                 max_rounds=equipment.max_rounds,
                 sampling=equipment.sampling,
-                after_round=self._hints if equipment.qa else None,
+                after_round=self._after_round,
+                conclude=self.prompt("conclude"),
+                context_tokens=equipment.context_tokens,
             )
         except (ProviderError, AnswerUnusable, BudgetExhausted) as error:
             rounds = self.conversation.calls - before
             return TicketReport(answer="", rounds=rounds, error=error)
 
-        if isinstance(ended, Bounded):
-            return TicketReport(
-                answer=ended.partial,
-                rounds=ended.rounds,
-                bounded=True,
-                reason=ended.reason,
-                error=ended.exhausted,
-            )
-
-        return TicketReport(answer=ended.answer, rounds=ended.rounds)
-
-    async def _hints(self, results: RoundResults) -> str:
-        hints: list[str] = []
-        for failure in results.failures:
-            hint = await self._hint(failure)
-            hints += [f"Hint on `{failure.command}`: {hint}"] if hint else []
-
-        return "\n".join(hints)
-
-    async def _hint(self, failure: CommandFailed) -> str:
-        if self.equipment.qa is None:
-            return ""
-
-        try:
-            return await self.equipment.qa.ask(
-                GiveHint(
-                    command=failure.command,
-                    exit_code=failure.exit_code,
-                    output=failure.output,
+        match ended:
+            case Stuck():
+                return TicketReport(
+                    answer=ended.partial,
+                    rounds=ended.rounds,
+                    stuck=True,
+                    reason=ended.reason,
                 )
+            case Bounded():
+                return TicketReport(
+                    answer=ended.partial,
+                    rounds=ended.rounds,
+                    bounded=True,
+                    reason=ended.reason,
+                    error=ended.exhausted,
+                )
+            case _:
+                return TicketReport(answer=ended.answer, rounds=ended.rounds)
+
+    async def _after_round(
+        self, calls: Sequence[ToolCall], results: RoundResults
+    ) -> Aside:
+        diff = await self._changes(calls, results)
+        changed = bool(diff) or self._has_written(calls, results)
+        reason = self._circles.after_round(calls, results.results, changed=changed)
+        if reason:
+            event = WorkerStuck(
+                origin=self.equipment.origin, reason=reason, told=not self._warned
             )
-        except (Refused, ActorFailed, ActorStopped):
-            # A hint is a help, not a need: the worker has the output itself, and the
-            # event of the failed call tells why there was none.
+            self.equipment.emit(event)
+            if self._warned:
+                return Aside(stuck=reason)
+
+        said = await self._hints(results)
+        if reason:
+            self._warned = True
+            said.append(self.prompt("stuck", reason=reason))
+
+        refresh = self.prompt("refresh", diff=fenced(diff, "diff")) if diff else ""
+        return Aside(text="\n\n".join(said), refresh=refresh)
+
+    async def _changes(self, calls: Sequence[ToolCall], results: RoundResults) -> str:
+        known = self.equipment.known
+        if known is None:
             return ""
+
+        diff = await known.changes(calls, results.results)
+        if diff:
+            origin = self.equipment.origin
+            self.equipment.emit(FilesRefreshed(origin=origin, characters=len(diff)))
+
+        return diff
+
+    def _has_written(self, calls: Sequence[ToolCall], results: RoundResults) -> bool:
+        done = [
+            call
+            for call, result in zip(calls, results.results, strict=True)
+            if not result.is_error and call.name not in _UNCERTAIN
+        ]
+        return not self.equipment.toolbox.is_read_only(done)
+
+    async def _hints(self, results: RoundResults) -> list[str]:
+        ask = self.equipment.hint
+        if ask is None:
+            return []
+
+        hints = [(failure, await ask(failure)) for failure in results.failures]
+        return [
+            f"Hint on `{failure.command}`: {hint}" for failure, hint in hints if hint
+        ]
+
+
+def _shown(file: ShownFile) -> str:
+    return section(f"{file.path} ({file.view})", fenced(file.text))

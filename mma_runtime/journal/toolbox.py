@@ -1,6 +1,6 @@
 """Tools whose results are recorded, and not run again when they have been before."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from shlex import split
 
@@ -39,6 +39,10 @@ class RecordedToolbox(Toolbox):
     def names(self) -> tuple[str, ...]:
         """The tools' names, in their order."""
         return self._inner.names
+
+    def is_read_only(self, calls: Iterable[ToolCall]) -> bool:
+        """Whether none of *calls* can change anything."""
+        return self._inner.is_read_only(calls)
 
     async def run(
         self, calls: Sequence[ToolCall], *, origin: Origin, emit: Emit

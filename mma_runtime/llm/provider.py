@@ -26,8 +26,8 @@ class ModelInfo:
 class Capabilities:
     """What may be sent to a model; *shutdown* is the day it ends, if that is known.
 
-    *max_output* is the most tokens that one answer may have, hidden reasoning included;
-    `None` is unknown.
+    *max_output* is the most tokens that one answer may have, hidden reasoning included,
+    *context* how many tokens one request may have; `None` is unknown.
     """
 
     tools: bool = True
@@ -36,6 +36,7 @@ class Capabilities:
     json_schema: bool = True
     shutdown: date | None = None
     max_output: int | None = None
+    context: int | None = None
 
 
 @runtime_checkable

@@ -132,7 +132,8 @@ def _inputs(inputs: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _models(data: Mapping[str, Any], names: Names | None) -> Iterator[Finding]:
     for loc, table in (*_each_tier(data), *_each_ticket(data)):
-        for place, model in _text(table, "model", loc):
+        models = _texts(table.get("escalate"), (*loc, "escalate"))
+        for place, model in (*_text(table, "model", loc), *models):
             if (problem := address_problem(model)) or (
                 problem := _provider_problem(model, names)
             ):
@@ -225,6 +226,9 @@ def _paths(data: Mapping[str, Any]) -> Iterator[Finding]:
     paths = [*_texts(expect.get("files"), ("expect", "files"))]
     for position, file in enumerate(_list(expect.get("files"))):
         paths += _text(file, "path", ("expect", "files", position))
+
+    for key in ("rules", "context"):
+        paths += _texts(data.get(key), (key,))
 
     for loc, ticket in _each_ticket(data):
         paths += _texts(ticket.get("context"), (*loc, "context"))

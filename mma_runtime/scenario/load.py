@@ -9,7 +9,12 @@ from typing import Any, cast
 from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node
 
-from mma_runtime.errors import Problem, ScenarioInvalid, did_you_mean
+from mma_runtime.errors import (
+    ConfigurationError,
+    Problem,
+    ScenarioInvalid,
+    did_you_mean,
+)
 from mma_runtime.provider_table import ProviderEntry, ProviderSpec
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.checks import Finding, Names, findings, is_true, table_of
@@ -23,6 +28,7 @@ from mma_runtime.scenario.document import (
 from mma_runtime.scenario.references import expander
 from mma_runtime.scenario.schema import CHECKED, Scenario
 from mma_runtime.scenario.wording import words
+from mma_runtime.sight import read_prompt
 from mma_runtime.tools.native import NATIVE_TOOLS
 
 
@@ -157,7 +163,11 @@ def _declared(
 
 def _scenario(document: Document, folder: Path, names: Names) -> Scenario | None:
     data = cast("dict[str, Any]", document.data)
-    for finding in (*findings(data, names), *_absent(data, folder)):
+    for finding in (
+        *findings(data, names),
+        *_absent(data, folder),
+        *_prompts(data, folder),
+    ):
         document.problems.append(document.problem(finding.loc, finding.message))
 
     try:
@@ -198,6 +208,16 @@ def _absent(data: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
         yield Finding(("script",), message)
 
 
+def _prompts(data: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
+    """Find prompts that are not there, have no occasion, or slots that it lacks."""
+    for occasion, path in table_of(data.get("prompts")).items():
+        if isinstance(path, str):
+            try:
+                read_prompt(occasion, _absolute(folder, path))
+            except ConfigurationError as error:
+                yield Finding(("prompts", occasion), str(error))
+
+
 def _with_paths(scenario: Scenario, folder: Path) -> Scenario:
     workspace, script = scenario.workspace, scenario.script
     if workspace is not None:
@@ -207,7 +227,10 @@ def _with_paths(scenario: Scenario, folder: Path) -> Scenario:
     if script is not None:
         script = _absolute(folder, script)
 
-    return scenario.model_copy(update={"workspace": workspace, "script": script})
+    prompts = {name: _absolute(folder, path) for name, path in scenario.prompts.items()}
+    return scenario.model_copy(
+        update={"workspace": workspace, "script": script, "prompts": prompts}
+    )
 
 
 def _absolute(folder: Path, path: str | Path) -> Path:

@@ -167,7 +167,19 @@ class TierOptions(Table):
     attempts: int | None = Field(
         default=None,
         gt=0,
-        description="Workers only: attempts at one ticket; 3.",
+        description="Workers only: attempts at one ticket; one for each model of"
+        " `escalate` and the tier's own, else 3.",
+    )
+    escalate: tuple[str, ...] = Field(
+        default=(),
+        description="Workers only: the models of later attempts at a ticket, the next"
+        " one each time; `provider:model`.",
+    )
+    max_context_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of history that are sent; older rounds are left out first."
+        " 100,000, or what the model takes.",
     )
     max_added_tickets: int | None = Field(
         default=None,
@@ -223,6 +235,8 @@ class TierSetup:
     tools: tuple[str, ...] | None
     count: int
     attempts: int
+    escalate: tuple[str, ...]
+    max_context_tokens: int | None
     max_added_tickets: int
     reasoning_effort: str | None
     budget: LevelBudget
@@ -328,6 +342,21 @@ class Scenario(Table):
         description="Rate limits by `provider` or `provider:model`.",
     )
     expect: Expect = Field(default=Expect(), description="What is checked at the end.")
+    rules: tuple[str, ...] = Field(
+        default=(),
+        description="Files of the workspace with the project's rules, for tiers 1 to"
+        " 3.",
+    )
+    context: tuple[str, ...] = Field(
+        default=(),
+        description="Documents and images of the workspace for those that plan; no"
+        " source.",
+    )
+    prompts: dict[str, Path] = Field(
+        default={},
+        description="Prompts of one's own, by occasion: Markdown files, relative to"
+        " the scenario's.",
+    )
     script: Path | None = Field(
         default=None,
         description="The file of replies for models of the provider `scripted`.",
@@ -351,6 +380,7 @@ class Scenario(Table):
         }
         model = merged.get("model")
         models = (model,) if isinstance(model, str) else tuple(model or ())
+        escalate: tuple[str, ...] = own.escalate or self.defaults.escalate
         return TierSetup(
             name=name,
             model=models[0] if models else None,
@@ -360,7 +390,9 @@ class Scenario(Table):
             max_tool_rounds=merged.get("max_tool_rounds"),
             tools=merged.get("tools"),
             count=merged.get("count", 4),
-            attempts=merged.get("attempts", 3),
+            attempts=merged.get("attempts", 1 + len(escalate) if escalate else 3),
+            escalate=escalate,
+            max_context_tokens=merged.get("max_context_tokens"),
             max_added_tickets=merged.get("max_added_tickets", 4),
             reasoning_effort=merged.get("reasoning_effort"),
             budget=own.budget or self.defaults.budget or LevelBudget(),

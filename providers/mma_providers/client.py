@@ -208,6 +208,7 @@ class Client:
             json_schema=profile.json_schema,
             shutdown=profile.shutdown,
             max_output=profile.max_output,
+            context=profile.context,
         )
 
     def priced_as(self, model: str) -> tuple[str, str, bool]:

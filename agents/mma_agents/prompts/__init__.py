@@ -1,23 +1,47 @@
 """What the tiers are told: one Markdown file for each role and occasion.
 
-Slots are written `$name`. A role's file is its system prompt; the others are user
-turns.
+A role's file is its system prompt; the others are user turns. Slots are written
+`$name`; which ones a prompt has, and what its tier may see, is in `mma_runtime.sight`.
+A slot that may be empty brings its own heading.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from string import Template
 
+from mma_runtime.sight import check_template, show
+from mma_runtime.tiers import Tier
+
 
 @cache
-def _template(name: str) -> Template:
-    text = files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8")
-    return Template(text.strip())
+def template(occasion: str) -> Template:
+    """Return the prompt that comes with the package; a scenario may bring its own."""
+    text = files(__name__).joinpath(f"{occasion}.md").read_text(encoding="utf-8")
+    return check_template(occasion, text)
 
 
-def prompt(name: str, **slots: str) -> str:
-    """Fill the slots of the prompt *name*.
+def prompt(
+    occasion: str, tier: Tier, own: Mapping[str, Template], /, **slots: str
+) -> str:
+    """Fill the prompt for *occasion* from *own*, or from the package.
 
-    Raises `KeyError` when a slot has no value: a prompt with a hole is never sent.
+    Raises `ConfigurationError` when *tier* must not see what it would be shown, and
+    `KeyError` when a slot has no value: a prompt with a hole is never sent.
     """
-    return _template(name).substitute(slots)
+    found = own.get(occasion) or template(occasion)
+    return show(occasion, found, tier, slots).strip()
+
+
+def section(heading: str, text: str) -> str:
+    """Return *text* under a heading, or nothing when there is no text."""
+    return f"## {heading}\n\n{text.strip()}\n\n" if text.strip() else ""
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Return *text* as a code block, whatever is in it."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

@@ -1,0 +1,60 @@
+"""How much of what the lower tiers produce is kept from the upper ones."""
+
+from dataclasses import dataclass
+
+from mma_runtime.events import Event, HintGiven, ModelCallFinished, ToolCallFinished
+from mma_runtime.llm.tokens import CHARACTERS_PER_TOKEN
+
+_BELOW = ("worker", "qa")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """What was produced below and what of it went up, estimated in tokens.
+
+    *produced* is what workers and QA said and what tools and commands put out; *passed*
+    is what tiers 1 and 2 were shown of it: diffs, verdicts and summaries.
+    """
+
+    produced: int = 0
+    passed: int = 0
+
+    @property
+    def kept_back(self) -> float:
+        """The part that did not go up, from 0 to 1; 0 where nothing was produced."""
+        if not self.produced:
+            return 0.0
+
+        return max(0.0, 1 - self.passed / self.produced)
+
+
+NO_FIREWALL = Firewall()
+
+
+class FirewallMeter:
+    """Counts while a run goes on; `note` is a sink for its bus."""
+
+    def __init__(self) -> None:
+        self._characters = 0
+        self._tokens = 0
+        self._passed = 0
+
+    def note(self, event: Event) -> None:
+        """Count what *event* tells of the lower tiers."""
+        if isinstance(event, ToolCallFinished):
+            self._characters += event.characters
+        elif isinstance(event, HintGiven):
+            self._characters += event.raw_characters
+        elif isinstance(event, ModelCallFinished) and event.origin.tier in _BELOW:
+            self._tokens += event.output_tokens
+
+    def went_up(self, *texts: str) -> None:
+        """Count what an upper tier is shown."""
+        self._passed += sum(map(len, texts))
+
+    def report(self) -> Firewall:
+        """Take a snapshot."""
+        return Firewall(
+            produced=self._tokens + self._characters // CHARACTERS_PER_TOKEN,
+            passed=self._passed // CHARACTERS_PER_TOKEN,
+        )
