@@ -14,7 +14,13 @@ from mma_runtime.errors import (
     UnknownProvider,
     WorkspaceError,
 )
-from mma_runtime.events import RunFinished, RunStarted, TicketFinished, ToolCallFinished
+from mma_runtime.events import (
+    ActorEvent,
+    RunFinished,
+    RunStarted,
+    TicketFinished,
+    ToolCallFinished,
+)
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.outcome import TicketState
 from mma_runtime.testing import FunctionProvider
@@ -58,7 +64,7 @@ async def test_several_runs_at_once_keep_their_events_apart(tmp_path: Path) -> N
 
     for run, events in zip(runs, read, strict=True):
         assert {event.origin.run for event in events} <= {run.id, ""}
-        actors = [event.actor for event in events if hasattr(event, "actor")]
+        actors = [event.actor for event in events if isinstance(event, ActorEvent)]
         assert {name.partition("/")[0] for name in actors} == {run.id}
 
 

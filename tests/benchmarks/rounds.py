@@ -57,11 +57,11 @@ class Caller:
             model="m",
         )
 
-    def priced_as(self, _model: str) -> tuple[str, str, bool]:
+    def priced_as(self, model: str) -> tuple[str, str, bool]:
         """Cost what gpt-4o-mini costs."""
         return "openai", "gpt-4o-mini", False
 
-    def capabilities(self, _model: str) -> Capabilities:
+    def capabilities(self, model: str) -> Capabilities:
         """Take anything."""
         return Capabilities()
 

@@ -39,7 +39,7 @@ class Answering:
     account = "bench"
 
     async def stream(
-        self, _request: ChatRequest
+        self, request: ChatRequest
     ) -> AsyncGenerator[Chunk | Completion, None]:
         """Wait and answer."""
         await anyio.sleep(LATENCY)
@@ -50,11 +50,11 @@ class Answering:
             model="m",
         )
 
-    def priced_as(self, _model: str) -> tuple[str, str, bool]:
+    def priced_as(self, model: str) -> tuple[str, str, bool]:
         """Cost what gpt-4o-mini costs."""
         return "openai", "gpt-4o-mini", False
 
-    def capabilities(self, _model: str) -> Capabilities:
+    def capabilities(self, model: str) -> Capabilities:
         """Take anything."""
         return Capabilities()
 
