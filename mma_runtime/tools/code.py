@@ -179,7 +179,7 @@ class CodeTools:
 
     def _sources(self, path: str, word: bytes) -> Iterator[tuple[str, bytes]]:
         """Yield the code files below *path* that have *word* in them."""
-        for file in self._checkout.list_files(path):
+        for file in sorted(self._checkout.list_files(path)):
             if language_of(file) is None:
                 continue
 

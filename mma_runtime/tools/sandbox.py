@@ -164,28 +164,41 @@ def _probe(program: str | None) -> tuple[str | None, str]:
 
 
 def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
-    yield from ("--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent")
+    # No `--die-with-parent`: to the kernel the parent is the thread that started it,
+    # and trio's do not live as long.
+    yield from ("--unshare-net", "--unshare-pid", "--unshare-ipc")
     yield from ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
     hidden = [Path(place) for place in _HIDDEN if _is_folder(place)]
     for place in hidden:
         yield from ("--tmpfs", os.fspath(place))
 
-    for secret in _SECRET:
-        place = Path.home() / secret
-        if place.is_dir():
-            yield from ("--tmpfs", os.fspath(place.resolve()))
-        elif place.exists():
-            yield from ("--ro-bind", "/dev/null", os.fspath(place.resolve()))
+    for secret in _secrets():
+        if secret.is_dir():
+            yield from ("--tmpfs", os.fspath(secret))
+        else:
+            yield from ("--ro-bind", "/dev/null", os.fspath(secret))
 
-    # Our interpreter is promised to commands wherever it is installed.
-    for prefix in dict.fromkeys((sys.prefix, sys.base_prefix)):
-        if any(place in Path(prefix).parents for place in hidden):
-            yield from ("--ro-bind", prefix, prefix)
+    # Programs are promised to commands wherever they are installed.
+    programs = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    for program in dict.fromkeys((sys.prefix, sys.base_prefix, *programs)):
+        above = Path(program).parents
+        if any(each in above for each in hidden) and Path(program).is_dir():
+            yield from ("--ro-bind", program, program)
 
     for folder in writable:
         yield from ("--bind", os.fspath(folder), os.fspath(folder))
 
     yield from ("--chdir", os.fspath(cwd))
+
+
+def _secrets() -> list[Path]:
+    try:
+        home = Path.home()
+    except RuntimeError:
+        # Nobody has this user id: there is no home to hide anything of.
+        return []
+
+    return [(home / each).resolve() for each in _SECRET if (home / each).exists()]
 
 
 def _is_folder(place: str) -> bool:

@@ -143,6 +143,13 @@ class _Reader:
                 yield from inner
         elif kind in language.values:
             yield from self._values(node, first, inside, depth)
+        elif kind == "assignment_expression":
+            # `exports.f = function () {…}`: a definition in all but name.
+            value = node.child_by_field_name("right")
+            if value is not None and value.type in _FUNCTION_VALUES:
+                yield self._symbol(
+                    node, value, first, inside, depth, kind="function", named=node
+                )
         elif kind in language.open or kind == "ERROR":
             yield from self.symbols(node.children, inside, depth + 1)
 

@@ -325,6 +325,18 @@ async def test_inside_of_the_walls_all_works(trapped: Checkout) -> None:
     assert (trapped.home / "x").read_text() == f"{trapped.home}\n"
 
 
+@pytest.mark.usefixtures("walled")
+async def test_a_command_outlives_the_thread_that_started_it(
+    trapped: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # trio starts processes in threads, which end when they are not needed for a while.
+    monkeypatch.setattr("trio._core._thread_cache.IDLE_TIMEOUT", 0.05)
+
+    result = await run_command(["sleep", "0.4"], trapped.root, home=trapped.home)
+
+    assert result.exit_code == 0
+
+
 async def test_a_strict_sandbox_runs_nothing_without_bubblewrap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

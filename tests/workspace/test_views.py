@@ -1,7 +1,10 @@
+import re
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mma_runtime.errors import OutsideWorkspace, WorkspaceError
 from mma_runtime.workspace import Views, Workspace
@@ -92,6 +95,7 @@ export class Shop extends Base {
 export default function first(a) { return 1 }
 const arrow = async (x) => { return 2 };
 const k = 3;
+exports.late = function (x) { return x };
 """,
         """\
 // About the file.
@@ -103,6 +107,7 @@ export class Shop extends Base  // What a shop is.
 export default function first(a)
 const arrow = async (x) =>
 const k = 3;
+exports.late = function (x)
 // 1 private names are left out""",
     ),
     "shop.ts": (
@@ -429,6 +434,33 @@ def test_a_binary_file_has_no_view(name: str, views: Views) -> None:
 def test_broken_or_odd_code_has_views_too(source: bytes, views: Views) -> None:
     assert views.skeleton("a.py", source).text
     assert views.curated("a.py", source).kind == "curated"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(SAMPLES)),
+    cuts=st.lists(st.integers(0, 1_000), max_size=6),
+    noise=st.sampled_from([b"", b"{", b"}", b"(", b'"', b"/*", b"'", b"class "]),
+)
+def test_however_code_is_cut_up_its_views_are_made_of_it(
+    name: str, cuts: list[int], noise: bytes
+) -> None:
+    content, _ = SAMPLES[name]
+    for cut in cuts:
+        place = cut % len(content)
+        content = content[:place] + noise + content[place + 3 :]
+
+    views = Views()
+    hidden = views.curated(name, content).text
+    views.skeleton(name, content)
+    outlined = views.outline(name, content)
+
+    assert outlined is not None
+    for one in outlined.walk():
+        assert 0 <= one.start <= one.head <= one.end <= len(content)
+    whole, at = content.decode(errors="replace"), 0
+    for piece in re.split(r"\.\.\. # hidden|{ /\* hidden \*/ }", hidden):
+        at = whole.index(piece, at) + len(piece)
 
 
 def test_what_is_right_in_broken_code_is_shown(views: Views) -> None:
