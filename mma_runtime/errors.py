@@ -491,6 +491,9 @@ class OutsideWorkspace(WorkspaceError):
         super().__init__(f"{path!r} is outside the workspace")
 
 
+_SHOWN_CONFLICTS = 5
+
+
 class MergeConflict(WorkspaceError):
     """A ticket changed lines that another accepted ticket changed as well.
 
@@ -507,8 +510,11 @@ class MergeConflict(WorkspaceError):
 
     @property
     def shown(self) -> str:
-        """The conflicts to show to whoever is to resolve them."""
-        return "\n\n".join(f"{path}\n{text}" for path, text in self.conflicts.items())
+        """The conflicts to show to whoever is to resolve them; some of many."""
+        shown = [f"{path}\n{text}" for path, text in self.conflicts.items()]
+        more = len(shown) - _SHOWN_CONFLICTS
+        rest = [f"(and conflicts in {more} more files)"] if more > 0 else []
+        return "\n\n".join([*shown[:_SHOWN_CONFLICTS], *rest])
 
 
 # --- the journal --------------------------------------------------------------

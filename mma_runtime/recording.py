@@ -184,7 +184,9 @@ async def begin(
         workspace = None
         contents = {"scenario": scenario.model_dump_json().encode()}
         if scenario.workspace is not None:
-            workspace = await Workspace.open(scenario.workspace.path, folder)
+            workspace = await Workspace.open(
+                scenario.workspace.path, folder, dirty=scenario.workspace.dirty
+            )
             contents["manifest"] = await to_thread.run_sync(_manifest, workspace)
 
         facts = {"name": scenario.name, "content": content}

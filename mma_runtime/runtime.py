@@ -399,7 +399,9 @@ class Runtime(AsyncContextManagerMixin):
 
         self._make_home()
         folder = self._home.absolute() / "runs" / run
-        return await Workspace.open(scenario.workspace.path, folder)
+        return await Workspace.open(
+            scenario.workspace.path, folder, dirty=scenario.workspace.dirty
+        )
 
     def _make_home(self) -> None:
         self._home.mkdir(parents=True, exist_ok=True)

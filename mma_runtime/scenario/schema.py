@@ -76,6 +76,10 @@ class Workspace(Table):
         default=False,
         description="Write the changes back to the folder after a success.",
     )
+    dirty: Literal["carry", "refuse"] = Field(
+        default="carry",
+        description="In a git project: work on what is not committed, or do not run.",
+    )
 
 
 class LevelBudget(Table):

@@ -136,9 +136,13 @@ class Workspace:
         copy_tree(source, tree, known=repository.tracked)
         repository.settle(tree)
         snapshot = take_snapshot(tree, known=repository.tracked)
-        # What was deleted is no longer in the tree, and belongs to the commit as well.
+        # What was deleted is no longer in the tree, and belongs to the commit as well;
+        # what no run copies is not in it either, and does not.
         paths = [
-            path for path in carried if path in snapshot or path in repository.tracked
+            path
+            for path in carried
+            if path in snapshot
+            or (path in repository.tracked and not os.path.lexists(source / path))
         ]
         if paths:
             repository.commit(paths, "Carry along what was not committed\n")

@@ -208,3 +208,10 @@ def test_modes_that_clash_are_a_conflict() -> None:
 
 def test_a_file_that_is_as_wanted_already_needs_no_change() -> None:
     assert merge_change(change(b"x\n", b"y\n"), b"y\n", FILE) is None
+
+
+def test_of_many_conflicts_some_are_shown() -> None:
+    conflict = MergeConflict({f"{n}.py": "both" for n in range(8)})
+
+    assert conflict.shown.count("both") == 5
+    assert conflict.shown.endswith("(and conflicts in 3 more files)")

@@ -154,6 +154,23 @@ async def test_uncommitted_changes_are_carried_along_and_stay(
     ]
 
 
+async def test_tracked_files_that_no_run_copies_stay_in_the_branch(
+    project: Path, tmp_path: Path
+) -> None:
+    (project / "venv").mkdir()
+    (project / "venv" / "x").write_text("tracked\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "odd")
+    (project / "venv" / "x").write_text("changed\n")
+    (project / "a.txt").write_text("changed\n")
+
+    opened = await Workspace.open(project, tmp_path / "run")
+    await opened.publish()
+
+    assert git(project, "show", "mma/run:venv/x") == "tracked"
+    assert git(project, "show", "mma/run:a.txt") == "changed"
+
+
 async def test_a_dirty_folder_is_refused_where_that_is_wanted(
     project: Path, tmp_path: Path
 ) -> None:
