@@ -166,8 +166,10 @@ class Board:
         cancelled: list[TicketCard] = []
         for card in self.tickets.values():
             if card.is_open:
+                began = card.state is TicketState.RUNNING
+                when = "while it was in work" if began else "before it began"
                 card.state = TicketState.CANCELLED
-                card.reason = card.reason or "the run ended before"
+                card.reason = f"the run ended {when}"
                 cancelled.append(card)
 
         for track in self.tracks.values():
@@ -219,5 +221,6 @@ class Board:
                 return RunState.FAILED, f"ticket {card.ticket.id!r}: {reason}"
 
         skipped = sum(card.state is TicketState.SKIPPED for card in tickets)
-        text = f"{len(tickets) - skipped} tickets completed"
+        done = len(tickets) - skipped
+        text = f"{done} ticket{'' if done == 1 else 's'} completed"
         return RunState.COMPLETED, text + (f", {skipped} skipped" if skipped else "")

@@ -161,11 +161,12 @@ class Delivery:
             shown = shown[:REASON_CHARACTERS] + " […]"
 
         self._history = (*self._history, f"Ended by {rejected.by}: {shown}")
-        self._job.emit(
-            TicketReturned(
-                origin=self._origin(), by=rejected.by, reason=rejected.reason
+        if not rejected.final:
+            self._job.emit(
+                TicketReturned(
+                    origin=self._origin(), by=rejected.by, reason=rejected.reason
+                )
             )
-        )
 
     async def _work_in_checkout(self) -> TicketState:
         workspace, card = self._job.workspace, self._card
@@ -281,10 +282,11 @@ class Delivery:
             state = TicketState.OVER_BUDGET
             self._job.board.overspend(cause)
 
-        # Another worker would meet the same wall; what a provider calls retryable has
-        # been retried, but may have passed by the next attempt.
+        # Another worker would meet the same wall: what may be sent again has been. Only
+        # what broke off after output had begun has not, and deserves a fresh attempt.
         final = isinstance(cause, BudgetExhausted | ConfigurationError) or (
-            isinstance(cause, ProviderError) and not cause.retryable
+            isinstance(cause, ProviderError)
+            and not (cause.retryable and cause.facts.in_stream)
         )
         return _Rejected("worker", str(error), state=state, final=final)
 

@@ -395,7 +395,7 @@ class UnknownProvider(ConfigurationError):
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
         self.problem = problem
-        super().__init__(f"provider {name!r}: {problem}")
+        super().__init__(f"provider {name!r} {problem}")
 
 
 # --- runs ---------------------------------------------------------------------

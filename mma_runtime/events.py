@@ -111,12 +111,17 @@ class EventsSkipped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run began. *models* maps each tier to its `provider:model`."""
+    """A run began. *models* maps each tier to its `provider:model`.
+
+    *scripted* are the tiers whose replies are given; *priced_as* tells as which model
+    each of them is priced.
+    """
 
     name: str
     models: dict[str, str]
     scripted: tuple[str, ...]
     max_tool_rounds: int
+    priced_as: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

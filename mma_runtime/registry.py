@@ -161,8 +161,8 @@ class Registry:
 
     def _suggestion(self, name: str) -> str:
         near = get_close_matches(name, self.names, n=1)
-        question = f"did you mean {near[0]!r}? " if near else ""
-        return f"is not known; {question}Known are {', '.join(sorted(self.names))}"
+        question = f"; did you mean {near[0]!r}?" if near else "."
+        return f"is not known{question} Known: {', '.join(sorted(self.names))}"
 
     def _no_single_provider(self, model: str, candidates: list[str]) -> str:
         if not model:

@@ -237,6 +237,7 @@ class Run:
                 name=self.name,
                 models=self._team.models,
                 scripted=self._team.scripted,
+                priced_as=self._team.priced_as,
                 max_tool_rounds=worker.max_rounds or MAX_TOOL_ROUNDS,
             )
         )
@@ -260,11 +261,17 @@ class Run:
     async def _conclude(self) -> Outcome:
         """Check, keep and apply what the run made, and put it into words."""
         job, board = self._job, self._job.board
+        costs = job.ledger.report()
         for card in board.close():
+            # Its worker could not report: its calls tell how many rounds there were.
+            card.rounds = sum(
+                line.spent.calls
+                for line in costs.lines
+                if line.tier == Tier.WORKER and line.ticket == card.ticket.id
+            )
             self.bus.emit(card.finished(self.id))
 
         state, reason = board.verdict()
-        costs = job.ledger.report()
         checked: tuple[Expectation, ...] = ()
         with self._checks:
             seen = await job.journal.view(

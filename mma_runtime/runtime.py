@@ -138,11 +138,13 @@ class Runtime(AsyncContextManagerMixin):
         inputs: Mapping[str, str] | None = None,
         models: Mapping[str, str] | None = None,
         apply: bool | None = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> "Run":
         """Start *scenario* and return its run, which goes on in the background.
 
-        *scenario* is a `Scenario` or the path of a file. *inputs* are values for the
-        inputs that it declares. *models* sets the model of tiers by name, before what
+        *scenario* is a `Scenario` or the path of a file. *folder* is where keys and
+        settings are looked for beside the runtime's home; the file's own by default.
+        *inputs* are values for the inputs that it declares. *models* sets the model of tiers by name, before what
         the scenario says. *apply* says whether a completed run's changes are written to
         the user's folder; `None` leaves it to the scenario.
 
@@ -154,7 +156,7 @@ class Runtime(AsyncContextManagerMixin):
         if self._system is None:
             raise RuntimeError("use the runtime inside `async with`")
 
-        folders = self._folders(scenario)
+        folders = self._folders(scenario, folder)
         if not isinstance(scenario, Scenario):
             scenario = load(
                 Path(scenario),
@@ -298,10 +300,15 @@ class Runtime(AsyncContextManagerMixin):
             await self._pool.aclose()
 
     def _folders(
-        self, scenario: Scenario | str | os.PathLike[str] | None
+        self,
+        scenario: Scenario | str | os.PathLike[str] | None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> tuple[Path, ...]:
         """Return where files with keys may lie: beside the scenario, then the run."""
         run = self._home.absolute().parent
+        if folder is not None:
+            return (Path(folder).absolute(), run)
+
         if scenario is None or isinstance(scenario, Scenario):
             return (run,)
 

@@ -130,6 +130,16 @@ class Team:
 
         return warnings
 
+    @property
+    def priced_as(self) -> dict[str, str]:
+        """The model that each scripted tier stands in for."""
+        prices = {tier: self._priced(one.address) for tier, one in self.tiers.items()}
+        return {
+            tier.value: f"{provider}:{model}"
+            for tier, (provider, model, billed) in prices.items()
+            if not billed
+        }
+
     def _priced(self, address: str) -> tuple[str, str, bool]:
         name, _, model = address.partition(":")
         return self.providers[name].priced_as(model)

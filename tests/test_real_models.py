@@ -77,7 +77,7 @@ def test_a_tier_3_worker_on_gpt_4o_mini_reads_edits_and_finishes(
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
     assert outcome["state"] == "completed"
-    assert "real" in done.stderr or "scripted" not in done.stderr
+    assert "openai:gpt-4o-mini  (real model)" in done.stderr
     first, second, third = bodies(wire)
     assert {body["model"] for body in (first, second, third)} == {"gpt-4o-mini"}
     assert [one["function"]["name"] for one in first["tools"]] == [
@@ -158,7 +158,9 @@ def test_a_wrong_key_is_said_once_and_exits_with_6(
 
     assert done.returncode == 6
     assert len(wire.requests) == 1
-    assert "the API key was not accepted" in done.stdout + done.stderr
+    assert done.stdout.count("the API key was not accepted") == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("ticket")]
+    assert sum("the API key was not accepted" in line for line in told) == 1
     assert "Traceback" not in done.stderr
     assert KEY not in done.stdout + done.stderr
 

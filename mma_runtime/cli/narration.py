@@ -39,7 +39,10 @@ def _(event: RunStarted) -> str:
     lines = [f"run {event.origin.run}: {one_line(event.name)}"]
     width = max(map(len, event.models), default=0)
     for tier, model in event.models.items():
-        kind = "scripted, nothing is billed" if tier in event.scripted else "real model"
+        kind = "real model"
+        if tier in event.scripted:
+            kind = f"scripted, priced as {event.priced_as.get(tier, 'nothing')}"
+
         lines.append(f"  {tier:<{width}}  {model}  ({kind})")
 
     lines.append(f"  at most {count(event.max_tool_rounds, 'tool round')} for a task")
@@ -115,8 +118,13 @@ def _(event: AnswerRejected) -> str:
 
 @narrate.register
 def _(event: ModelCallFailed) -> str:
-    then = "" if event.retry_in is None else f"; tries again in {event.retry_in:.1f} s"
-    return f"{_who(event)}: {one_line(event.error)}{then}"
+    if event.retry_in is None:
+        # What the call was for ends with it, and says why.
+        return ""
+
+    return (
+        f"{_who(event)}: {one_line(event.error)}; tries again in {event.retry_in:.1f} s"
+    )
 
 
 @narrate.register

@@ -132,7 +132,9 @@ def command(
 
     order = Order(
         scenario=scenario,
-        start=lambda runtime: runtime.start(scenario, models=dict(models), apply=apply),
+        start=lambda runtime: runtime.start(
+            scenario, models=dict(models), apply=apply, folder=file.parent
+        ),
         home=home,
         journal=journal,
         as_json=as_json,

@@ -173,8 +173,9 @@ class ScriptedProvider:
         )
         listed = "; ".join(_words(reply.matchers) for reply in near[:3])
         return (
-            f"asked for {_words(asked)}; the last turn begins with {shown!r};"
-            f" the nearest entries: {listed or 'none, the script is empty'}"
+            f"asked for {_words(asked)};"
+            f" the nearest entries: {listed or 'none, the script is empty'};"
+            f" the last turn begins with {shown!r}"
         )
 
 

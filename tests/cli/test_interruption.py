@@ -106,6 +106,8 @@ def test_a_signal_ends_the_run_in_order_and_the_report_is_still_printed(
     (run,) = (project.home / "runs").iterdir()
     assert {path.name for path in run.iterdir()} <= {
         "changes.patch",
+        "journal.db",
+        "journal.db.lock",
         "tree",
         "unmerged",
     }

@@ -85,7 +85,7 @@ TRACK = Origin(run="r1", tier="tech_lead", track="t")
             ModelCallFailed(
                 origin=Origin(tier="qa"), call="c", model="m", error="no", retry_in=None
             ),
-            "qa: no",
+            "",
         ),
         (
             BudgetReached(unit="usd", limit="1", spent="0.99", needed="0.02"),
@@ -136,13 +136,14 @@ def test_the_start_says_which_tiers_are_scripted_and_which_are_real() -> None:
         name="demo",
         models={"worker": "openai:gpt-4o-mini", "qa": "scripted:qa"},
         scripted=("qa",),
+        priced_as={"qa": "openai:gpt-4o"},
         max_tool_rounds=1,
     )
 
     assert narrate(started).splitlines() == [
         "run r1: demo",
         "  worker  openai:gpt-4o-mini  (real model)",
-        "  qa      scripted:qa  (scripted, nothing is billed)",
+        "  qa      scripted:qa  (scripted, priced as openai:gpt-4o)",
         "  at most 1 tool round for a task",
     ]
 

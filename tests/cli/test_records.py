@@ -79,6 +79,7 @@ def test_an_events_place_is_left_out_where_it_has_none() -> None:
         "models",
         "scripted",
         "max_tool_rounds",
+        "priced_as",
     ]
 
 

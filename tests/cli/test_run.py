@@ -27,7 +27,10 @@ def test_a_run_prints_its_result_to_stdout_and_all_else_to_stderr(
     tree = Path(changed.removeprefix("changed files: "))
     assert (tree / "b.txt").read_text() == "two\n"
     assert Path(patch.removeprefix("as a patch:    ")).is_file()
-    assert "worker  scripted:worker  (scripted, nothing is billed)" in result.stderr
+    assert (
+        "worker  scripted:worker  (scripted, priced as openai:gpt-4o-mini)"
+        in result.stderr
+    )
     assert "ticket a: completed (2 rounds, 1 attempt)" in result.stderr
     assert "nothing was billed" in result.stderr
     assert "b.txt  added" in result.stderr
