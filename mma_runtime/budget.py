@@ -42,6 +42,16 @@ class Budgets:
     floor: int = FLOOR
 
     @property
+    def is_limited(self) -> bool:
+        """Whether any level has a limit in dollars, tokens or calls."""
+        levels = (self.run, self.track, self.ticket, *self.tiers.values())
+        return any(
+            limit is not None
+            for budget in levels
+            for limit in (budget.usd, budget.tokens, budget.calls)
+        )
+
+    @property
     def in_dollars(self) -> bool:
         """Whether any level has a limit in dollars."""
         levels = (self.run, self.track, self.ticket, *self.tiers.values())

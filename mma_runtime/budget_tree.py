@@ -45,6 +45,10 @@ class BudgetTree:
         self._kept: dict[Origin, tuple[tuple[Level, ...], Amount]] = {}
         self.granted: set[Reservation] = set()
         self.is_timed = budgets.in_seconds
+        below = (budgets.track, budgets.ticket, *budgets.tiers.values())
+        # Where only the run has a budget, nothing is kept for each of its tickets.
+        self._is_flat = all(budget == NO_LIMIT for budget in below)
+        self._whole = (self.run,)
 
     def reserve(self, wish: Reservation, now: float) -> None:
         """Grant *wish*, refuse it, or let it wait."""
@@ -104,6 +108,9 @@ class BudgetTree:
 
     def path(self, origin: Origin) -> tuple[Level, ...]:
         """Return the levels that a call at *origin* counts at, the run first."""
+        if self._is_flat:
+            return self._whole
+
         key = (origin.tier, origin.track, origin.ticket)
         path = self._paths.get(key)
         if path is None:
@@ -152,6 +159,9 @@ class BudgetTree:
             self._grant(wish, wish.wanted, None)
             return None
 
+        if wish.quote is None and self._needs_price(wish):
+            return None
+
         kept = None
         if wish.wrap_up is not WrapUp.NONE:
             kept = self._kept.pop(wish.origin, None)
@@ -167,6 +177,17 @@ class BudgetTree:
             self._kept[wish.origin] = kept
 
         return blocked
+
+    def _needs_price(self, wish: Reservation) -> bool:
+        """Refuse a call without a price where a budget is in dollars; tell if so."""
+        if all(level.budget.usd is None for level in wish.levels):
+            return False
+
+        wish.error = ConfigurationError(
+            f"a budget in dollars needs the price of {wish.model}; add it to `prices`"
+        )
+        wish.decide(State.REFUSED)
+        return True
 
     def _late(self, wish: Reservation, now: float) -> Level | None:
         """Set the call's deadline; return a level whose time is up."""
@@ -186,34 +207,33 @@ class BudgetTree:
         return None
 
     def _fit(self, wish: Reservation) -> Level | None:
-        if wish.quote is None and any(x.budget.usd is not None for x in wish.levels):
-            wish.error = ConfigurationError(
-                f"a budget in dollars needs the price of {wish.model};"
-                " add it to `prices`"
-            )
-            wish.decide(State.REFUSED)
-            return None
-
         floor = min(self.budgets.floor, wish.wanted)
+        enough = max(floor, min(wish.wanted, ENOUGH))
+        least = wish.worst(0)
+        if wish.wrap_up is WrapUp.KEEP:
+            least = add(least, wish.kept(0))
+
         room, tightest = wish.wanted, self.run
         for level in wish.levels:
             if not level.limited:
                 continue
 
-            # As if the calls in flight came to nothing: else waiting is of no use.
-            if level.room(wish, level.kept) < floor:
-                self._refuse(wish, level)
-                return None
-
-            here = level.room(wish, level.held)
+            here = level.room(wish, level.held, least)
             if not wish.asked:
                 here = max(min(here, ENOUGH), here // SHARE)
 
             if here < room:
                 room, tightest = here, level
 
-        if room < max(floor, min(wish.wanted, ENOUGH)) and tightest.in_flight:
-            return tightest
+        if room < enough:
+            for level in wish.levels:
+                # As if the calls in flight came to nothing: else waiting is of no use.
+                if level.limited and level.room(wish, level.kept, least) < floor:
+                    self._refuse(wish, level)
+                    return None
+
+            if tightest.in_flight:
+                return tightest
 
         self._grant(wish, room, room)
         return None

@@ -299,30 +299,21 @@ class CostAggregator(Actor):
         return anyio.current_time() if self._tree.is_timed else 0.0
 
     def _warn(self, level: Level, origin: Origin) -> None:
-        if level.warned == len(WARN_AT):
+        if level.warned == len(WARN_AT) or not level.has_used(WARN_AT[level.warned]):
             return
 
-        for unit, limit, spent, _ in level.used():
-            per_cent = WARN_AT[level.warned]
-            if spent * 100 < limit * per_cent:
-                continue
+        while level.warned < len(WARN_AT) and level.has_used(WARN_AT[level.warned]):
+            level.warned += 1
 
-            while level.warned < len(WARN_AT):
-                if spent * 100 < limit * WARN_AT[level.warned]:
-                    break
-
-                per_cent = WARN_AT[level.warned]
-                level.warned += 1
-
-            self._publish(
-                BudgetWarning(
-                    origin=origin,
-                    level=level.name,
-                    name=level.of,
-                    unit=unit,
-                    per_cent=per_cent,
-                    limit=f"{limit}",
-                    spent=f"{spent}",
-                )
+        unit, limit, spent, _ = max(level.used(), key=lambda used: used[2] / used[1])
+        self._publish(
+            BudgetWarning(
+                origin=origin,
+                level=level.name,
+                name=level.of,
+                unit=unit,
+                per_cent=WARN_AT[level.warned - 1],
+                limit=f"{limit}",
+                spent=f"{spent}",
             )
-            return
+        )

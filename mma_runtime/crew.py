@@ -28,6 +28,7 @@ class Crew:
         self._job = job
         self._parent = parent
         self._costs = costs
+        self._is_limited = job.ledger.budgets.is_limited
         self._models: dict[tuple[str, ...], Model] = {}
         self._hired: dict[Ref, Origin] = {}
 
@@ -81,7 +82,7 @@ class Crew:
     def release(self, agent: Ref) -> None:
         """Stop an agent whose work is done; does not wait."""
         origin = self._hired.pop(agent, None)
-        if origin is not None:
+        if origin is not None and self._is_limited:
             # What its ticket kept back for a conclusion is free again.
             self._costs.tell(Close(origin))
 

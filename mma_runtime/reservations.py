@@ -117,35 +117,52 @@ class Level:
         self.held = _subtract(self.held, amount)
         self.kept = _subtract(self.kept, amount)
 
-    def room(self, wish: "Reservation", held: Amount) -> int:
-        """Return the largest output that fits beside *held*; below 0 is none at all."""
+    def room(self, wish: "Reservation", held: Amount, least: Amount) -> int:
+        """Return the largest output that fits beside *held*; below 0 is none at all.
+
+        *least* is what the call needs without any output, its ticket's conclusion
+        included.
+        """
         budget, spent = self.budget, self.spent
-        least, kept = wish.worst(0), wish.kept(0)
+        keeps = wish.wrap_up is WrapUp.KEEP
         room = wish.wanted
         if budget.usd is not None and wish.quote is not None:
-            usd = budget.usd - spent.usd - held.usd - least.usd - kept.usd
+            usd = budget.usd - spent.usd - held.usd - least.usd
             if usd < 0:
                 return -1
 
-            slope = wish.quote.per_token
-            if kept is not NOTHING:
-                slope += wish.quote.per_input
-
-            if slope:
-                room = min(room, int(usd // slope))
+            quote = wish.quote
+            slope = quote.per_token + quote.per_input if keeps else quote.per_token
+            # Mostly there is plenty, and no need to know how much.
+            if slope * room > usd:
+                room = int(usd // slope)
 
         if budget.tokens is not None:
-            tokens = budget.tokens - spent.tokens - held.tokens
-            tokens -= least.tokens + kept.tokens
+            tokens = budget.tokens - spent.tokens - held.tokens - least.tokens
             # What the call says is part of the input of the turn after it.
-            room = min(room, tokens // 2 if kept is not NOTHING else tokens)
+            room = min(room, tokens // 2 if keeps else tokens)
 
         if budget.calls is not None:
-            calls = spent.calls + held.calls + least.calls + kept.calls
+            calls = spent.calls + held.calls + least.calls
             if calls > budget.calls:
                 return -1
 
         return room
+
+    def has_used(self, per_cent: int) -> bool:
+        """Tell whether that share of the budget is spent, in any unit."""
+        budget, spent = self.budget, self.spent
+        return (
+            (budget.usd is not None and spent.usd * 100 >= budget.usd * per_cent)
+            or (
+                budget.tokens is not None
+                and spent.tokens * 100 >= budget.tokens * per_cent
+            )
+            or (
+                budget.calls is not None
+                and spent.calls * 100 >= budget.calls * per_cent
+            )
+        )
 
     def used(self) -> Iterator[tuple[str, Decimal, Decimal, Decimal]]:
         """Yield the unit, limit, spent and held amounts of what is limited here."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import selectors
-from collections.abc import Mapping
 from typing import Any
 
 import trio.testing
@@ -34,9 +33,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumps.skipped
 
 
-def virtual_backend(name: str) -> tuple[str, Mapping[str, Any]]:
+def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
     """Return the name and options of a backend with virtual time, for anyio."""
     if name == "trio":
         return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
 
-    return "asyncio", {"loop_factory": VirtualLoop, "use_uvloop": False}
+    return "asyncio", {"loop_factory": VirtualLoop}
