@@ -1,8 +1,10 @@
 """What was spent, as a snapshot: sums of calls, line by line and in all."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
+from typing import Any
 
 from mma_runtime.llm.usage import NO_USAGE, Usage
 
@@ -35,7 +37,18 @@ class Spent:
     def __add__(self, other: "Spent") -> "Spent":
         """Add two sums field by field."""
         return Spent(
-            **{name: getattr(self, name) + getattr(other, name) for name in _FIELDS}
+            calls=self.calls + other.calls,
+            attempts=self.attempts + other.attempts,
+            usage=self.usage + other.usage,
+            usd=self.usd + other.usd,
+            unpaid_usd=self.unpaid_usd + other.unpaid_usd,
+            estimated_calls=self.estimated_calls + other.estimated_calls,
+            estimated_usd=self.estimated_usd + other.estimated_usd,
+            unknown_calls=self.unknown_calls + other.unknown_calls,
+            unknown_usd=self.unknown_usd + other.unknown_usd,
+            in_flight=self.in_flight + other.in_flight,
+            reserved_usd=self.reserved_usd + other.reserved_usd,
+            saved_usd=self.saved_usd + other.saved_usd,
         )
 
     @property
@@ -44,7 +57,6 @@ class Spent:
         return self.usd - self.unpaid_usd
 
 
-_FIELDS = tuple(field.name for field in fields(Spent))
 NOTHING_SPENT = Spent()
 
 
@@ -83,26 +95,31 @@ class CostReport:
         Keys are `run`, `tier`, `track`, `ticket`, `model` and `provider`. Calls that
         are billed and scripted replies are never summed up in one line.
         """
-        sums: dict[tuple[object, ...], CostLine] = {}
+        sums: dict[tuple[Any, ...], Spent] = {}
+        key_of = attrgetter(*keys, "billed")
         for line in self.lines:
-            key = (*(getattr(line, name) for name in keys), line.billed)
+            key = key_of(line)
             known = sums.get(key)
-            if known is not None:
-                sums[key] = replace(known, spent=known.spent + line.spent)
-                continue
+            sums[key] = line.spent if known is None else known + line.spent
 
-            kept = {name: getattr(line, name) for name in keys if name != "provider"}
-            if "provider" in keys and "model" not in keys:
-                kept["model"] = f"{line.provider}:"
-
-            sums[key] = CostLine(**kept, billed=line.billed, spent=line.spent)
-
-        return tuple(sums.values())
+        return tuple(
+            _line(dict(zip(keys, key, strict=False)), key[-1], spent)
+            for key, spent in sums.items()
+        )
 
     def ticket(self, ticket: str) -> Spent:
-        """Return what was spent on *ticket*, by all tiers."""
+        """Return what was spent on *ticket*, by all tiers; for many, use `tickets`."""
         found = (line.spent for line in self.lines if line.ticket == ticket)
         return sum(found, NOTHING_SPENT)
+
+    def tickets(self) -> dict[str, Spent]:
+        """Return what was spent on each ticket, by all tiers."""
+        spent: dict[str, Spent] = {}
+        for line in self.lines:
+            known = spent.get(line.ticket)
+            spent[line.ticket] = line.spent if known is None else known + line.spent
+
+        return spent
 
     @classmethod
     def of(cls, lines: Iterable[CostLine]) -> "CostReport":
@@ -110,3 +127,11 @@ class CostReport:
         lines = tuple(lines)
         total = sum((line.spent for line in lines), NOTHING_SPENT)
         return cls(lines=lines, total=total)
+
+
+def _line(names: dict[str, str], billed: bool, spent: Spent) -> CostLine:
+    provider = names.pop("provider", "")
+    if provider and "model" not in names:
+        names["model"] = f"{provider}:"
+
+    return CostLine(**names, billed=billed, spent=spent)

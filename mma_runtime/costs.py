@@ -12,7 +12,7 @@ from mma_runtime.budget_tree import BudgetTree
 from mma_runtime.cost_report import CostLine, CostReport, Spent
 from mma_runtime.events import BudgetWarning, CostCounted, Event, Origin
 from mma_runtime.kernel import Actor, Message, Request, handles
-from mma_runtime.llm.usage import NO_USAGE, Usage
+from mma_runtime.llm.usage import Usage
 from mma_runtime.reservations import NOTHING, Amount, Level, Reservation
 
 WARN_AT = (50, 80, 95)
@@ -110,12 +110,10 @@ class _Sum:
 
     def spent(self, held: Iterable[Reservation]) -> Spent:
         held = tuple(held)
-        usage = replace(
-            self.cache or NO_USAGE,
-            input=self.input,
-            output=self.output,
-            reasoning=self.reasoning,
-        )
+        usage = Usage(input=self.input, output=self.output, reasoning=self.reasoning)
+        if self.cache is not None:
+            usage = replace(self.cache, input=self.input, output=self.output)
+
         return Spent(
             calls=self.calls,
             attempts=self.attempts,
@@ -146,10 +144,12 @@ class Ledger:
         self.budgets = budgets or Budgets()
         self.tree = BudgetTree(self.budgets)
         self._lines: dict[_Key, _Sum] = {}
+        self._total = _Sum()
 
     def add(self, event: CostEvent, now: float = 0.0) -> None:
         """Add one call to the sums and settle its reservation."""
         self._line(event.origin, event.model, billed=event.billed).add(event)
+        self._total.add(event)
         held = event.reservation
         usage = event.usage
         spent = Amount(event.usd or Decimal(0), usage.input + usage.output, 1)
@@ -163,11 +163,14 @@ class Ledger:
     def turn_away(self, held: Reservation, now: float) -> None:
         """Count an attempt that the provider did not take, and end its reservation."""
         self._line(held.origin, held.model, billed=held.billed).attempts += 1
+        self._total.attempts += 1
         self.tree.release(held, now)
 
     def report(self) -> CostReport:
         """Take a snapshot of all sums, with the calls in flight."""
-        return CostReport.of(self._report())
+        return CostReport(
+            lines=tuple(self._report()), total=self._total.spent(self.tree.granted)
+        )
 
     def _report(self) -> Iterator[CostLine]:
         held: dict[_Key, list[Reservation]] = {}
@@ -225,6 +228,11 @@ class Close(Message):
     """The agent at *origin* has ended: nothing needs to be kept back for it."""
 
     origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Request[None]):
+    """Ask for an answer once all that was told before has been counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +296,10 @@ class CostAggregator(Actor):
     async def close(self, message: Close) -> None:
         """Let go of what an agent's ticket kept back."""
         self._tree.close(message.origin)
+
+    @handles
+    async def settled(self, _request: Settled) -> None:
+        """Answer: what was told before has been handled before."""
 
     @handles
     async def report(self, _request: Report) -> CostReport:

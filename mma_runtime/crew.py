@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from mma_runtime.costs import Close, Report
+from mma_runtime.costs import Close, Settled
 from mma_runtime.errors import ActorFailed, ActorStopped, CommandFailed, Refused
 from mma_runtime.events import Origin
 from mma_runtime.job import Job, TierSettings
@@ -100,7 +100,7 @@ class Crew:
             await agent.join()
 
         self._hired.clear()
-        await self._costs.ask(Report())
+        await self._costs.ask(Settled())
 
     def model(self, *addresses: str) -> Model:
         """Return the model at the first of *addresses*, the others being fallbacks.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from decimal import ROUND_UP, Decimal
 
-from mma_runtime.cost_report import CostReport
+from mma_runtime.cost_report import NOTHING_SPENT, CostReport
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.outcome import TicketOutcome, TicketState
 
@@ -23,8 +23,9 @@ def to_go_on(
     """
     done: list[Decimal] = []
     left: list[Decimal] = []
+    known = costs.tickets()
     for ticket in tickets:
-        spent = costs.ticket(ticket.id)
+        spent = known.get(ticket.id, NOTHING_SPENT)
         if ticket.state is TicketState.COMPLETED and not spent.unknown_calls:
             done.append(spent.usd)
         elif ticket.state not in _FINISHED:

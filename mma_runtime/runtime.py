@@ -257,7 +257,10 @@ class Runtime(AsyncContextManagerMixin):
         return run
 
     async def costs(self) -> CostReport:
-        """Return what all runs have spent so far, those that have ended included."""
+        """Return what all runs have spent so far, those that have ended included.
+
+        What runs that have ended spent on each track and ticket is in their outcomes.
+        """
         reports = [*self._spent, *(run.costs() for run in self._runs.values())]
         return CostReport.of(line for report in reports for line in report.lines)
 
@@ -424,7 +427,9 @@ class Runtime(AsyncContextManagerMixin):
         try:
             await run.conduct(self._system)
         finally:
-            self._spent.append(run.costs())
+            # Without its tickets: those of thousands are not kept for good.
+            lines = run.costs().by("run", "tier", "model")
+            self._spent.append(CostReport.of(lines))
             del self._runs[run.id]
 
     def _route(self, event: Event) -> None:

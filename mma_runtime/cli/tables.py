@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mma_runtime.cli.wording import count, dollars, one_line, price, printable
-from mma_runtime.cost_report import CostReport, Spent
+from mma_runtime.cost_report import NOTHING_SPENT, CostReport, Spent
 from mma_runtime.outcome import Expectation, Outcome, TicketOutcome
 from mma_runtime.workspace.diff import FileStat
 
@@ -55,8 +55,9 @@ def tickets_table(tickets: tuple[TicketOutcome, ...], costs: CostReport) -> Tabl
     for name in ("rounds", "attempts", "tokens", "US dollars"):
         table.add_column(name, justify="right")
 
+    known = costs.tickets()
     for ticket in tickets:
-        spent = costs.ticket(ticket.id)
+        spent = known.get(ticket.id, NOTHING_SPENT)
         outcome = Text(ticket.state.value, style=COLOURS.get(ticket.state, ""))
         if ticket.reason and ticket.state != "completed":
             outcome.append(f": {one_line(ticket.reason)}", style="default")
