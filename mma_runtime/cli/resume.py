@@ -33,7 +33,6 @@ from mma_runtime.recording import Changes, find_run, recorded_scenario
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
-    default=0,
     metavar="+N",
     help="Add so many tool rounds to the bound of workers.",
 )
@@ -51,7 +50,7 @@ def command(
     name: str,
     models: tuple[tuple[str, str], ...],
     budget: Decimal | None,
-    rounds: int,
+    rounds: int | None,
     apply: bool | None,
     as_json: bool,
     jsonl: bool,
@@ -72,7 +71,7 @@ def command(
     except MMAError as error:
         return report_error(error, results if as_json else None)
 
-    changes = Changes(usd=budget, rounds=rounds, models=dict(models))
+    changes = Changes(usd=budget, rounds=rounds or 0, models=dict(models))
     order = Order(
         scenario=scenario,
         start=lambda runtime: runtime.resume(folder.name, changes, apply=apply),

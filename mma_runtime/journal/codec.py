@@ -136,30 +136,40 @@ def to_error(facts: Mapping[str, Any], path: str) -> ProviderError | BudgetExhau
 
 def _tagged(value: Any) -> Any:
     # Every object has one key, its kind: so nothing that is inside can be mistaken.
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case bytes():
-            return {"bytes": base64.b64encode(value).decode()}
-        case tuple():
-            return {"tuple": [_tagged(one) for one in value]}
-        case list():
-            return [_tagged(one) for one in value]
-        case Mapping():
-            return {"map": [[_tagged(k), _tagged(v)] for k, v in value.items()]}
-        case _ if is_dataclass(value) and type(value).__name__ in _SHAPES:
-            inner = [_tagged(getattr(value, one.name)) for one in fields(value)]
-            return {type(value).__name__: inner}
-        case _:
-            raise TypeError(f"a journal cannot hold a {type(value).__name__}")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+
+    if isinstance(value, bytes):
+        return {"bytes": base64.b64encode(value).decode()}
+
+    if is_dataclass(value) and type(value).__name__ in _SHAPES:
+        inner = [_tagged(getattr(value, one.name)) for one in fields(value)]
+        return {type(value).__name__: inner}
+
+    if isinstance(value, Mapping | tuple | list):
+        return _tagged_many(value)
+
+    raise TypeError(f"a journal cannot hold a {type(value).__name__}")
+
+
+def _tagged_many(value: Any) -> Any:
+    if hasattr(value, "items"):
+        return {"map": [[_tagged(name), _tagged(one)] for name, one in value.items()]}
+
+    inner = [_tagged(one) for one in value]
+    return inner if isinstance(value, list) else {"tuple": inner}
 
 
 def _untagged(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_untagged(one) for one in value]
+    if isinstance(value, dict | list):
+        return _untagged_many(value)
 
-    if not isinstance(value, dict):
-        return value
+    return value
+
+
+def _untagged_many(value: Any) -> Any:
+    if not hasattr(value, "items"):
+        return [_untagged(one) for one in value]
 
     ((kind, inner),) = value.items()
     match kind:
@@ -168,6 +178,6 @@ def _untagged(value: Any) -> Any:
         case "tuple":
             return tuple(_untagged(one) for one in inner)
         case "map":
-            return {_untagged(k): _untagged(v) for k, v in inner}
+            return {_untagged(name): _untagged(one) for name, one in inner}
         case _:
             return _SHAPES[kind](*(_untagged(one) for one in inner))

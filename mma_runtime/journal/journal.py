@@ -19,6 +19,9 @@ from mma_runtime.journal.record import Entry, Record
 from mma_runtime.journal.scrub import NO_SECRETS
 from mma_runtime.journal.writer import JournalWriter
 
+STALL = 20.0
+"""Seconds without news after which what was recorded is not waited for any more."""
+
 _STAMPED = frozenset(("origin", "seq", "time"))
 
 
@@ -139,11 +142,16 @@ class Journal:
         if not self.strict or past is None:
             return
 
-        if past.ended:
+        if past.came_to_an_end:
             self._differ(f"{what} was not recorded")
 
         while not past.is_over:
-            await self._some_news()
+            with anyio.move_on_after(STALL) as wait:
+                await self._some_news()
+
+            if wait.cancelled_caught:
+                self._differ(f"{what} was not recorded, nor does the rest come")
+                break
 
         self.trouble("")
         await anyio.sleep_forever()
@@ -227,14 +235,31 @@ class Journal:
             # What was done before goes before.
             await self.demand_new(f"the step {name!r}")
             while past.steps:
-                await self._some_news()
+                await self._next_in_order(name)
 
             return False
 
         while past.steps and past.steps[0].call != name:
-            await self._some_news()
+            await self._next_in_order(name)
 
         return bool(past.steps)
+
+    async def _next_in_order(self, name: str) -> None:
+        """Wait for those before *name*; an order that does not come is given up."""
+        with anyio.move_on_after(STALL) as wait:
+            await self._some_news()
+
+        past = self.past
+        if not wait.cancelled_caught or past is None or not past.steps:
+            return
+
+        if self.strict:
+            self._differ(f"{past.steps[0].call!r} was to come before {name!r}")
+            await anyio.sleep_forever()
+
+        past.steps.clear()
+        past.waiting.clear()
+        self._tell()
 
     def _done_turn(self) -> None:
         if self.past is not None:
@@ -274,17 +299,20 @@ class Journal:
 
 
 def _plain(value: Any) -> Any:
-    match value:
-        case Decimal() | Path():
-            return str(value)
-        case Enum():
-            return value.value
-        case tuple():
-            return [_plain(one) for one in value]
-        case Mapping():
-            return {str(k): _plain(v) for k, v in value.items()}
-        case _:
-            return value
+    if isinstance(value, Decimal | Path):
+        return str(value)
+
+    if isinstance(value, Enum):
+        return value.value
+
+    return _plain_many(value) if isinstance(value, tuple | Mapping) else value
+
+
+def _plain_many(value: Any) -> Any:
+    if hasattr(value, "items"):
+        return {str(name): _plain(one) for name, one in value.items()}
+
+    return [_plain(one) for one in value]
 
 
 def _place(origin: Origin) -> str:

@@ -36,6 +36,10 @@ OURS = frozenset(
 ALWAYS_NEW = frozenset(("RunStarted", "RunFinished"))
 """Events that each session of a run has anew."""
 
+_CUT_OFF = ("", "cancelled", "paused", "over_budget")
+
+_WORK = (REPLY, FAILURE, TOOLS, COMMAND)
+
 _VARYING = ("seconds", "delay", "retry_in")
 
 
@@ -57,7 +61,7 @@ class Past:
 
     *done* maps kind and name to what was done. *steps* is the order in which agents met
     at what they share. *events* counts what was told. *ended* is the state that the run
-    ended in by itself, empty when it was cut off. *completed* are tickets.
+    ended in, empty when it was killed. *completed* are tickets.
     """
 
     def __init__(self, path: Path, run: str) -> None:
@@ -124,9 +128,14 @@ class Past:
         return sum(one.usage.total for one in self.costs)
 
     @property
+    def came_to_an_end(self) -> bool:
+        """Whether the run ended by itself, and was not cut off in the middle."""
+        return self.ended not in _CUT_OFF
+
+    @property
     def is_over(self) -> bool:
-        """Whether all that was done has been used again."""
-        return not self.done and not self.steps
+        """Whether all that agents did has been used again."""
+        return not self.steps and not any(kind in _WORK for kind, _ in self.done)
 
     def forget(self, ticket: str) -> None:
         """Drop all that is left of *ticket*: it is lived anew from here."""

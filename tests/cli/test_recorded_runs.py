@@ -1,0 +1,188 @@
+"""What `mma` does with runs that were recorded."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mma_runtime.recording import JOURNAL, run_folders
+from tests.cli.conftest import Project
+
+
+def runs_of(project: Project) -> list[dict[str, object]]:
+    result = project.mma("runs", "--json", "--home", str(project.home))
+    found: list[dict[str, object]] = json.loads(result.stdout)["runs"]
+    return found
+
+
+def test_runs_lists_what_was_recorded(project: Project) -> None:
+    project.run()
+
+    (run,) = runs_of(project)
+    assert (run["state"], run["tickets"], run["completed"]) == ("completed", 1, 1)
+    table = project.mma("runs", "--home", str(project.home)).stdout
+    assert "completed" in table
+    assert str(run["run"]) in table
+
+
+def test_runs_says_when_there_is_none(project: Project) -> None:
+    result = project.mma("runs", "--home", str(project.home))
+
+    assert result.stdout.startswith("no run was recorded in")
+
+
+def test_a_run_can_go_unrecorded(project: Project) -> None:
+    project.run("--no-journal")
+
+    assert runs_of(project) == []
+
+
+def test_a_journal_that_cannot_be_read_is_listed_as_damaged(project: Project) -> None:
+    project.run()
+    (folder,) = run_folders(project.home)
+    (folder / JOURNAL).write_bytes(b"no journal")
+
+    assert [run["state"] for run in runs_of(project)] == ["damaged"]
+
+
+def test_show_tells_what_happened_and_what_it_cost(project: Project) -> None:
+    project.run()
+
+    shown = project.mma("show", "--home", str(project.home), "--diffs").stdout
+
+    assert "TicketPlanned" in shown
+    assert "+two" in shown
+    assert "completed, 1 of 1 tickets completed, 2 calls" in shown.splitlines()[-1]
+
+
+def test_show_can_follow_a_run_that_has_ended(project: Project) -> None:
+    project.run()
+
+    shown = project.mma("show", "--home", str(project.home), "--follow").stdout
+
+    assert "RunFinished" in shown
+
+
+def test_show_prints_the_records_of_one_ticket_as_json(project: Project) -> None:
+    project.run()
+
+    shown = project.mma("show", "--home", str(project.home), "--json", "--ticket", "a")
+
+    records = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert {record["ticket"] for record in records} == {"a"}
+    assert {"intent", "reply", "tools", "merge"} <= {r["kind"] for r in records}
+
+
+def test_replay_is_free_and_the_same(project: Project) -> None:
+    project.run()
+    (project.folder / "demo.script.yaml").unlink()
+
+    result = project.mma("replay", "--home", str(project.home), "--json")
+
+    found = json.loads(result.stdout)
+    assert result.return_value == 0, result.stderr
+    assert (found["state"], found["difference"]) == ("completed", "")
+
+
+def _reworded(name: str, **_values: str) -> str:
+    return f"other words for {name}"
+
+
+def test_replay_fails_with_the_first_difference(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.run()
+    monkeypatch.setattr("mma_runtime.rounds.CONCLUDE", "Stop.")
+    monkeypatch.setattr("mma_agents.worker.HISTORY", 0)
+    monkeypatch.setattr("mma_runtime.delivery.OUTPUT_CHARACTERS", 1)
+    (project.workspace / "a.txt").write_text("changed since\n", encoding="utf-8")
+    assert project.mma("replay", "--home", str(project.home)).return_value == 0
+
+    monkeypatch.setattr("mma_agents.worker.prompt", _reworded)
+    result = project.mma("replay", "--home", str(project.home))
+
+    assert result.return_value == 1
+    assert "not the same: the request of call 'ticket/a/1.1'" in result.stdout
+
+
+def test_resume_of_a_finished_run_is_that_run(project: Project) -> None:
+    project.run()
+
+    result = project.mma("resume", "--home", str(project.home), "--json")
+
+    assert result.return_value == 0, result.stderr
+    assert json.loads(result.stdout)["costs"]["total"]["calls"] == 2
+    assert len(runs_of(project)) == 1
+
+
+def test_fork_is_a_run_of_its_own_and_compared(project: Project) -> None:
+    project.run()
+
+    result = project.mma(
+        "fork", "last", "--at", "ticket=a", "--home", str(project.home)
+    )
+
+    assert result.return_value == 0, result.stderr
+    assert "forked from" in result.stderr
+    assert len(runs_of(project)) == 2
+
+
+@pytest.mark.parametrize("point", ["soon", "ticket="])
+def test_fork_says_what_a_point_is(project: Project, point: str) -> None:
+    project.run()
+
+    result = project.mma("fork", "last", "--at", point, "--home", str(project.home))
+
+    assert "neither an event's number nor ticket=ID" in str(result.exception)
+
+
+def test_export_makes_a_script_that_plays_the_same_run(project: Project) -> None:
+    project.run()
+    script = project.folder / "exported.yaml"
+
+    result = project.mma(
+        "export", "last", "--script", str(script), "--home", str(project.home)
+    )
+
+    assert result.stdout == f"2 replies written to {script}\n"
+    given = yaml.safe_load(project.scenario.read_text(encoding="utf-8"))
+    given["script"] = "exported.yaml"
+    project.scenario.write_text(yaml.safe_dump(given), encoding="utf-8")
+    assert project.run().return_value == 0
+
+
+def test_prune_removes_by_age_and_by_size(project: Project) -> None:
+    for _ in range(3):
+        project.run()
+
+    first, *_ = run_folders(project.home)
+    os.utime(first / JOURNAL, (1, 1))
+    home = ("--home", str(project.home))
+
+    dry = project.mma("prune", "--days", "1", "--dry-run", *home)
+    assert "1 run would be removed" in dry.stdout
+    assert len(runs_of(project)) == 3
+
+    assert "1 run removed" in project.mma("prune", "--days", "1", *home).stdout
+    assert not first.exists()
+    assert "2 runs removed" in project.mma("prune", "--megabytes", "0", *home).stdout
+
+
+def test_prune_wants_to_know_which(project: Project) -> None:
+    result = project.mma("prune", "--home", str(project.home))
+
+    assert "Say which runs" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "command", [["show"], ["resume"], ["replay"], ["fork", "x", "--at", "1"]]
+)
+def test_a_run_that_is_not_there_is_told(
+    project: Project, command: list[str], tmp_path: Path
+) -> None:
+    result = project.mma(*command, "--home", str(tmp_path / "nowhere"))
+
+    assert result.return_value == 2
+    assert "there is no run" in result.stderr
