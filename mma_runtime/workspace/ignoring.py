@@ -1,23 +1,32 @@
-"""What a project's `.gitignore` files leave out, folder by folder."""
+"""What a project's `.gitignore` files leave out, folder by folder.
+
+A path is held against the patterns itself, never by the folders above it: whoever walks
+a tree has asked about those before. `pathspec` mixes the two, and leaves out folders
+that `!*/` takes back in.
+"""
 
 import os
+import re
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
 
 GITIGNORE = ".gitignore"
 
 _SIZE_LIMIT = 1_000_000
+_CLASS = re.compile(r"\[([!^]?)(\]?(?:\\.|[^\]\\])*)\]")
+_BLANKS = re.compile(r"(?<!\\) +$")
 
 
-class _Answer(Protocol):
-    include: bool | None
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """One line of a `.gitignore`; *takes_back* is a line with `!`."""
 
-
-class _Patterns(Protocol):
-    def check_file(self, file: str) -> _Answer: ...
+    regex: re.Pattern[str]
+    takes_back: bool
+    folders_only: bool
 
 
 class Rules:
@@ -29,19 +38,27 @@ class Rules:
 
     __slots__ = ("_above", "_depth", "_patterns")
 
-    def __init__(self, patterns: _Patterns, prefix: str, above: "Rules | None") -> None:
+    def __init__(
+        self, patterns: tuple[_Pattern, ...], prefix: str, above: "Rules | None"
+    ) -> None:
         self._patterns = patterns
         self._depth = len(prefix)
         self._above = above
 
     def ignore(self, path: str, *, is_folder: bool) -> bool:
         """Tell whether *path*, from the root, is left out; its folder is not."""
-        below = path[self._depth :] + ("/" if is_folder else "")
-        decided = self._patterns.check_file(below).include
-        if decided is None and self._above is not None:
+        below = path[self._depth :]
+        for pattern in self._patterns:
+            if pattern.folders_only and not is_folder:
+                continue
+
+            if pattern.regex.fullmatch(below):
+                return not pattern.takes_back
+
+        if self._above is not None:
             return self._above.ignore(path, is_folder=is_folder)
 
-        return bool(decided)
+        return False
 
 
 def rules_of(root: str, prefix: str, above: Rules | None) -> Rules | None:
@@ -101,7 +118,73 @@ def is_ignored(root: Path, path: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _patterns(text: str) -> _Patterns:
-    # Loaded by the first `.gitignore` that is met: it takes longer than all our own.
-    specs = import_module("pathspec")
-    return cast("_Patterns", specs.GitIgnoreSpec.from_lines(text.splitlines()))
+def _patterns(text: str) -> tuple[_Pattern, ...]:
+    """Read the lines of a `.gitignore`, the last one first."""
+    return tuple(_read(text))[::-1]
+
+
+def _read(text: str) -> Iterator[_Pattern]:
+    for line in text.removeprefix("\ufeff").split("\n"):
+        glob = _BLANKS.sub("", line.removesuffix("\r"))
+        if not glob or glob.startswith("#"):
+            continue
+
+        takes_back = glob.startswith("!")
+        glob = glob.removeprefix("!")
+        folders_only = glob.endswith("/")
+        glob = glob.removesuffix("/")
+        anchored = "/" in glob
+        glob = glob.removeprefix("/")
+        if not glob:
+            continue
+
+        try:
+            regex = re.compile(("" if anchored else "(?:.*/)?") + _translate(glob))
+        except re.error:
+            # Such as a range from z to a: git matches nothing by it.
+            continue
+
+        yield _Pattern(regex, takes_back, folders_only)
+
+
+def _translate(glob: str) -> str:
+    """Turn a pattern into a regular expression for a whole path."""
+    parts: list[str] = []
+    segments = glob.split("/")
+    last = len(segments) - 1
+    for number, segment in enumerate(segments):
+        if segment == "**" and last:
+            # Folders at any depth; at the end, whatever is below.
+            parts.append("(?:.*/)?" if number < last else ".+")
+            continue
+
+        parts.append(_translate_segment(segment) + ("/" if number < last else ""))
+
+    return "".join(parts)
+
+
+def _translate_segment(segment: str) -> str:
+    parts: list[str] = []
+    place = 0
+    while place < len(segment):
+        sign = segment[place]
+        found = _CLASS.match(segment, place) if sign == "[" else None
+        if found is not None:
+            parts.append(f"(?!/)[{'^' if found[1] else ''}{_members(found[2])}]")
+            place = found.end()
+            continue
+
+        if sign == "\\" and place + 1 < len(segment):
+            place += 1
+            parts.append(re.escape(segment[place]))
+        else:
+            parts.append({"*": "[^/]*", "?": "[^/]"}.get(sign) or re.escape(sign))
+        place += 1
+
+    return "".join(parts)
+
+
+def _members(inside: str) -> str:
+    """Return what is between brackets as a regular expression has it."""
+    escaped = re.sub(r"(?<!\\)([\[&~|^])", r"\\\1", inside)
+    return "\\" + escaped if escaped.startswith("]") else escaped

@@ -1,8 +1,11 @@
 import os
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mma_runtime.workspace import Workspace, directory_map
 from mma_runtime.workspace.ignoring import is_ignored
@@ -56,6 +59,55 @@ def test_git_ignores_the_same(path: str, project: Path) -> None:
     )
 
     assert is_ignored(project, path) is (asked.returncode == 0)
+
+
+GLOBS = r"""
+a /a a/ *.log !x.log build/ /build **/a a/** a/b b/* !b/a * !*.py !*/ [ab] \!a a/**/b
+/* !/a ? #x *.* ** a** **b/c.py !a/ a//b . [!a] [a-b] x.[lo]* []a] [^b] \*.log *.l?g
+[[] [z-a] [
+"""
+
+BLANKS = ["", "  ", " a", "a\\ ", "b ", "a\r", "\ufeffa"]
+
+LINES = st.sampled_from([*GLOBS.split(), *BLANKS])
+
+NAMES = ("a", "b", "x.log", "build", "c.py", " a")
+
+
+@settings(max_examples=40, deadline=None)
+@given(files=st.lists(st.lists(LINES, max_size=4), min_size=4, max_size=4))
+def test_git_ignores_the_same_whatever_the_patterns(
+    files: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("ignoring")
+    subprocess.run(("git", "init", "-q"), cwd=root, check=True)
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "b").mkdir()
+    for folder, lines in zip((".", "a", "b", "a/b"), files, strict=True):
+        (root / folder / ".gitignore").write_text("\n".join(lines) + "\n")
+
+    paths = ["/".join(each) for n in (1, 2, 3) for each in product(NAMES, repeat=n)]
+    paths = [path for path in paths if not (root / path).is_dir()]
+    asked = subprocess.run(
+        ("git", "check-ignore", "--no-index", "--stdin", "-z"),
+        cwd=root,
+        input="\0".join(paths),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    ignored = [path for path in paths if is_ignored(root, path)]
+    assert ignored == [path for path in asked.stdout.split("\0") if path]
+
+
+async def test_what_is_taken_back_in_is_found_in_folders(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*\n!*/\n!*.py\n")
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "a.py").touch()
+    (tmp_path / "pkg" / "a.txt").touch()
+
+    assert await directory_map(tmp_path) == "pkg/\n  a.py"
 
 
 async def test_what_is_ignored_is_neither_mapped_nor_copied(
