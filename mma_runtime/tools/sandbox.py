@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from anyio import to_thread
@@ -40,8 +41,11 @@ _SECRET = (
 )
 """What of the user's home no command gets to see behind the walls."""
 
-_HIDDEN = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - hidden, not used
-"""Where other programs keep their sockets and files."""
+_SCRATCH = ("/tmp", "/var/tmp")  # noqa: S108 - hidden, not used
+"""Where other programs keep their files, and sometimes a project is."""
+
+_SOCKETS = ("/run",)
+"""Where other programs can be spoken to."""
 
 
 class SandboxMode(StrEnum):
@@ -168,9 +172,16 @@ def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
     # and trio's do not live as long.
     yield from ("--unshare-net", "--unshare-pid", "--unshare-ipc")
     yield from ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
-    hidden = [Path(place) for place in _HIDDEN if _is_folder(place)]
+    hidden = [Path(place) for place in (*_SCRATCH, *_SOCKETS) if _is_folder(place)]
     for place in hidden:
         yield from ("--tmpfs", os.fspath(place))
+
+    # A project among other programs' files can be read whole, as it can elsewhere: git
+    # has its repository there.
+    for place, folder in product(map(Path, _SCRATCH), (cwd, *writable)):
+        if place in folder.parents:
+            shown = os.fspath(place / folder.relative_to(place).parts[0])
+            yield from ("--ro-bind", shown, shown)
 
     for secret in _secrets():
         if secret.is_dir():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from anyio import to_thread
+from anyio import run_process, to_thread
 
 from mma_runtime.errors import ConfigurationError, MMAError
 from mma_runtime.events import NOWHERE
@@ -21,7 +21,7 @@ from mma_runtime.tools.sandbox import (
     SandboxMode,
     find_confinement,
 )
-from mma_runtime.workspace import Checkout
+from mma_runtime.workspace import Checkout, Workspace
 from mma_runtime.workspace.files import Files
 
 SECRET = "what-only-the-user-knows"  # noqa: S105 - it is none
@@ -299,7 +299,7 @@ async def test_no_command_sees_other_processes_or_secrets(
     (home / ".ssh" / "id").write_text(SECRET)
     (home / ".netrc").write_text(SECRET)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(sandboxing, "_HIDDEN", ())
+    monkeypatch.setattr(sandboxing, "_SCRATCH", ())
 
     result = await run_command(
         ["/bin/sh", "-c", f"cat {home}/.ssh/id {home}/.netrc; kill -0 {os.getpid()}"],
@@ -323,6 +323,37 @@ async def test_inside_of_the_walls_all_works(trapped: Checkout) -> None:
     assert result.succeeded, result.output
     assert (trapped.root / "new").read_text() == "in\n"
     assert (trapped.home / "x").read_text() == f"{trapped.home}\n"
+
+
+@pytest.mark.usefixtures("walled")
+async def test_git_works_inside_of_the_walls(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "a.txt").write_text("one\n")
+    author = ("-c", "user.name=user", "-c", "user.email=user@localhost")
+    for arguments in (
+        ("init", "-q"),
+        ("add", "-A"),
+        (*author, "commit", "-qm", "first"),
+    ):
+        await run_process(["git", "-C", str(project), *arguments])
+    workspace = await Workspace.open(project, tmp_path / "run")
+    checkout = await workspace.checkout("T1")
+    checkout.write_bytes("a.txt", b"two\n")
+
+    result = await run_command(
+        ["git", "diff", "HEAD"], checkout.root, home=checkout.home
+    )
+    await run_command(
+        ["/bin/sh", "-c", "git checkout -f HEAD; git branch -D stray; git gc -q"],
+        checkout.root,
+        home=checkout.home,
+    )
+
+    assert result.sandbox == "bubblewrap"
+    assert "-one\n+two\n" in result.output
+    await workspace.merge(await checkout.diff(), "T1")
+    assert await workspace.publish() == "mma/run"
 
 
 @pytest.mark.usefixtures("walled")
