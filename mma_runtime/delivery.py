@@ -205,6 +205,7 @@ class Delivery:
                 )
             )
             request: DoTicket | ReworkTicket = await self._first_request(bench, known)
+            added: tuple[Ticket, ...] = ()
             for returns in range(MAX_RETURNS + 1):
                 try:
                     self._take(await worker.ask(request))
@@ -220,6 +221,7 @@ class Delivery:
 
                 by, remarks = judgement.by, judgement.remarks
                 if not remarks:
+                    added = judgement.tickets
                     break
 
                 if returns == MAX_RETURNS:
@@ -231,8 +233,8 @@ class Delivery:
             if bench is not None:
                 await self._merge(bench.checkout)
 
-            if judgement.tickets:
-                self._desk.add(judgement.tickets, card.track)
+            if added:
+                self._desk.add(added, card.track)
 
             return TicketState.COMPLETED
         finally:

@@ -145,8 +145,8 @@ class Runtime(AsyncContextManagerMixin):
         *scenario* is a `Scenario` or the path of a file. *folder* is where keys and
         settings are looked for beside the runtime's home; the file's own by default.
         *inputs* are values for the inputs that it declares. *models* sets the model of
-        tiers by name, before what the scenario says. *apply* says whether a completed run's changes are written to
-        the user's folder; `None` leaves it to the scenario.
+        tiers by name, before what the scenario says. *apply* says whether a completed
+        run's changes are written to the user's folder, `None` that the scenario does.
 
         Raises:
             ScenarioInvalid: The file cannot be used; holds every problem.

@@ -8,7 +8,6 @@ import json
 import random
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -213,4 +212,4 @@ async def _timed(what: str, act: Callable[[], Awaitable[object]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 from pydantic import BaseModel
@@ -82,17 +83,17 @@ async def nothing(number: int) -> str:
 async def bare_dicts() -> None:
     """A loop over dicts: no validation, no events, no bound but the count."""
 
-    async def model(messages: list[dict[str, object]]) -> dict[str, object]:
+    async def model(messages: list[dict[str, Any]]) -> dict[str, Any]:
         return {"role": "assistant", "calls": [{"id": "c", "arguments": ARGUMENTS}]}
 
     async def run(number: int) -> str:
         return str(number)
 
-    messages: list[dict[str, object]] = [{"role": "user", "content": "go"}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
     for _ in range(ROUNDS):
         reply = await model(messages)
         messages.append(reply)
-        for call in reply["calls"]:  # type: ignore[attr-defined]
+        for call in reply["calls"]:
             result = await run(**json.loads(call["arguments"]))
             messages.append({"role": "tool", "id": call["id"], "content": result})
 
