@@ -92,8 +92,10 @@ class Bus:
         for sink in self._sinks:
             sink(event)
 
-        for subscription in self._subscriptions:
-            subscription.put(event)
+        # Asked first: to iterate over nobody costs more than all the rest.
+        if self._subscriptions:
+            for subscription in self._subscriptions:
+                subscription.put(event)
 
     @property
     def has_subscribers(self) -> bool:

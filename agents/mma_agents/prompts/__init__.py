@@ -30,7 +30,16 @@ def prompt(
     `KeyError` when a slot has no value: a prompt with a hole is never sent.
     """
     found = own.get(occasion) or template(occasion)
+    if not slots:
+        return _without_slots(found)
+
     return show(occasion, found, tier, slots).strip()
+
+
+@cache
+def _without_slots(found: Template) -> str:
+    # Each worker is told its role and its conclusion: the same words, filled once.
+    return found.substitute().strip()
 
 
 def section(heading: str, text: str) -> str:
