@@ -9,7 +9,6 @@ from mma_runtime.events import ModelCallFinished, ModelCallStarted, Origin
 from mma_runtime.journal.codec import (
     completion_facts,
     decode,
-    encode,
     error_facts,
     to_completion,
     to_error,
@@ -73,7 +72,7 @@ class RecordedModel(Model):
                     **completion_facts(completion),
                     **journal.cost_of(name),
                 },
-                contents={"turn": encode(completion.turn)},
+                contents={"turn": journal.digests.encoded(completion.turn)},
             )
         )
         return completion

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from typing import Any
 
 from mma_runtime import errors
@@ -48,20 +48,22 @@ _SHAPES: Mapping[str, type] = {
     )
 }
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_FIELDS = {
+    shape: tuple(one.name for one in fields(shape)) for shape in _SHAPES.values()
+}
+_USAGE = tuple(one.name for one in fields(Usage))
+_TO_JSON = json.JSONEncoder(separators=(",", ":"))
+
 
 def encode(value: object) -> bytes:
     """Write a turn, or whatever turns are made of, as JSON."""
-    return json.dumps(_tagged(value), separators=(",", ":")).encode()
+    return _TO_JSON.encode(_tagged(value)).encode()
 
 
 def decode(content: bytes) -> Any:
     """Read what `encode` wrote; raises `ValueError` when it is something else."""
     return _untagged(json.loads(content))
-
-
-def encode_results(results: RoundResults) -> bytes:
-    """Write the results of one round, as the turn that the model is told them in."""
-    return encode(ToolTurn(results.results))
 
 
 def failure_facts(results: RoundResults) -> list[list[Any]]:
@@ -85,9 +87,10 @@ def decode_results(
 
 def completion_facts(completion: Completion) -> dict[str, Any]:
     """Return all of a completion but its turn."""
+    usage = completion.usage
     return {
         "finish": completion.finish.value,
-        "usage": asdict(completion.usage) if completion.usage is not None else None,
+        "usage": {name: getattr(usage, name) for name in _USAGE} if usage else None,
         "reported": completion.model,
         "raw_finish": completion.raw_finish,
         "request_id": completion.request_id,
@@ -136,15 +139,19 @@ def to_error(facts: Mapping[str, Any], path: str) -> ProviderError | BudgetExhau
 
 def _tagged(value: Any) -> Any:
     # Every object has one key, its kind: so nothing that is inside can be mistaken.
-    if value is None or isinstance(value, bool | int | float | str):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
+
+    names = _FIELDS.get(kind)
+    if names is not None:
+        return {kind.__name__: [_tagged(getattr(value, name)) for name in names]}
 
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
 
-    if is_dataclass(value) and type(value).__name__ in _SHAPES:
-        inner = [_tagged(getattr(value, one.name)) for one in fields(value)]
-        return {type(value).__name__: inner}
+    if isinstance(value, bool | int | float | str):
+        return value
 
     if isinstance(value, Mapping | tuple | list):
         return _tagged_many(value)

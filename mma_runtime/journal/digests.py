@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from mma_runtime.journal.codec import encode
-from mma_runtime.llm.chat import ChatRequest, ToolSpec, Turn
+from mma_runtime.llm.chat import ChatRequest, ToolSpec, ToolTurn, Turn
 
 _BYTES = 16
 _CONVERSATIONS = 256
@@ -35,6 +35,26 @@ class RequestDigests:
     def __init__(self, scrub: Callable[[bytes], bytes]) -> None:
         self._scrub = scrub
         self._known = OrderedDict[_Whose, _Asked]()
+        # By identity: it is the very object that comes again, and it is held here.
+        self._ahead = OrderedDict[int, tuple[object, bytes]]()
+
+    def encoded(self, turn: Turn) -> bytes:
+        """Encode a *turn* that is going to be part of the next request."""
+        content = self._scrub(encode(turn))
+        anchor = _anchor(turn)
+        self._ahead[id(anchor)] = (anchor, content)
+        if len(self._ahead) > _CONVERSATIONS:
+            self._ahead.popitem(last=False)
+
+        return content
+
+    def _encoded_once(self, turn: Turn) -> bytes:
+        anchor = _anchor(turn)
+        found = self._ahead.pop(id(anchor), None)
+        if found is not None and found[0] is anchor:
+            return found[1]
+
+        return self._scrub(encode(turn))
 
     def digest(self, request: ChatRequest) -> tuple[str, list[bytes]]:
         """Return the digest of *request* and its new turns, encoded.
@@ -55,7 +75,7 @@ class RequestDigests:
         links = list(asked.links[:same])
         fresh: list[bytes] = []
         for turn in request.turns[same:]:
-            content = self._scrub(encode(turn))
+            content = self._encoded_once(turn)
             before = links[-1] if links else b"\0"
             links.append(blake2b(content, digest_size=_BYTES, key=before).digest())
             fresh.append(content)
@@ -70,6 +90,11 @@ class RequestDigests:
 
         last = links[-1] if links else b"\0"
         return blake2b(frame, digest_size=_BYTES, key=last).hexdigest(), fresh
+
+
+def _anchor(turn: Turn) -> object:
+    # The tool loop makes a turn of its own of the same results.
+    return turn.results if isinstance(turn, ToolTurn) else turn
 
 
 def _frame(request: ChatRequest) -> bytes:

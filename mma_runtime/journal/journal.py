@@ -1,6 +1,5 @@
 """A run's journal: records what happens, and uses again what had happened before."""
 
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -22,6 +21,8 @@ from mma_runtime.journal.writer import JournalWriter
 STALL = 20.0
 """Seconds without news after which what was recorded is not waited for any more."""
 
+_NAMES: dict[type, tuple[str, ...]] = {}
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 _STAMPED = frozenset(("origin", "seq", "time"))
 
 
@@ -75,11 +76,7 @@ class Journal:
             }
 
         kind = type(event).__name__
-        facts = {
-            one.name: _plain(getattr(event, one.name))
-            for one in fields(event)
-            if one.name not in _STAMPED
-        }
+        facts = {name: _plain(getattr(event, name)) for name in _told(type(event))}
         past = self.past
         if past is not None and kind not in ALWAYS_NEW:
             key = event_key(kind, event.origin, facts)
@@ -298,7 +295,19 @@ class Journal:
             await self._writer.aclose()
 
 
+def _told(kind: type[Event]) -> tuple[str, ...]:
+    names = _NAMES.get(kind)
+    if names is None:
+        found = (one.name for one in fields(kind))
+        names = _NAMES[kind] = tuple(name for name in found if name not in _STAMPED)
+
+    return names
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
+
     if isinstance(value, Decimal | Path):
         return str(value)
 
@@ -317,8 +326,3 @@ def _plain_many(value: Any) -> Any:
 
 def _place(origin: Origin) -> str:
     return "/".join(filter(None, (origin.track, origin.ticket))) or "of the run"
-
-
-def to_json(value: Any) -> bytes:
-    """Write plain facts as a content."""
-    return json.dumps(value, separators=(",", ":"), default=str).encode()

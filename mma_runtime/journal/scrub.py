@@ -27,11 +27,11 @@ class Scrubber:
         # The longest first: one secret may begin like another.
         ordered = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, ordered)))
-        self._idle = not ordered
+        self.is_idle = not ordered
 
     def __call__(self, content: bytes) -> bytes:
         """Return *content* without the secrets."""
-        return content if self._idle else self._pattern.sub(_IN_ITS_PLACE, content)
+        return content if self.is_idle else self._pattern.sub(_IN_ITS_PLACE, content)
 
 
 NO_SECRETS = Scrubber()

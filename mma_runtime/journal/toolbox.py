@@ -5,16 +5,12 @@ from dataclasses import asdict
 from shlex import split
 
 from mma_runtime.events import Origin, ToolCallFinished, ToolCallStarted
-from mma_runtime.journal.codec import (
-    decode_results,
-    encode_results,
-    failure_facts,
-)
+from mma_runtime.journal.codec import decode_results, failure_facts
 from mma_runtime.journal.footprint import Footprint
 from mma_runtime.journal.journal import Journal
 from mma_runtime.journal.past import COMMAND, TOOLS, Recorded
 from mma_runtime.journal.record import Entry
-from mma_runtime.llm.chat import Text, ToolCall
+from mma_runtime.llm.chat import Text, ToolCall, ToolTurn
 from mma_runtime.tools.command import CommandResult, run_command
 from mma_runtime.tools.toolbox import Emit, RoundResults, Toolbox
 from mma_runtime.workspace import Checkout
@@ -60,7 +56,7 @@ class RecordedToolbox(Toolbox):
             await self._footprint.begin()
 
         results = await self._inner.run(calls, origin=origin, emit=emit)
-        contents = {"turn": encode_results(results)}
+        contents = {"turn": self._journal.digests.encoded(ToolTurn(results.results))}
         for number, failure in enumerate(results.failures):
             contents[f"output{number}"] = failure.output.encode(errors="surrogatepass")
 

@@ -31,6 +31,7 @@ from mma_runtime.journal.wal import PAGE_BYTES, committed_frames
 
 _INSERT_EVENT = f"INSERT INTO event ({COLUMNS}, mark) VALUES (?{', ?' * 11})"  # noqa: S608 - a constant
 _INSERT_CONTENT = "INSERT INTO content VALUES (?, ?, ?, ?)"
+_TO_JSON = json.JSONEncoder(separators=(",", ":"), default=str).encode
 _UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -217,15 +218,15 @@ class JournalWriter:
             origin.task,
             entry.call,
             self._text(entry.facts),
-            json.dumps(numbers, separators=(",", ":")) if numbers else "",
+            _TO_JSON(numbers) if numbers else "",
         )
 
     def _text(self, facts: object) -> str:
         if not facts:
             return ""
 
-        text = json.dumps(facts, separators=(",", ":"), default=str)
-        return self._scrub(text.encode()).decode()
+        text = _TO_JSON(facts)
+        return text if self._scrub.is_idle else self._scrub(text.encode()).decode()
 
     def _close(self) -> None:
         with self._one_thread:
