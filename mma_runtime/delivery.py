@@ -1,5 +1,6 @@
 """One ticket on its way: checkout, worker, judgement, merge, and once more."""
 
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +21,13 @@ from mma_runtime.hints import Hints
 from mma_runtime.job import Job
 from mma_runtime.journal.footprint import Footprint
 from mma_runtime.journal.toolbox import RecordedToolbox
-from mma_runtime.judging import Bench, Judging
+from mma_runtime.judging import GOOD, Bench, Judging
 from mma_runtime.kernel import Ref
 from mma_runtime.known_files import KnownFiles
 from mma_runtime.outcome import TicketState
 from mma_runtime.plan import Ticket
 from mma_runtime.tiers import DoTicket, ReworkTicket, TicketReport, Tier
+from mma_runtime.tools.approval import Gate
 from mma_runtime.tools.native import native_tools
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 from mma_runtime.workspace import Checkout
@@ -117,24 +119,42 @@ class Delivery:
             card.state, card.reason = TicketState.OVER_BUDGET, str(exhausted)
             return
 
+        if not await self._may_start():
+            return
+
         attempt = self._work if self._job.workspace is None else self._work_in_checkout
         tried = card.attempts
         ended = TicketState.FAILED
-        for rung in range(self._job.attempts):
-            self._rung = rung
-            card.attempts = tried + rung + 1
+        for number in range(tried + 1, tried + self._job.attempts + 1):
+            card.attempts = number
             self._climb()
             try:
                 card.state = await attempt()
             except _Rejected as rejected:
                 self._note(rejected)
                 ended = rejected.state
+                # A conflict is nobody's fault: the same model may resolve it.
+                self._rung += rejected.by != "merge"
                 if rejected.final:
                     break
             else:
                 return
 
         card.state = ended
+
+    async def _may_start(self) -> bool:
+        """Ask whether the ticket may start, where that is to be asked."""
+        job, card = self._job, self._card
+        wanted = job.questions.is_stepped or card.ticket.step
+        if not wanted or job.journal.strict or job.journal.is_completed(card.ticket.id):
+            return True
+
+        answer = await job.questions.ask_ticket(self._origin())
+        if not answer.approved:
+            card.state = TicketState.CANCELLED
+            card.reason = answer.reason or "rejected, without a reason"
+
+        return answer.approved
 
     def _climb(self) -> None:
         """Take the model of this attempt: the next rung, while there is one."""
@@ -204,6 +224,7 @@ class Delivery:
                     max_tool_rounds=job.tiers[Tier.WORKER].max_rounds,
                 )
             )
+            judgement = GOOD
             request: DoTicket | ReworkTicket = await self._first_request(bench, known)
             added: tuple[Ticket, ...] = ()
             for returns in range(MAX_RETURNS + 1):
@@ -335,7 +356,16 @@ class Delivery:
             tools = tuple(tool for tool in tools if tool.name in allowed)
 
         keep = checkout.keep_output if checkout is not None else None
-        return self._recorded(Toolbox(tools, keep=keep), bench)
+        return self._recorded(Toolbox(tools, keep=keep, gate=self._gate()), bench)
+
+    def _gate(self) -> Gate:
+        ticket, questions = self._card.ticket, self._job.questions
+        return Gate(
+            questions.policy(ticket.acceptance, is_stepped=ticket.step),
+            tier=Tier.WORKER.value,
+            approve=partial(questions.ask_call, self._origin()),
+            consents=questions.consents,
+        )
 
     def _recorded(self, toolbox: Toolbox, bench: Bench | None) -> Toolbox:
         journal = self._job.journal

@@ -13,6 +13,7 @@ from mma_runtime.journal import Journal
 from mma_runtime.kernel import Ref
 from mma_runtime.model import Model
 from mma_runtime.plan import Ticket, Track
+from mma_runtime.questions import Questions
 from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
 from mma_runtime.tiers import AgentClass, Tier
 from mma_runtime.tools.tool import Tool
@@ -38,6 +39,10 @@ class TierSettings:
     context_tokens: int = CONTEXT_TOKENS
 
 
+def _unheard(event: Event) -> None:
+    """Let an event of a job without a bus go."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What a run has to do and with whom.
@@ -49,7 +54,8 @@ class Job:
     *workers* is the most tickets in work at once, *attempts* the most workers for one
     ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
     *folder* is where unfinished work is kept. *ground* is what all are told of the
-    project, *prompts* are the scenario's own. The *journal* is off by default.
+    project, *prompts* are the scenario's own, *questions* what people are asked. The
+    *journal* is off by default.
     """
 
     run: str
@@ -67,6 +73,7 @@ class Job:
     max_added_tickets: int = 0
     ground: Ground = NO_GROUND
     prompts: Mapping[str, Template] = field(default_factory=dict[str, Template])
+    questions: Questions = field(default_factory=lambda: Questions(_unheard))
     board: Board = field(default_factory=Board)
     ledger: Ledger = field(default_factory=Ledger)
     journal: Journal = field(default_factory=Journal)

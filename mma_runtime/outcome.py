@@ -13,8 +13,8 @@ from mma_runtime.workspace import FileStat
 class RunState(StrEnum):
     """How a run ended.
 
-    `PAUSED` means that it could not be recorded any further and goes on when it is
-    resumed.
+    `PAUSED` means that it could not be recorded any further, or that nobody answered a
+    question; it goes on when it is resumed.
     `BOUNDED` means that a ticket used up its tool rounds: its partial work is kept.
     `PROVIDER_FAILED` means that a model provider could not be used (key, connection,
     model), after the retries.

@@ -31,12 +31,14 @@ from mma_runtime.orders import (
 )
 from mma_runtime.outcome import Expectation, Outcome, RunState
 from mma_runtime.plan import Priority
+from mma_runtime.questions import Question
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.expect import check_expectations
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.staffing import Team
 from mma_runtime.supervisor import Supervisor
 from mma_runtime.tiers import Tier
+from mma_runtime.tools.approval import Approval
 
 
 class Run:
@@ -162,6 +164,19 @@ class Run:
         Raises what `block` raises.
         """
         await self._order(ticket, Order.PRIORITISE, priority=priority)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What waits for somebody's word: tool calls, and tickets that may start."""
+        return self._job.questions.open
+
+    def answer(self, question: str, approval: Approval) -> None:
+        """Answer the question with that id.
+
+        Raises:
+            Refused: it is not open, or not any more.
+        """
+        self._job.questions.answer(question, approval)
 
     def pause(self, reason: str = "") -> None:
         """Start no further ticket; those at work go on to their end."""

@@ -28,6 +28,7 @@ from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.plan import Ticket
 from mma_runtime.provider_table import ProviderSpec
+from mma_runtime.questions import NoAnswer, Questions
 from mma_runtime.recording import (
     NO_CHANGES,
     Changes,
@@ -44,7 +45,7 @@ from mma_runtime.registry import Registry
 from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.money import budgets
-from mma_runtime.scenario.schema import Scenario
+from mma_runtime.scenario.schema import Scenario, TierOptions
 from mma_runtime.settings import NO_SETTINGS, Settings, load_settings
 from mma_runtime.sight import read_prompt
 from mma_runtime.staffing import (
@@ -55,6 +56,7 @@ from mma_runtime.staffing import (
     tier_settings,
 )
 from mma_runtime.tiers import Tier
+from mma_runtime.tools.policy import DEFAULT_POLICY, Policy
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
 
@@ -395,6 +397,13 @@ class Runtime(AsyncContextManagerMixin):
                 occasion: read_prompt(occasion, path)
                 for occasion, path in scenario.prompts.items()
             },
+            questions=Questions(
+                bus.emit,
+                policy=_policy(scenario),
+                is_stepped=scenario.mode == "step",
+                seconds=scenario.approvals.seconds,
+                on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
+            ),
             board=board,
         )
         if journal.past is not None and not journal.strict:
@@ -444,6 +453,20 @@ def _count_past(job: Job, past: Past) -> None:
     """Count what the run has spent before."""
     for event in past.costs:
         job.ledger.add(event)
+
+
+def _policy(scenario: Scenario) -> Policy:
+    """Put the scenario's rules, a tier's own first, before those that always hold."""
+    policy = DEFAULT_POLICY
+    if scenario.approvals.policy:
+        policy = Policy.of(scenario.approvals.policy).over(policy)
+
+    for tier in Tier:
+        own: TierOptions = getattr(scenario.tiers, tier.value)
+        if own.policy:
+            policy = Policy.of(own.policy, tier=tier.value).over(policy)
+
+    return policy
 
 
 def _check_images(ground: Ground, team: Team) -> None:

@@ -95,6 +95,7 @@ class Supervisor(Actor):
         job = self.job
         costs = await self.spawn("costs", CostAggregator, job.ledger, job.emit)
         self.crew = Crew(job, self, costs)
+        job.questions.unanswered = partial(self._end, RunState.PAUSED)
         self._routes.start_soon(self._play)
 
     @handles

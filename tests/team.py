@@ -9,6 +9,8 @@ from mma_runtime import Scenario
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, Completion, ToolCall
 from mma_runtime.testing import FunctionProvider
 
+ALL_MAY_RUN = {"policy": {"*": "auto"}}
+
 Said = str | AssistantTurn | Completion
 Answer = Callable[[ChatRequest], Said]
 
@@ -72,6 +74,7 @@ def use(name: str, **arguments: Any) -> AssistantTurn:
 def scenario(**keys: Any) -> Scenario:
     """Return a scenario for `team`: one ticket, unless *keys* say otherwise."""
     tiers = {"worker": {"model": "function:m"}, **keys.pop("tiers", {})}
+    keys.setdefault("approvals", ALL_MAY_RUN)
     if not keys.keys() & {"epic", "track", "tickets"}:
         keys["tickets"] = [{"id": "one", "description": "do it"}]
 

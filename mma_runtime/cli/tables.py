@@ -23,6 +23,7 @@ COLOURS = {
     "skipped": "yellow",
     "stuck": "red",
     "blocked": "yellow",
+    "paused": "yellow",
     "cancelled": "yellow",
 }
 

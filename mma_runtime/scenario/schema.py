@@ -133,6 +133,33 @@ class AccountLimits(Table):
     )
 
 
+Decisions = dict[
+    str,
+    Literal["auto", "ask", "deny"] | dict[str, Literal["auto", "ask", "deny"]],
+]
+"""What becomes of a tool's calls, or of those that match a pattern; see docs/tools."""
+
+
+class Approvals(Table):
+    """Which tool calls run, are asked about or denied, and what no answer means."""
+
+    policy: Decisions = Field(
+        default={},
+        description="By tool, or by tool and pattern: `auto`, `ask` or `deny`; before"
+        " the rules that hold by themselves.",
+    )
+    seconds: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that an answer is waited for.",
+    )
+    on_no_answer: Literal["reject", "pause"] = Field(
+        default="reject",
+        description="Reject what nobody answers, or pause the run (exit code 5).",
+    )
+
+
 class TierOptions(Table):
     """How one tier works; what is left out comes from `defaults`."""
 
@@ -173,6 +200,9 @@ class TierOptions(Table):
         gt=0,
         description="Workers only: attempts at one ticket; one for each model of"
         " `escalate` and the tier's own, else 3.",
+    )
+    policy: Decisions = Field(
+        default={}, description="As `approvals.policy`, for this tier; goes before it."
     )
     escalate: tuple[str, ...] = Field(
         default=(),
@@ -279,7 +309,13 @@ class Expect(Table):
     """What has to hold at the end, or the run has failed."""
 
     outcome: Literal[
-        "completed", "failed", "over_budget", "bounded", "provider_failed", "cancelled"
+        "completed",
+        "failed",
+        "over_budget",
+        "bounded",
+        "provider_failed",
+        "cancelled",
+        "paused",
     ] = Field(default="completed", description="How the run ends.")
     files: tuple[Annotated[FileExpectation, BeforeValidator(_path_alone)], ...] = Field(
         default=(), description="Files of the result."
@@ -315,6 +351,14 @@ class Scenario(Table):
     workspace: Workspace | None = Field(
         default=None,
         description="What the team works on; without it there are no file tools.",
+    )
+    mode: Literal["auto", "step"] = Field(
+        default="auto",
+        description="`step` asks before every ticket and every tool call.",
+    )
+    approvals: Approvals = Field(
+        default=Approvals(),
+        description="What people are asked, and what if they do not answer.",
     )
     budget: Budget = Field(default=Budget(), description="What the run may use up.")
     defaults: TierOptions = Field(

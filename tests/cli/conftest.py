@@ -46,6 +46,7 @@ class Project:
             "tickets": [{"id": "a", "description": "Write b.txt."}],
             "tiers": {"worker": {"model": "scripted:worker"}},
             "workspace": {"path": "work"},
+            "approvals": {"policy": {"run_command": "auto"}},
             "script": "demo.script.yaml",
         }
         merged = {

@@ -1,0 +1,1 @@
+"""Stock and prices of a small depot."""
