@@ -139,7 +139,7 @@ def to_error(facts: Mapping[str, Any], path: str) -> ProviderError | BudgetExhau
 
 def _tagged(value: Any) -> Any:
     # Every object has one key, its kind: so nothing that is inside can be mistaken.
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind in _PLAIN:
         return value
 

@@ -119,7 +119,7 @@ def main() -> None:
         return LEFT + time / end * WIDTH
 
     limit = TOP + HEIGHT - HEIGHT / 1.1
-    layers = (
+    layers: tuple[tuple[str, str, Callable[[Sample], float]], ...] = (
         ("#f2c14e", "kept back for concluding turns", lambda p: p[1] + p[2] + p[3]),
         ("#8ab6d6", "reserved by calls in flight", lambda p: p[1] + p[2]),
         ("#2a6f97", "spent", lambda p: p[1]),
