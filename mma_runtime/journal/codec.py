@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, cast
 
 from mma_runtime import errors
 from mma_runtime.errors import (
@@ -139,7 +139,7 @@ def to_error(facts: Mapping[str, Any], path: str) -> ProviderError | BudgetExhau
 
 def _tagged(value: Any) -> Any:
     # Every object has one key, its kind: so nothing that is inside can be mistaken.
-    kind: type[Any] = type(value)
+    kind = cast("type[Any]", type(value))  # pyright: ignore[reportUnknownArgumentType] - any value has a type
     if kind in _PLAIN:
         return value
 
