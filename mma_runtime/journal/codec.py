@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, cast
+from typing import Any
 
 from mma_runtime import errors
 from mma_runtime.errors import (
@@ -139,7 +139,7 @@ def to_error(facts: Mapping[str, Any], path: str) -> ProviderError | BudgetExhau
 
 def _tagged(value: Any) -> Any:
     # Every object has one key, its kind: so nothing that is inside can be mistaken.
-    kind = cast("type[Any]", type(value))  # pyright: ignore[reportUnknownArgumentType] - any value has a type
+    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] - any
     if kind in _PLAIN:
         return value
 
