@@ -246,7 +246,7 @@ async def test_a_replay_asks_nobody_and_is_the_same(tmp_path: Path, home: Path) 
     assert files_of(again) == files_of(first)
 
 
-def _reworded(name: str, **_values: str) -> str:
+def _reworded(name: str, *_where: object, **_values: str) -> str:
     return f"other words for {name}"
 
 
@@ -255,13 +255,13 @@ async def test_a_replay_tells_the_first_difference(
 ) -> None:
     given = a_track(tmp_path)
     await play(home, a_team(), lambda runtime: runtime.start(given))
-    monkeypatch.setattr("mma_agents.worker.prompt", _reworded)
+    monkeypatch.setattr("mma_agents.tier.prompt", _reworded)
 
     run, _ = await play(
         home, a_team(), lambda runtime: runtime.replay("last", tmp_path / "scratch")
     )
 
-    assert "the request of call 'ticket/" in run.difference
+    assert "the request of call 'plan/files/1.1'" in run.difference
 
 
 async def test_a_fork_redoes_a_ticket_and_what_depends_on_it(

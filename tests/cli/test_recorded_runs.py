@@ -86,7 +86,7 @@ def test_replay_is_free_and_the_same(project: Project) -> None:
     assert (found["state"], found["difference"]) == ("completed", "")
 
 
-def _reworded(name: str, **_values: str) -> str:
+def _reworded(name: str, *_where: object, **_values: str) -> str:
     return f"other words for {name}"
 
 
@@ -94,13 +94,10 @@ def test_replay_fails_with_the_first_difference(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.run()
-    monkeypatch.setattr("mma_runtime.rounds.CONCLUDE", "Stop.")
-    monkeypatch.setattr("mma_agents.worker.HISTORY", 0)
-    monkeypatch.setattr("mma_runtime.delivery.OUTPUT_CHARACTERS", 1)
     (project.workspace / "a.txt").write_text("changed since\n", encoding="utf-8")
     assert project.mma("replay", "--home", str(project.home)).return_value == 0
 
-    monkeypatch.setattr("mma_agents.worker.prompt", _reworded)
+    monkeypatch.setattr("mma_agents.tier.prompt", _reworded)
     result = project.mma("replay", "--home", str(project.home))
 
     assert result.return_value == 1

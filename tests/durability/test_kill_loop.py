@@ -18,6 +18,7 @@ from tests.durability.work import TICKETS, live, prepare
 
 NEVER = ("never", 0.0)
 LIVES = 80
+PAGE = Path(__file__).parents[2] / "docs" / "journal.md"
 
 
 @pytest.fixture(scope="module")
@@ -108,4 +109,8 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
     assert outcome["calls"] == len(replies) + outcome["unknown"]
     assert not [name for name in outcome["left"] if name.startswith(("check", ".mma-"))]
     assert killed >= 5
+    # The page quotes one pass; where and how often it was killed differs each time.
+    quoted = next(one for one in PAGE.read_text().splitlines() if one.startswith(kind))
+    assert f"{len(replies)} replies recorded" in quoted
+    assert f"{paid_twice} paid twice" in quoted
     shutil.rmtree(folder)
