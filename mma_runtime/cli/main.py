@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "run": ("mma_runtime.cli.run:command", "Run a scenario with its team."),
     "check": ("mma_runtime.cli.check:command", "Check a scenario; run nothing."),
+    "prompt": ("mma_runtime.cli.prompt:command", "Print what a model would receive."),
     "models": ("mma_runtime.cli.models:command", "List what your keys can use."),
     "prices": ("mma_runtime.cli.prices:command", "Show what models cost."),
     "runs": ("mma_runtime.cli.runs:command", "List recorded runs."),

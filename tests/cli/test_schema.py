@@ -22,3 +22,13 @@ def test_the_published_schema_is_the_current_one() -> None:
 
     current = PUBLISHED.read_text(encoding="utf-8")
     assert current == result.stdout, "run `mma schema > docs/scenario.schema.json`"
+
+
+def test_the_page_for_people_is_the_current_one() -> None:
+    result = CliRunner().invoke(cli, ["schema", "--markdown"])
+
+    page = PUBLISHED.parent / "scenarios.md"
+    current = page.read_text(encoding="utf-8")
+    assert current == result.stdout, "run `mma schema --markdown > docs/scenarios.md`"
+    assert "| `max_tool_rounds` | whole number |" in current
+    assert "[TierOptions](#tieroptions)" in current

@@ -28,6 +28,7 @@ TICKETS = ("alpha", "beta", "gamma", "delta", "omega")
 SCENARIO = """
 name: killed
 workspace: {path: project}
+approvals: {policy: {run_command: auto}}
 defaults: {model: "openai:gpt-4o-mini"}
 tiers: {worker: {count: 3}}
 track: {id: words, goal: A file for each word.}
