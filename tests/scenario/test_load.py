@@ -272,7 +272,8 @@ def test_every_problem_is_found_at_once_in_the_order_of_the_file(
             "expect: {outcome: complete}",
             (
                 "should be one of completed, failed, over_budget, bounded,"
-                " provider_failed, cancelled, not 'complete'; did you mean `completed`?"
+                " provider_failed, cancelled, paused, not 'complete';"
+                " did you mean `completed`?"
             ),
         ),
     ],
