@@ -399,7 +399,7 @@ class Runtime(AsyncContextManagerMixin):
             },
             questions=Questions(
                 bus.emit,
-                policy=_policy(scenario),
+                policy=_policy(scenario, self._tools),
                 is_stepped=scenario.mode == "step",
                 seconds=scenario.approvals.seconds,
                 on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
@@ -455,9 +455,13 @@ def _count_past(job: Job, past: Past) -> None:
         job.ledger.add(event)
 
 
-def _policy(scenario: Scenario) -> Policy:
-    """Put the scenario's rules, a tier's own first, before those that always hold."""
-    policy = DEFAULT_POLICY
+def _policy(scenario: Scenario, tools: Iterable[Tool]) -> Policy:
+    """Put the scenario's rules, a tier's own first, before those that always hold.
+
+    The host's own *tools* run unless the scenario says otherwise: who gives a tool to
+    its agents wants it to be used.
+    """
+    policy = Policy.of({tool.name: "auto" for tool in tools}).over(DEFAULT_POLICY)
     if scenario.approvals.policy:
         policy = Policy.of(scenario.approvals.policy).over(policy)
 

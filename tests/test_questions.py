@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mma_runtime import Run, RunState, Runtime
+from mma_runtime import Run, RunState, Runtime, tool
 from mma_runtime.errors import Refused
 from mma_runtime.events import ApprovalAsked, ApprovalGiven
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, ToolCall, ToolTurn
@@ -187,6 +187,30 @@ async def test_a_tiers_rules_go_before_those_of_the_scenario(tmp_path: Path) -> 
         await run.outcome()
 
     assert "exit code 0" in last_result(models)
+
+
+@tool
+async def ring(times: int) -> str:
+    """Ring the bell."""
+    return f"rang {times} times"
+
+
+@pytest.mark.parametrize(
+    ("policy", "answer"), [({}, "rang 2 times"), ({"ring": "deny"}, "is not allowed")]
+)
+async def test_the_hosts_own_tools_run_unless_a_rule_says_otherwise(
+    tmp_path: Path, policy: dict[str, str], answer: str
+) -> None:
+    def work(request: ChatRequest) -> Said:
+        return use("ring", times=2) if request.turn == 1 else "done"
+
+    models = team(ticket=work)
+    async with Runtime(home=tmp_path, providers=[models], tools=[ring]) as runtime:
+        run = await runtime.start(scenario(approvals={"policy": policy}))
+        with anyio.fail_after(20):
+            await run.outcome()
+
+    assert answer in last_result(models)
 
 
 async def play_in_steps(
