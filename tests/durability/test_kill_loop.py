@@ -110,7 +110,9 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
     assert not [name for name in outcome["left"] if name.startswith(("check", ".mma-"))]
     assert killed >= 5
     # The page quotes one pass; where and how often it was killed differs each time.
-    quoted = next(one for one in PAGE.read_text().splitlines() if one.startswith(kind))
+    quoted = next(
+        one for one in PAGE.read_text().splitlines() if one.startswith(f"{kind}:")
+    )
     assert f"{len(replies)} replies recorded" in quoted
     assert f"{paid_twice} paid twice" in quoted
     shutil.rmtree(folder)
