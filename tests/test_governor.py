@@ -23,8 +23,8 @@ from mma_runtime.model import Model
 from mma_runtime.queueing import Demand, Permit
 from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
+from mma_runtime.testing.clock import virtual_backend
 from tests.account import Account, ask, crowd
-from tests.virtual_time import virtual_backend
 
 MINUTES = 600.0
 

@@ -49,7 +49,7 @@ from mma_runtime.reservations import NOTHING
 from mma_runtime.retries import RetryPolicy
 from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider, Said
-from tests.virtual_time import virtual_backend
+from mma_runtime.testing.clock import virtual_backend
 
 EventT = TypeVar("EventT", bound=Event)
 ONE = Decimal(1)

@@ -8,8 +8,8 @@ from mma_runtime.errors import ConfigurationError, ScenarioInvalid
 from mma_runtime.llm.chat import ChatRequest, Completion, user
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import loads
-from tests.wire.answers import Answer
-from tests.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.answers import Answer
+from mma_runtime.testing.wire.scripted import ScriptedServer
 
 PRESETS = (
     "deepseek",

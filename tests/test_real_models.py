@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.wire.answers import Answer, Call
-from tests.wire.chat_completions import error_reply, event
-from tests.wire.scripted import ScriptedServer
-from tests.wire.server import Cut, Recorded, event_reply
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.chat_completions import error_reply, event
+from mma_runtime.testing.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.server import Cut, Recorded, event_reply
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 KEY = "sk-test-not-a-real-key-0123456789"

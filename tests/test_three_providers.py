@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.answers import Answer, Call
-from tests.wire.scripted import ScriptedServer
-from tests.wire.server import Recorded
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.server import Recorded
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "three_providers.yaml"
 KEYS = {

@@ -28,7 +28,7 @@ from mma_runtime.model import Model
 from mma_runtime.reservations import WrapUp
 from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
-from tests.virtual_time import virtual_backend
+from mma_runtime.testing.clock import virtual_backend
 
 LIMIT = Decimal("0.50")
 WIDTH, HEIGHT, LEFT, TOP = 640, 220, 50, 20

@@ -37,8 +37,8 @@ from mma_runtime.queueing import Demand
 from mma_runtime.reservations import Reservation
 from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
+from mma_runtime.testing.clock import virtual_backend
 from tests.account import Account, Count, ask, crowd
-from tests.virtual_time import virtual_backend
 
 RATES = FlatRates(
     input=Decimal("0.15"),

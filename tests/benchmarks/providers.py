@@ -179,8 +179,8 @@ async def main(url: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        from tests.wire.answers import Answer
-        from tests.wire.scripted import ScriptedServer
+        from mma_runtime.testing.wire.answers import Answer
+        from mma_runtime.testing.wire.scripted import ScriptedServer
 
         with ScriptedServer() as server:
             server.say_always(Answer(text="word " * CHUNKS, pieces=CHUNKS))

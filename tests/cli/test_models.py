@@ -13,8 +13,8 @@ from mma_runtime.listing import FRESH_FOR, ListingCache
 from mma_runtime.llm.provider import ModelInfo
 from mma_runtime.runtime import Runtime
 from mma_runtime.testing import FunctionProvider
-from tests.wire.chat_completions import error_reply, models_reply
-from tests.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.chat_completions import error_reply, models_reply
+from mma_runtime.testing.wire.scripted import ScriptedServer
 
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
 

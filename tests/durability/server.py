@@ -6,10 +6,10 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.chat_completions import chat_reply
+from mma_runtime.testing.wire.server import Recorded, Reply, WireServer
 from tests.durability.work import NEEDS, TICKETS
-from tests.wire.answers import Answer, Call
-from tests.wire.chat_completions import chat_reply
-from tests.wire.server import Recorded, Reply, WireServer
 
 USD = "0.00000450"
 """What one reply costs: 10 tokens in, 5 out, of gpt-4o-mini."""

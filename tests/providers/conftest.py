@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.scripted import ScriptedServer
 
 
 @pytest.fixture

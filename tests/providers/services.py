@@ -18,7 +18,7 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.llm.provider import Provider
-from tests.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.scripted import ScriptedServer
 
 KEY = "sk-test-0123456789"
 PNG = Image("image/png", b"\x89PNG")

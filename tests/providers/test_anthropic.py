@@ -18,11 +18,11 @@ from mma_runtime.llm.chat import (
     UserTurn,
     user,
 )
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.messages import event, models_reply
+from mma_runtime.testing.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.server import event_reply
 from tests.providers.services import ANTHROPIC, PNG, READ_FILE, collect, opened
-from tests.wire.answers import Answer, Call
-from tests.wire.messages import event, models_reply
-from tests.wire.scripted import ScriptedServer
-from tests.wire.server import event_reply
 
 CACHE = {"type": "ephemeral"}
 THINKING = {"type": "thinking", "thinking": "hm", "signature": "c2lnbmVk"}

@@ -36,6 +36,9 @@ from mma_runtime.llm.chat import (
 )
 from mma_runtime.llm.usage import Usage
 from mma_runtime.testing import provider_contract
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.scripted import ScriptedServer, rendered
+from mma_runtime.testing.wire.server import Cut, Recorded, Reply, Silence, Step
 from tests.providers.services import (
     KEY,
     PNG,
@@ -46,9 +49,6 @@ from tests.providers.services import (
     collect,
     opened,
 )
-from tests.wire.answers import Answer, Call
-from tests.wire.scripted import ScriptedServer, rendered
-from tests.wire.server import Cut, Recorded, Reply, Silence, Step
 
 TOOLS = Answer(
     text="I look.",

@@ -21,6 +21,15 @@ from mma_runtime.errors import (
     RateLimited,
     RequestRejected,
 )
+from mma_runtime.testing.wire import (
+    chat_completions,
+    generate_content,
+    messages,
+    responses,
+)
+from mma_runtime.testing.wire.answers import Answer
+from mma_runtime.testing.wire.scripted import ScriptedServer, rendered
+from mma_runtime.testing.wire.server import Recorded, Reply, event_reply
 from tests.providers.services import (
     ANTHROPIC,
     GEMINI,
@@ -31,10 +40,6 @@ from tests.providers.services import (
     collect,
     opened,
 )
-from tests.wire import chat_completions, generate_content, messages, responses
-from tests.wire.answers import Answer
-from tests.wire.scripted import ScriptedServer, rendered
-from tests.wire.server import Recorded, Reply, event_reply
 
 Rows = list[tuple[dict[str, Any], type[ProviderError]]]
 CHAT: Rows = [

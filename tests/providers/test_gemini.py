@@ -17,11 +17,11 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.llm.usage import Usage
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.generate_content import event, models_reply
+from mma_runtime.testing.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.server import event_reply
 from tests.providers.services import GEMINI, PNG, READ_FILE, collect, opened
-from tests.wire.answers import Answer, Call
-from tests.wire.generate_content import event, models_reply
-from tests.wire.scripted import ScriptedServer
-from tests.wire.server import event_reply
 
 
 async def body_of(wire: ScriptedServer, **changes: Any) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import pytest
 
 from mma_runtime.errors import RequestRejected
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, Text, user
+from mma_runtime.testing.wire.answers import Answer
+from mma_runtime.testing.wire.generate_content import error_reply
+from mma_runtime.testing.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.server import Recorded, Reply, json_reply
 from tests.providers.services import GEMINI, READ_FILE, collect, opened
-from tests.wire.answers import Answer
-from tests.wire.generate_content import error_reply
-from tests.wire.scripted import ScriptedServer
-from tests.wire.server import Recorded, Reply, json_reply
 
 NAME = "cachedContents/one"
 LONG = "A rule of the project. " * 1_000

@@ -16,11 +16,11 @@ from mma_runtime.llm.chat import (
     UserTurn,
 )
 from mma_runtime.llm.usage import Usage
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.chat_completions import event, models_reply
+from mma_runtime.testing.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.server import event_reply
 from tests.providers.services import KEY, OPENAI, PNG, READ_FILE, collect, opened
-from tests.wire.answers import Answer, Call
-from tests.wire.chat_completions import event, models_reply
-from tests.wire.scripted import ScriptedServer
-from tests.wire.server import event_reply
 
 
 async def test_the_request_says_what_was_asked_and_no_more(

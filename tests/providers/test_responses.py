@@ -16,11 +16,11 @@ from mma_runtime.llm.chat import (
     ToolTurn,
     UserTurn,
 )
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.responses import event
+from mma_runtime.testing.wire.scripted import ScriptedServer
+from mma_runtime.testing.wire.server import event_reply
 from tests.providers.services import PNG, READ_FILE, RESPONSES, collect, opened
-from tests.wire.answers import Answer, Call
-from tests.wire.responses import event
-from tests.wire.scripted import ScriptedServer
-from tests.wire.server import event_reply
 
 REASONING = {
     "type": "reasoning",

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.wire.answers import Answer, Call
-from tests.wire.server import Recorded, Reply, event_reply, json_reply
+from mma_runtime.testing.wire.answers import Answer, Call, Failure
+from mma_runtime.testing.wire.server import Recorded, Reply, event_reply, json_reply
 
 HEADERS = {"request-id": "req_wire"}
 
@@ -31,6 +31,24 @@ def error_reply(
         error["details"] = {"error_code": code}
     body = {"type": "error", "error": error}
     return json_reply(body, status=status, headers={**HEADERS, **(headers or {})})
+
+
+def failure_reply(failure: Failure) -> Reply:
+    """Return *failure* as Anthropic words it."""
+    kinds = {
+        400: "invalid_request_error",
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        429: "rate_limit_error",
+        529: "overloaded_error",
+    }
+    return error_reply(
+        failure.status,
+        kind=kinds.get(failure.status, "api_error"),
+        message=failure.message,
+        headers=failure.headers,
+    )
 
 
 def event(body: Mapping[str, Any]) -> bytes:

@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.wire.answers import Answer, Call
-from tests.wire.server import Recorded, Reply, event_reply, json_reply
+from mma_runtime.testing.wire.answers import Answer, Call, Failure
+from mma_runtime.testing.wire.server import Recorded, Reply, event_reply, json_reply
 
 HEADERS = {"x-request-id": "req_wire"}
+SERVER = 500
+"""From this status on it is the server's fault."""
 
 
 def chat_reply(request: Recorded, answer: Answer) -> Reply:
@@ -29,6 +31,22 @@ def error_reply(
     error = {"message": message, "type": kind, "code": code, "param": None}
     return json_reply(
         {"error": error}, status=status, headers={**HEADERS, **(headers or {})}
+    )
+
+
+def failure_reply(failure: Failure) -> Reply:
+    """Return *failure* as OpenAI words it."""
+    kind, code = {
+        401: ("invalid_request_error", "invalid_api_key"),
+        404: ("invalid_request_error", "model_not_found"),
+        429: ("requests", "rate_limit_exceeded"),
+    }.get(failure.status, ("server_error" if failure.status >= SERVER else None, None))
+    return error_reply(
+        failure.status,
+        kind=kind,
+        code=code,
+        message=failure.message,
+        headers=failure.headers,
     )
 
 

@@ -39,3 +39,15 @@ class Answer:
         """The text, cut into *pieces* parts of about the same length."""
         size = max(1, -(-len(self.text) // self.pieces))
         return [self.text[at : at + size] for at in range(0, len(self.text), size)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error by its HTTP status; a format words it as the provider would.
+
+    *headers* are sent beside the provider's own, such as `retry-after`.
+    """
+
+    status: int
+    message: str = "scripted"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])

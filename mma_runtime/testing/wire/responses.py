@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.wire.answers import Answer, Call
-from tests.wire.chat_completions import HEADERS
-from tests.wire.server import Recorded, Reply, event_reply, json_reply
+from mma_runtime.testing.wire.answers import Answer, Call
+from mma_runtime.testing.wire.chat_completions import HEADERS
+from mma_runtime.testing.wire.server import Recorded, Reply, event_reply, json_reply
 
 
 def responses_reply(request: Recorded, answer: Answer) -> Reply:

@@ -1,10 +1,10 @@
 """Event loops whose clock jumps to the next deadline when there is nothing to do."""
 
-import asyncio
+import asyncio  # noqa: TID251 - its loop is what gets another clock
 import selectors
 from typing import Any
 
-import trio.testing
+from trio.testing import MockClock  # noqa: TID251 - trio's own virtual clock
 
 
 class _Selector(selectors.SelectSelector):
@@ -36,6 +36,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
     """Return the name and options of a backend with virtual time, for anyio."""
     if name == "trio":
-        return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+        return "trio", {"clock": MockClock(autojump_threshold=0)}
 
     return "asyncio", {"loop_factory": VirtualLoop}

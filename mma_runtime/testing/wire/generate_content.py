@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.wire.answers import Answer, Call
-from tests.wire.server import Recorded, Reply, event_reply, json_reply
+from mma_runtime.testing.wire.answers import Answer, Call, Failure
+from mma_runtime.testing.wire.server import Recorded, Reply, event_reply, json_reply
 
 HEADERS = {"x-request-id": "req_wire"}
 
@@ -30,6 +30,24 @@ def error_reply(
         error_body(status, word, message, details),
         status=status,
         headers={**HEADERS, **(headers or {})},
+    )
+
+
+def failure_reply(failure: Failure) -> Reply:
+    """Return *failure* as Google words it."""
+    words = {
+        400: "INVALID_ARGUMENT",
+        401: "UNAUTHENTICATED",
+        403: "PERMISSION_DENIED",
+        404: "NOT_FOUND",
+        429: "RESOURCE_EXHAUSTED",
+        503: "UNAVAILABLE",
+    }
+    return error_reply(
+        failure.status,
+        word=words.get(failure.status, "INTERNAL"),
+        message=failure.message,
+        headers=failure.headers,
     )
 
 

@@ -113,7 +113,8 @@ class WireServer(AbstractContextManager["WireServer"]):
         self._changed = threading.Condition()
         self._left = 0
         self._stack = ExitStack()
-        self._portal: BlockingPortal | None = None
+        self._portal: BlockingPortal
+        self._scope: anyio.CancelScope
 
     @property
     def url(self) -> str:
@@ -128,7 +129,6 @@ class WireServer(AbstractContextManager["WireServer"]):
 
     def __exit__(self, *_: object) -> None:
         """Break all connections and end."""
-        assert self._portal is not None
         self._portal.call(self._scope.cancel)
         self._stack.close()
 
