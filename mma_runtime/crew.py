@@ -51,7 +51,6 @@ class Crew:
         """
         settings = self._job.tiers[tier]
         addresses = (address,) if address else (settings.address, *settings.fallbacks)
-        whom = f"-{ticket}-{attempt}" if ticket else track and f"-{track}"
         model = self.model(*addresses)
         equipment = Equipment(
             origin=Origin(
@@ -74,7 +73,7 @@ class Crew:
             known=known,
         )
         agent = await self._parent.spawn(
-            f"{tier.value}{whom}", settings.agent, equipment
+            equipment.origin.agent, settings.agent, equipment
         )
         self._hired[agent] = equipment.origin
         return agent

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from mma_runtime.errors import BudgetExhausted, ProviderError
-from mma_runtime.events import ModelCallFinished, ModelCallStarted, Origin
+from mma_runtime.events import ModelCallFinished, ModelCallStarted
 from mma_runtime.journal.codec import (
     completion_facts,
     decode,
@@ -43,7 +43,7 @@ class RecordedModel(Model):
         it. Raises what `Model.complete` raises, a recorded error too.
         """
         journal = self._journal
-        name = name_of(request.origin, request.turn)
+        name = request.origin.call(request.turn)
         digest, turns = journal.digests.digest(request)
         found = self._recall(request, name, digest)
         if found is not None:
@@ -80,7 +80,7 @@ class RecordedModel(Model):
     async def _intend(
         self, address: str, request: ChatRequest, number: int, held: Reservation
     ) -> None:
-        name = name_of(request.origin, request.turn)
+        name = request.origin.call(request.turn)
         digest, turns = self._asked[name]
         await self._journal.append(
             Entry(
@@ -143,8 +143,3 @@ class RecordedModel(Model):
             )
         )
         return completion
-
-
-def name_of(origin: Origin, turn: int) -> str:
-    """Name a call by what it is for, however often it has to be sent."""
-    return f"{origin.task}/{origin.ticket or origin.track}/{origin.attempt}.{turn}"

@@ -193,7 +193,9 @@ async def run_rounds(
             return _ended(conversation, completion, number)
 
         turns.append(reply)
-        results = await toolbox.run(calls, origin=origin, emit=emit)
+        results = await toolbox.run(
+            calls, origin=origin, emit=emit, model_call=origin.call(conversation.calls)
+        )
         turns.append(ToolTurn(results.results))
         stuck = await _listen(after_round, conversation, calls, results)
         if stuck:

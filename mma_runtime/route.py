@@ -372,9 +372,8 @@ class _Attempt:
 
 
 def call_name(origin: Origin, turn: int, attempt: int) -> str:
-    """Name a call by what it is for, so that the same run names it the same again."""
-    whom = origin.ticket or origin.track
-    return f"{origin.task}/{whom}/{origin.attempt}.{turn}.{attempt}"
+    """Name one attempt of a call."""
+    return f"{origin.call(turn)}.{attempt}"
 
 
 def _was_turned_away(error: BaseException) -> bool:

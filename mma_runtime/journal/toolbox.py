@@ -41,21 +41,30 @@ class RecordedToolbox(Toolbox):
         return self._inner.is_read_only(calls)
 
     async def run(
-        self, calls: Sequence[ToolCall], *, origin: Origin, emit: Emit
+        self,
+        calls: Sequence[ToolCall],
+        *,
+        origin: Origin,
+        emit: Emit,
+        model_call: str = "",
     ) -> RoundResults:
         """Run the calls of one round, or return what they came to before."""
         self._rounds += 1
         name = f"{origin.ticket}/{origin.attempt}.{self._rounds}"
         found = self._journal.take(TOOLS, name)
         if found is not None:
-            return await self._again(found, calls, origin, emit)
+            results = await self._again(found)
+            _tell_again(results, calls, origin, emit, model_call)
+            return results
 
         await self._journal.demand_new(f"the tool round {name!r}")
         changes = self._footprint is not None and not self._inner.is_read_only(calls)
         if self._footprint is not None and changes:
             await self._footprint.begin()
 
-        results = await self._inner.run(calls, origin=origin, emit=emit)
+        results = await self._inner.run(
+            calls, origin=origin, emit=emit, model_call=model_call
+        )
         contents = {"turn": self._journal.digests.encoded(ToolTurn(results.results))}
         for number, failure in enumerate(results.failures):
             contents[f"output{number}"] = failure.output.encode(errors="surrogatepass")
@@ -76,33 +85,45 @@ class RecordedToolbox(Toolbox):
         )
         return results
 
-    async def _again(
-        self, found: Recorded, calls: Sequence[ToolCall], origin: Origin, emit: Emit
-    ) -> RoundResults:
+    async def _again(self, found: Recorded) -> RoundResults:
         failures = found.facts["failures"]
         outputs = [
             found.contents[f"output{number}"].decode(errors="surrogatepass")
             for number in range(len(failures))
         ]
         results = decode_results(found.contents["turn"], failures, outputs)
-        for call, result in zip(calls, results.results, strict=True):
-            emit(ToolCallStarted(origin=origin, call=call.id, tool=call.name))
-            size = sum(len(p.text) for p in result.content if isinstance(p, Text))
-            emit(
-                ToolCallFinished(
-                    origin=origin,
-                    call=call.id,
-                    tool=call.name,
-                    is_error=result.is_error,
-                    characters=size,
-                    seconds=0.0,
-                )
-            )
-
         if self._footprint is not None:
             await self._footprint.restore(found.facts["files"], found.contents)
 
         return results
+
+
+def _tell_again(
+    results: RoundResults,
+    calls: Sequence[ToolCall],
+    origin: Origin,
+    emit: Emit,
+    model_call: str,
+) -> None:
+    """Tell of calls that were run before as if they were run now."""
+    for call, result in zip(calls, results.results, strict=True):
+        emit(
+            ToolCallStarted(
+                origin=origin, call=call.id, tool=call.name, model_call=model_call
+            )
+        )
+        size = sum(len(p.text) for p in result.content if isinstance(p, Text))
+        emit(
+            ToolCallFinished(
+                origin=origin,
+                call=call.id,
+                tool=call.name,
+                model_call=model_call,
+                is_error=result.is_error,
+                characters=size,
+                seconds=0.0,
+            )
+        )
 
 
 async def recorded_command(

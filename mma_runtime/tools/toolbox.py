@@ -53,6 +53,15 @@ class RoundResults:
     failures: tuple[CommandFailed, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a round of calls was asked for, and who is told of it."""
+
+    origin: Origin
+    emit: Emit
+    model_call: str
+
+
 class Toolbox:
     """The tools of one agent.
 
@@ -95,26 +104,32 @@ class Toolbox:
         return all(one is None or one.read_only for one in found)
 
     async def run(
-        self, calls: Sequence[ToolCall], *, origin: Origin, emit: Emit
+        self,
+        calls: Sequence[ToolCall],
+        *,
+        origin: Origin,
+        emit: Emit,
+        model_call: str = "",
     ) -> RoundResults:
         """Run the calls of one round; what goes wrong is in the results, never raised.
+
+        *model_call* names the call that asked for them, for their events.
 
         Whatever has to be asked is asked first, for all calls at the same time.
         Read-only calls that follow each other run at the same time. Any other call
         runs alone, after those before it and before those behind it. Cancellation ends
         running calls and questions, and begins no further.
         """
+        place = _Place(origin, emit, model_call)
         questions = self._questions(calls)
-        approvals = await self._ask(questions, origin, emit) if questions else {}
+        approvals = await self._ask(questions, place) if questions else {}
         if len(calls) == 1:
-            result, failure = await self._answer(
-                calls[0], approvals.get(0), origin, emit
-            )
+            result, failure = await self._answer(calls[0], approvals.get(0), place)
             return RoundResults((result,), (failure,) if failure else ())
 
         answers: list[_Answer] = []
         for group in self._grouped(calls):
-            answers += await self._answer_all(group, calls, approvals, origin, emit)
+            answers += await self._answer_all(group, calls, approvals, place)
 
         return RoundResults(
             tuple(result for result, _ in answers),
@@ -135,7 +150,7 @@ class Toolbox:
         }
 
     async def _ask(
-        self, questions: Mapping[int, ToolCall], origin: Origin, emit: Emit
+        self, questions: Mapping[int, ToolCall], at: "_Place"
     ) -> dict[int, Approval]:
         answers: dict[int, Approval] = {}
         gate = self._gate
@@ -144,14 +159,22 @@ class Toolbox:
             if gate is None:
                 return
 
-            emit(ApprovalAsked(origin=origin, call=call.id, tool=call.name))
-            began = perf_counter()
-            answer = answers[place] = await gate.ask(call)
-            emit(
-                ApprovalGiven(
-                    origin=origin,
+            at.emit(
+                ApprovalAsked(
+                    origin=at.origin,
                     call=call.id,
                     tool=call.name,
+                    model_call=at.model_call,
+                )
+            )
+            began = perf_counter()
+            answer = answers[place] = await gate.ask(call)
+            at.emit(
+                ApprovalGiven(
+                    origin=at.origin,
+                    call=call.id,
+                    tool=call.name,
+                    model_call=at.model_call,
                     approved=answer.approved,
                     edited=answer.arguments is not None,
                     seconds=perf_counter() - began,
@@ -185,15 +208,14 @@ class Toolbox:
         places: Sequence[int],
         calls: Sequence[ToolCall],
         approvals: Mapping[int, Approval],
-        origin: Origin,
-        emit: Emit,
+        at: "_Place",
     ) -> "list[_Answer]":
         answers: dict[int, _Answer] = {}
 
         async def answer(place: int) -> None:
             async with limiter:
                 answers[place] = await self._answer(
-                    calls[place], approvals.get(place), origin, emit
+                    calls[place], approvals.get(place), at
                 )
 
         limiter = CapacityLimiter(MAX_CONCURRENT_CALLS)
@@ -207,9 +229,16 @@ class Toolbox:
         return [answers[place] for place in places]
 
     async def _answer(
-        self, call: ToolCall, approval: Approval | None, origin: Origin, emit: Emit
+        self, call: ToolCall, approval: Approval | None, at: "_Place"
     ) -> "_Answer":
-        emit(ToolCallStarted(origin=origin, call=call.id, tool=call.name))
+        at.emit(
+            ToolCallStarted(
+                origin=at.origin,
+                call=call.id,
+                tool=call.name,
+                model_call=at.model_call,
+            )
+        )
         began = perf_counter()
         failure: CommandFailed | None = None
         is_error = True
@@ -229,11 +258,12 @@ class Toolbox:
             content = await self._cut(content)
             size = _size(content)
 
-        emit(
+        at.emit(
             ToolCallFinished(
-                origin=origin,
+                origin=at.origin,
                 call=call.id,
                 tool=call.name,
+                model_call=at.model_call,
                 is_error=is_error,
                 characters=size,
                 seconds=perf_counter() - began,
