@@ -30,12 +30,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumps)
 
     def time(self) -> float:
+        """Return the seconds that were not waited for."""
         return self._jumps.skipped
 
 
 def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
-    """Return the name and options of a backend with virtual time, for anyio."""
-    if name == "trio":
-        return "trio", {"clock": MockClock(autojump_threshold=0)}
+    """Return `asyncio` or `trio` with virtual time, as anyio's tests and `run` take it.
 
-    return "asyncio", {"loop_factory": VirtualLoop}
+    Time stands still while any task can run, and jumps to the next deadline when none
+    can, so an hour costs no more than a second. What waits for a thread, a process or
+    the network must not share a loop with it: its deadlines would come at once.
+
+    Raises:
+        ValueError: There is no such backend.
+    """
+    match name:
+        case "trio":
+            return name, {"clock": MockClock(autojump_threshold=0)}
+        case "asyncio":
+            return name, {"loop_factory": VirtualLoop}
+        case _:
+            raise ValueError(f"{name!r} is neither 'asyncio' nor 'trio'")

@@ -148,7 +148,7 @@ async def test_no_request_leaves_this_machine() -> None:
 
 
 async def test_the_page_on_providers_shows_one_that_keeps_the_contract() -> None:
-    page = Path(__file__).parent.parent / "docs" / "providers.md"
+    page = Path(__file__).parents[2] / "docs" / "providers.md"
     code = page.read_text("utf-8").split("```python\n")[1].split("```")[0]
     namespace: dict[str, Any] = {"__name__": "echo"}
 
