@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 import anyio
 
-from mma_runtime.events import Event, EventsSkipped
+from mma_runtime.events import NOWHERE, Event, EventsSkipped, Origin
 
 Sink = Callable[[Event], None]
 
@@ -19,12 +19,15 @@ class Subscription:
     """What one reader has not read yet; iterate over it.
 
     At most *capacity* events wait for the reader. When it falls behind, the oldest are
-    dropped, and it is told how many by one `EventsSkipped` in their place.
+    dropped, and it is told how many by one `EventsSkipped` in their place, which
+    happened at *origin*. It begins after the event with the number *after*.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, origin: Origin, after: int) -> None:
         self._waiting: deque[Event] = deque(maxlen=capacity)
+        self._origin = origin
         self._skipped = 0
+        self._read = after
         self._closed = False
         self._news = anyio.Event()
 
@@ -59,22 +62,37 @@ class Subscription:
             await self._news.wait()
 
         if self._skipped:
-            skipped = EventsSkipped(count=self._skipped)
+            skipped = EventsSkipped(origin=self._origin, count=self._skipped)
+            self._read += self._skipped
+            # In the place of the last one that was missed.
+            _stamp(skipped, self._read)
             self._skipped = 0
             return skipped
 
-        return self._waiting.popleft()
+        event = self._waiting.popleft()
+        self._read = event.seq
+        return event
+
+
+def _stamp(event: Event, seq: int) -> None:
+    # Once, before anybody else has seen it; to all who read it the event is frozen.
+    object.__setattr__(event, "seq", seq)
+    object.__setattr__(event, "time", time.time())
 
 
 class Bus:
     """Stamps events and hands them to every sink and subscriber at once.
 
     *sinks* are called in turn, synchronously; one that raises is the caller's problem,
-    so a sink must not. *history* events are kept for late subscribers.
+    so a sink must not. *history* events are kept for late subscribers. *origin* is
+    where events are skipped.
     """
 
-    def __init__(self, *sinks: Sink, history: int = HISTORY) -> None:
+    def __init__(
+        self, *sinks: Sink, history: int = HISTORY, origin: Origin = NOWHERE
+    ) -> None:
         self._sinks = sinks
+        self._origin = origin
         self._history: deque[Event] = deque(maxlen=history)
         # Weakly: a reader that leaves its loop is forgotten without a word.
         self._subscriptions = WeakSet[Subscription]()
@@ -84,10 +102,7 @@ class Bus:
     def emit(self, event: Event) -> None:
         """Publish *event*. Never waits and never raises for a slow reader."""
         self._count += 1
-        # Stamped here, once, before anybody else has seen it; to all who read it the
-        # event is frozen.
-        object.__setattr__(event, "seq", self._count)
-        object.__setattr__(event, "time", time.time())
+        _stamp(event, self._count)
         self._history.append(event)
         for sink in self._sinks:
             sink(event)
@@ -118,7 +133,8 @@ class Bus:
         With *replay* it begins with the events that are still kept; those that are not
         kept any more are counted by one `EventsSkipped`.
         """
-        subscription = Subscription(capacity)
+        after = 0 if replay else self._count
+        subscription = Subscription(capacity, self._origin, after)
         if replay:
             subscription.skip(self._count - len(self._history))
             for event in self._history:

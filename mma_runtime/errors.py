@@ -41,6 +41,7 @@
      ├─ WorkspaceError
      │   ├─ OutsideWorkspace
      │   └─ MergeConflict
+     ├─ RecordInvalid           a line of JSON that is no event of this version
      └─ JournalError            the record of a run cannot be used
          ├─ JournalInUse        another process writes it
          ├─ JournalTooNew       written by a newer version
@@ -515,6 +516,13 @@ class MergeConflict(WorkspaceError):
         more = len(shown) - _SHOWN_CONFLICTS
         rest = [f"(and conflicts in {more} more files)"] if more > 0 else []
         return "\n\n".join([*shown[:_SHOWN_CONFLICTS], *rest])
+
+
+class RecordInvalid(MMAError):
+    """A record is no event of this version; see `event_schema.from_record`.
+
+    Not `JournalError`: the record may be from anywhere.
+    """
 
 
 # --- the journal --------------------------------------------------------------

@@ -17,7 +17,7 @@ from mma_runtime.bus import Bus
 from mma_runtime.cost_report import CostReport
 from mma_runtime.costs import Ledger
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.events import ActorEvent, Event
+from mma_runtime.events import ActorEvent, Event, Origin
 from mma_runtime.forking import ForkPoint
 from mma_runtime.governor import Governor, shared_governor
 from mma_runtime.job import Job, TierSettings
@@ -363,7 +363,7 @@ class Runtime(AsyncContextManagerMixin):
         )
         board = Board()
         sinks = (journal.record,) if journal.is_on else ()
-        bus = Bus(board.firewall.note, *sinks)
+        bus = Bus(board.firewall.note, *sinks, origin=Origin(run=session.run))
         journal.emit = bus.emit
         ground = NO_GROUND
         if workspace is not None:

@@ -11,7 +11,7 @@ from anyio import (
 )
 
 from mma_runtime.bus import Bus, Subscription
-from mma_runtime.events import Event, EventsSkipped, RoundStarted
+from mma_runtime.events import Event, EventsSkipped, Origin, RoundStarted
 
 
 def event(number: int) -> RoundStarted:
@@ -65,7 +65,7 @@ async def test_what_the_history_has_lost_is_counted() -> None:
     first, *others = await rest(bus.subscribe())
 
     assert isinstance(first, EventsSkipped)
-    assert first.count == 3
+    assert (first.count, first.seq) == (3, 3)
     assert [e.seq for e in others] == [4, 5]
 
 
@@ -79,8 +79,26 @@ async def test_a_slow_reader_is_told_how_many_it_missed() -> None:
     first, *others = await rest(slow)
 
     assert isinstance(first, EventsSkipped)
-    assert first.count == 7
+    assert (first.count, first.seq) == (7, 7)
     assert [e.seq for e in others] == [8, 9, 10]
+
+
+async def test_what_was_skipped_stands_in_its_place_and_says_of_which_run() -> None:
+    bus = Bus(origin=Origin(run="r"))
+    bus.emit(event(1))
+    slow = bus.subscribe(replay=False, capacity=2)
+    for number in range(2, 6):
+        bus.emit(event(number))
+
+    first = await anext(slow)
+    read = await anext(slow)
+    for number in range(6, 9):
+        bus.emit(event(number))
+
+    second = await anext(slow)
+    assert [e.seq for e in (first, read, second)] == [3, 4, 6]
+    assert {e.origin.run for e in (first, second)} == {"r"}
+    assert second.time > 1e9
 
 
 async def test_a_reader_waits_for_news() -> None:

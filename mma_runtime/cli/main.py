@@ -25,7 +25,10 @@ COMMANDS = {
     "fork": ("mma_runtime.cli.fork:command", "Live another future of a run."),
     "export": ("mma_runtime.cli.export:command", "Save a run's replies as a script."),
     "prune": ("mma_runtime.cli.prune:command", "Remove old runs."),
-    "schema": ("mma_runtime.cli.schema:command", "Print the scenarios' JSON schema."),
+    "schema": (
+        "mma_runtime.cli.schema:command",
+        "Print a JSON schema.",
+    ),
 }
 
 INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""Outcomes and events as plain JSON values, for `--json` and `--jsonl`."""
+"""Outcomes and errors as plain JSON values, for `--json`."""
 
 import json
 import re
@@ -12,32 +12,12 @@ from typing import Any
 
 from mma_runtime.cost_report import Spent
 from mma_runtime.errors import MMAError, ScenarioInvalid
-from mma_runtime.events import Event, Origin
 from mma_runtime.outcome import Outcome
-
-# An event's own keys that mean something else than its origin's of the same name.
-_RENAMED = {"attempt": "call_attempt"}
 
 
 def outcome_record(outcome: Outcome, exit_code: int) -> dict[str, Any]:
     """Return the one object that `--json` prints."""
     return {**_plain_fields(outcome), "exit_code": exit_code}
-
-
-def event_record(event: Event) -> dict[str, Any]:
-    """Return one line of `--jsonl`: kind, place, where in the run, what happened."""
-    own = {
-        field.name: getattr(event, field.name)
-        for field in fields(event)
-        if field.name not in {"origin", "seq", "time"}
-    }
-    return {
-        "kind": _kind(type(event)),
-        "seq": event.seq,
-        "time": event.time,
-        **_origin(event.origin),
-        **{_RENAMED.get(name, name): _plain(value) for name, value in own.items()},
-    }
 
 
 def error_record(error: MMAError | OSError, exit_code: int) -> dict[str, Any]:
@@ -53,18 +33,6 @@ def error_record(error: MMAError | OSError, exit_code: int) -> dict[str, Any]:
 def to_json(record: Mapping[str, Any], *, indent: int | None = None) -> str:
     """Write *record* as JSON text."""
     return json.dumps(record, ensure_ascii=False, indent=indent)
-
-
-def _origin(origin: Origin) -> dict[str, Any]:
-    known = {
-        field.name: getattr(origin, field.name)
-        for field in fields(origin)
-        if field.name != "attempt" and getattr(origin, field.name)
-    }
-    if origin.ticket:
-        known["attempt"] = origin.attempt
-
-    return known
 
 
 def _kind(cls: type) -> str:

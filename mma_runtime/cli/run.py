@@ -23,10 +23,11 @@ from mma_runtime.cli.options import (
     models_option,
     scenario_file,
 )
-from mma_runtime.cli.records import event_record, outcome_record, to_json
+from mma_runtime.cli.records import outcome_record, to_json
 from mma_runtime.cli.tables import end_tables, result_text
 from mma_runtime.cli.terminal import Results, open_display, report_error, write_svg
 from mma_runtime.errors import MMAError
+from mma_runtime.event_records import to_record
 from mma_runtime.events import Event
 from mma_runtime.outcome import Outcome, RunState
 from mma_runtime.run import Run
@@ -203,7 +204,7 @@ async def _follow(run: Run, order: Order, display: Display, results: Results) ->
 
 
 def _write_event(event: Event, results: Results) -> None:
-    results.write(to_json(event_record(event)))
+    results.write(to_json(to_record(event)))
 
 
 def _finish(

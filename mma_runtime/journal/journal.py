@@ -2,15 +2,12 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import fields
-from decimal import Decimal
-from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import anyio
 
 from mma_runtime.errors import JournalUnavailable
+from mma_runtime.event_records import facts_of
 from mma_runtime.events import Event, ModelCallFinished, Origin
 from mma_runtime.journal.digests import RequestDigests
 from mma_runtime.journal.past import ALWAYS_NEW, MERGE, STEP, Past, Recorded, event_key
@@ -20,10 +17,6 @@ from mma_runtime.journal.writer import JournalWriter
 
 STALL = 20.0
 """Seconds without news after which what was recorded is not waited for any more."""
-
-_NAMES: dict[type, tuple[str, ...]] = {}
-_PLAIN = frozenset((str, int, float, bool, type(None)))
-_STAMPED = frozenset(("origin", "seq", "time"))
 
 
 class Journal:
@@ -77,7 +70,7 @@ class Journal:
             }
 
         kind = type(event).__name__
-        facts = {name: _plain(getattr(event, name)) for name in _told(type(event))}
+        facts = facts_of(event)
         past = self.past
         if past is not None and kind not in ALWAYS_NEW:
             key = event_key(kind, event.origin, facts)
@@ -296,35 +289,6 @@ class Journal:
         """Write what is waiting and let go of the file."""
         if self._writer is not None:
             await self._writer.aclose()
-
-
-def _told(kind: type[Event]) -> tuple[str, ...]:
-    names = _NAMES.get(kind)
-    if names is None:
-        found = (one.name for one in fields(kind))
-        names = _NAMES[kind] = tuple(name for name in found if name not in _STAMPED)
-
-    return names
-
-
-def _plain(value: Any) -> Any:
-    if type(value) in _PLAIN:
-        return value
-
-    if isinstance(value, Decimal | Path):
-        return str(value)
-
-    if isinstance(value, Enum):
-        return value.value
-
-    return _plain_many(value) if isinstance(value, tuple | Mapping) else value
-
-
-def _plain_many(value: Any) -> Any:
-    if hasattr(value, "items"):
-        return {str(name): _plain(one) for name, one in value.items()}
-
-    return [_plain(one) for one in value]
 
 
 def _place(origin: Origin) -> str:

@@ -1,44 +1,13 @@
 import json
-from dataclasses import MISSING, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
-import pytest
-
-from mma_runtime import events
-from mma_runtime.cli.records import error_record, event_record, outcome_record, to_json
+from mma_runtime.cli.records import error_record, outcome_record, to_json
 from mma_runtime.cost_report import CostLine, CostReport, Spent
 from mma_runtime.errors import ConfigurationError, Problem, ScenarioInvalid
-from mma_runtime.events import Event, ModelCallStarted, Origin, RunStarted
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import Outcome, RunState, TicketOutcome, TicketState
-
-SAMPLES: dict[Any, Any] = {
-    str: "text",
-    int: 3,
-    float: 0.5,
-    bool: True,
-    dict: {"worker": "openai:x"},
-    tuple: ("a", "b"),
-    Decimal: Decimal("0.10"),
-}
-
-ALL_EVENTS = [
-    value
-    for value in vars(events).values()
-    if isinstance(value, type) and issubclass(value, Event)
-]
-
-
-def sample(kind: type[Event]) -> Event:
-    values: dict[str, Any] = {"origin": Origin(run="r", tier="worker", ticket="a")}
-    for field in fields(kind):
-        if field.init and field.default is MISSING:
-            wanted = get_args(field.type) if "|" in str(field.type) else (field.type,)
-            values[field.name] = SAMPLES[get_origin(wanted[0]) or wanted[0]]
-
-    return kind(**values)
 
 
 def outcome(**changes: Any) -> Outcome:
@@ -53,44 +22,6 @@ def outcome(**changes: Any) -> Outcome:
         "costs": CostReport(),
     }
     return Outcome(**values | changes)
-
-
-@pytest.mark.parametrize("kind", ALL_EVENTS)
-def test_every_event_becomes_one_flat_line_of_json(kind: type[Event]) -> None:
-    record = json.loads(to_json(event_record(sample(kind))))
-
-    assert record["kind"].replace("_", "") == kind.__name__.lower()
-    assert (record["run"], record["tier"], record["ticket"]) == ("r", "worker", "a")
-    own = {field.name for field in fields(kind)} - {"origin"}
-    assert own - {"attempt"} <= set(record)
-    assert "\n" not in to_json(event_record(sample(kind)))
-
-
-def test_an_events_place_is_left_out_where_it_has_none() -> None:
-    record = event_record(
-        RunStarted(name="x", models={}, scripted=(), max_tool_rounds=1)
-    )
-
-    assert list(record) == [
-        "kind",
-        "seq",
-        "time",
-        "name",
-        "models",
-        "scripted",
-        "max_tool_rounds",
-        "priced_as",
-    ]
-
-
-def test_the_attempt_of_a_call_is_not_the_attempt_of_its_ticket() -> None:
-    origin = Origin(tier="worker", ticket="a", attempt=2)
-
-    record = event_record(
-        ModelCallStarted(origin=origin, call="c", model="m:x", attempt=5)
-    )
-
-    assert (record["attempt"], record["call_attempt"]) == (2, 5)
 
 
 def test_an_outcome_becomes_one_object_with_exact_money() -> None:
