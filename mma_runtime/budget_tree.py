@@ -17,6 +17,7 @@ from mma_runtime.reservations import (
     State,
     WrapUp,
     add,
+    subtract,
 )
 
 ENOUGH = 4_096
@@ -42,7 +43,7 @@ class BudgetTree:
         self.run = Level("run", "", budgets.run)
         self._levels: dict[tuple[str, str], Level] = {}
         self._paths: dict[tuple[str, str, str], tuple[Level, ...]] = {}
-        self._kept: dict[Origin, tuple[tuple[Level, ...], Amount]] = {}
+        self._kept: dict[Origin, Amount] = {}
         self.granted: set[Reservation] = set()
         self.is_timed = budgets.in_seconds
         below = (budgets.track, budgets.ticket, *budgets.tiers.values())
@@ -92,14 +93,14 @@ class BudgetTree:
     def spend(self, origin: Origin, spent: Amount) -> None:
         """Count what was spent without a reservation, in an earlier run of the job."""
         for level in self.path(origin):
-            level.spent = add(level.spent, spent)
+            level.spend(spent)
 
     def close(self, origin: Origin) -> None:
         """Let go of what the ticket at *origin* keeps back for its conclusion."""
         kept = self._kept.pop(origin, None)
         if kept is not None:
-            for level in kept[0]:
-                level.let_go(kept[1])
+            for level in self.path(origin):
+                level.keep(subtract(NOTHING, kept))
 
     def levels(self) -> Iterator[Level]:
         """Yield every level that has been used."""
@@ -155,28 +156,17 @@ class BudgetTree:
             self._refuse(wish, late)
             return None
 
-        if not any(level.limited for level in wish.levels):
-            self._grant(wish, wish.wanted, None)
+        for level in wish.levels:
+            if level.limited:
+                break
+        else:
+            self._grant(wish, wish.worst(wish.wanted), NOTHING, NOTHING)
             return None
 
         if wish.quote is None and self._needs_price(wish):
             return None
 
-        kept = None
-        if wish.wrap_up is not WrapUp.NONE:
-            kept = self._kept.pop(wish.origin, None)
-            if kept is not None:
-                for level in kept[0]:
-                    level.let_go(kept[1])
-
-        blocked = self._fit(wish)
-        if kept is not None and wish.state is not State.GRANTED:
-            for level in kept[0]:
-                level.keep(kept[1])
-
-            self._kept[wish.origin] = kept
-
-        return blocked
+        return self._fit(wish)
 
     def _needs_price(self, wish: Reservation) -> bool:
         """Refuse a call without a price where a budget is in dollars; tell if so."""
@@ -207,18 +197,41 @@ class BudgetTree:
         return None
 
     def _fit(self, wish: Reservation) -> Level | None:
-        floor = min(self.budgets.floor, wish.wanted)
-        enough = max(floor, min(wish.wanted, ENOUGH))
-        least = wish.worst(0)
-        if wish.wrap_up is WrapUp.KEEP:
-            least = add(least, wish.kept(0))
+        wanted = wish.wanted
+        kept = NOTHING
+        if wish.wrap_up is not WrapUp.NONE:
+            kept = self._kept.get(wish.origin, NOTHING)
 
-        room, tightest = wish.wanted, self.run
+        # Mostly there is plenty, and no need to know how much.
+        worst, keeps = wish.worst(wanted), wish.kept(wanted)
+        usd, tokens, calls = worst if keeps is NOTHING else add(worst, keeps)
+        if not wish.asked:
+            usd, tokens = usd * SHARE, tokens * SHARE
+        if kept is not NOTHING:
+            usd, tokens, calls = subtract(Amount(usd, tokens, calls), kept)
+
+        for level in wish.levels:
+            if not level.takes(usd, tokens, calls):
+                return self._squeeze(wish, kept)
+
+        wish.output = wanted
+        self._grant(wish, worst, keeps, kept)
+        return None
+
+    def _squeeze(self, wish: Reservation, kept: Amount) -> Level | None:
+        """Shrink the output limit to what fits, wait for more, or refuse."""
+        wanted = wish.wanted
+        # A limit that nobody has set is cut down to a share of what there is.
+        most = wanted if wish.asked else wanted * SHARE
+        floor = min(self.budgets.floor, wanted)
+        enough = max(floor, min(wanted, ENOUGH))
+        least = subtract(wish.need(0), kept)
+        room, tightest = wanted, self.run
         for level in wish.levels:
             if not level.limited:
                 continue
 
-            here = level.room(wish, level.held, least)
+            here = level.room(wish, level.held, least, most)
             if not wish.asked:
                 here = max(min(here, ENOUGH), here // SHARE)
 
@@ -228,41 +241,53 @@ class BudgetTree:
         if room < enough:
             for level in wish.levels:
                 # As if the calls in flight came to nothing: else waiting is of no use.
-                if level.limited and level.room(wish, level.kept, least) < floor:
-                    self._refuse(wish, level)
+                if (
+                    level.limited
+                    and level.room(wish, level.kept, least, wanted) < floor
+                ):
+                    self._refuse(wish, level, kept)
                     return None
 
             if tightest.in_flight:
                 return tightest
 
-        self._grant(wish, room, room)
+        wish.output = room
+        self._grant(wish, wish.worst(room), wish.kept(room), kept)
         return None
 
-    def _grant(self, wish: Reservation, output: int, limit: int | None) -> None:
-        wish.output = limit
-        wish.amount = wish.worst(output)
+    def _grant(
+        self, wish: Reservation, worst: Amount, keeps: Amount, kept: Amount
+    ) -> None:
+        """Hold its *worst* case, and what it *keeps* in place of what was *kept*."""
+        wish.amount = worst
         self.granted.add(wish)
-        for level in wish.levels:
-            level.begin(wish.amount)
-
-        if limit is not None and wish.wrap_up is WrapUp.KEEP:
-            kept = wish.kept(output)
+        if keeps is kept:
             for level in wish.levels:
-                level.keep(kept)
+                level.begin(worst)
+        else:
+            if keeps is NOTHING:
+                del self._kept[wish.origin]
+            else:
+                self._kept[wish.origin] = keeps
 
-            self._kept[wish.origin] = (wish.levels, kept)
+            change = subtract(keeps, kept)
+            for level in wish.levels:
+                level.begin(worst)
+                level.keep(change)
 
         wish.decide(State.GRANTED)
 
-    def _refuse(self, wish: Reservation, level: Level) -> None:
-        wish.error = _exhausted(level, wish, min(self.budgets.floor, wish.wanted))
+    def _refuse(self, wish: Reservation, level: Level, kept: Amount = NOTHING) -> None:
+        floor = min(self.budgets.floor, wish.wanted)
+        wish.error = _exhausted(level, wish.need(floor), kept)
         wish.decide(State.REFUSED)
 
 
-def _exhausted(level: Level, wish: Reservation, floor: int) -> BudgetExhausted:
-    needed = add(wish.worst(floor), wish.kept(floor))
-    for unit, limit, spent, held in level.used():
+def _exhausted(level: Level, needed: Amount, kept: Amount) -> BudgetExhausted:
+    """Word what is missing; *kept* is held, but for the call itself."""
+    for unit, limit, spent, reserved in level.used():
         need = getattr(needed, unit)
+        held = reserved - getattr(kept, unit)
         if spent + held + need > limit:
             return BudgetExhausted(
                 level.name,

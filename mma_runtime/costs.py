@@ -15,9 +15,6 @@ from mma_runtime.kernel import Actor, Message, Request, handles
 from mma_runtime.llm.usage import Usage
 from mma_runtime.reservations import NOTHING, Amount, Level, Reservation
 
-WARN_AT = (50, 80, 95)
-"""The shares of a budget, in per cent, at which a warning is given."""
-
 
 class CostState(StrEnum):
     """How much is known of what a call cost.
@@ -311,11 +308,9 @@ class CostAggregator(Actor):
         return anyio.current_time() if self._tree.is_timed else 0.0
 
     def _warn(self, level: Level, origin: Origin) -> None:
-        if level.warned == len(WARN_AT) or not level.has_used(WARN_AT[level.warned]):
+        per_cent = level.warn()
+        if not per_cent:
             return
-
-        while level.warned < len(WARN_AT) and level.has_used(WARN_AT[level.warned]):
-            level.warned += 1
 
         unit, limit, spent, _ = max(level.used(), key=lambda used: used[2] / used[1])
         self._publish(
@@ -324,7 +319,7 @@ class CostAggregator(Actor):
                 level=level.name,
                 name=level.of,
                 unit=unit,
-                per_cent=WARN_AT[level.warned - 1],
+                per_cent=per_cent,
                 limit=f"{limit}",
                 spent=f"{spent}",
             )

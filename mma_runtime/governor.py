@@ -47,6 +47,10 @@ OPEN = Permit(Demand(), -inf)
 _TICK = 1e-6
 
 
+Amounts = Mapping[str, float]
+"""How much a request counts for, by the name of the window."""
+
+
 class Gate:
     """Lets requests of one account through as fast as its provider takes them.
 
@@ -111,7 +115,7 @@ class Gate:
         ):
             if limit is not None:
                 self._learnt.discard(name)
-                self._window(name, limit).limit = limit
+                self._window(name, limit).allow(limit)
 
         if limits.in_flight is not None and limits.in_flight != self._most:
             self._most = limits.in_flight
@@ -127,7 +131,11 @@ class Gate:
             return None
 
         now = anyio.current_time()
-        return None if self._wait(demand, now) else self._grant(demand, now)
+        amounts = self._amounts_of(demand)
+        if self._wait(amounts, now):
+            return None
+
+        return self._grant(demand, amounts, now)
 
     async def enter(self, demand: Demand) -> Permit:
         """Wait for a permit.
@@ -190,14 +198,10 @@ class Gate:
         if self._throttle is not None:
             self._throttle.succeeded(self.in_flight, now - permit.sent_at, now)
 
-        used = {
-            "requests": 1,
-            "tokens": usage.total,
-            "input_tokens": usage.input,
-            "output_tokens": usage.output,
-        }
-        for name, (entry, amount) in permit.charges.items():
-            self._windows[name].correct(entry, used[name] - amount)
+        if permit.charges:
+            used = _amounts(usage.input, usage.output)
+            for name, (entry, amount) in permit.charges.items():
+                self._windows[name].correct(entry, used[name] - amount)
 
         if limits is not None and self._learns:
             self._learn(limits, now)
@@ -237,8 +241,8 @@ class Gate:
 
     # --- who may go -----------------------------------------------------------
 
-    def _wait(self, demand: Demand, now: float) -> float:
-        """Return the seconds until *demand* may be sent; infinite: not by waiting."""
+    def _wait(self, amounts: Amounts, now: float) -> float:
+        """Return the seconds until *amounts* may be sent; infinite: not by waiting."""
         wait = self._paused_until - now
         if self._on_trial and self._probe is not None:
             return inf
@@ -247,12 +251,11 @@ class Gate:
             wait = max(wait, self._throttle.wait(self.in_flight, self._sent_at, now))
 
         for name, window in self._windows.items():
-            amount = self._charge(name, demand)
-            wait = max(wait, window.wait(amount, now))
+            wait = max(wait, window.wait(amounts[name], now))
 
         return wait if wait > _TICK else 0.0
 
-    def _grant(self, demand: Demand, now: float) -> Permit:
+    def _grant(self, demand: Demand, amounts: Amounts, now: float) -> Permit:
         permit = Permit(demand, now)
         self.in_flight += 1
         self._sent_at = now
@@ -261,21 +264,13 @@ class Gate:
             self._probe = permit
 
         for name, window in self._windows.items():
-            amount = self._charge(name, demand)
+            amount = amounts[name]
             permit.charges[name] = (window.take(amount, now), amount)
 
         return permit
 
-    def _charge(self, name: str, demand: Demand) -> float:
-        match name:
-            case "requests":
-                return 1
-            case "input_tokens":
-                return demand.input
-            case "output_tokens":
-                return demand.output or self._output
-            case _:
-                return demand.input + (demand.output or self._output)
+    def _amounts_of(self, demand: Demand) -> Amounts:
+        return _amounts(demand.input, demand.output or self._output)
 
     def _leave(self, permit: Permit) -> None:
         self.in_flight -= 1
@@ -291,13 +286,14 @@ class Gate:
         self._wake_at = inf
         while (head := self._queue.head(now)) is not None:
             waiter, rank = head
-            wait = self._wait(waiter.demand, now)
+            amounts = self._amounts_of(waiter.demand)
+            wait = self._wait(amounts, now)
             if wait:
                 self._wake_at = now + wait
                 break
 
             self._queue.pop(waiter, rank)
-            waiter.permit = self._grant(waiter.demand, now)
+            waiter.permit = self._grant(waiter.demand, amounts, now)
             self._waiting -= 1
             waiter.news.set()
 
@@ -362,6 +358,16 @@ class Gate:
         for waiter in tuple(self._queue):
             waiter.error = too_long(error, rest)
             waiter.news.set()
+
+
+def _amounts(tokens: int, output: float) -> Amounts:
+    """Return what a request with *tokens* of input counts for in each window."""
+    return {
+        "requests": 1,
+        "tokens": tokens + output,
+        "input_tokens": tokens,
+        "output_tokens": output,
+    }
 
 
 def too_long(error: ProviderError, rest: float) -> ProviderError:

@@ -24,19 +24,20 @@ class MinuteWindow:
     so that who comes first is served soon and not when the next minute begins.
     """
 
-    __slots__ = ("_at", "_dry", "_level", "_sent", "limit", "used")
+    __slots__ = ("_at", "_burst", "_dry", "_level", "_sent", "limit", "used")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.allow(limit)
         self.used = 0.0
         self._sent: deque[Entry] = deque()
         self._level = self._burst
         self._at = -inf
         self._dry = False
 
-    @property
-    def _burst(self) -> float:
-        return max(self.limit / 60, min(self.limit / 4, _SMALL), 1.0)
+    def allow(self, limit: int) -> None:
+        """Set the limit."""
+        self.limit = limit
+        self._burst = max(limit / 60, min(limit / 4, _SMALL), 1.0)
 
     def wait(self, amount: float, now: float) -> float:
         """Return the seconds until *amount* may be sent; 0 is now.
@@ -76,7 +77,7 @@ class MinuteWindow:
     ) -> None:
         """Take over what the provider says; others may use the same account."""
         self._advance(now)
-        self.limit = limit
+        self.allow(limit)
         if remaining is None:
             return
 
@@ -103,6 +104,9 @@ class MinuteWindow:
         return entry
 
     def _advance(self, now: float) -> None:
+        if now == self._at and not self._dry:
+            return
+
         sent = self._sent
         while sent and sent[0][0] <= now - MINUTE:
             entry = sent.popleft()

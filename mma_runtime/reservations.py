@@ -20,6 +20,9 @@ WRAP_UP_OUTPUT = 512
 WRAP_UP_INPUT = 8_192
 """Room for what tools say before a ticket's concluding turn, in tokens."""
 
+WARN_AT = (50, 80, 95)
+"""The shares of a budget, in per cent, at which a warning is given."""
+
 
 class WrapUp(Enum):
     """What a call has to do with its ticket's concluding turn.
@@ -58,27 +61,37 @@ def add(one: Amount, other: Amount) -> Amount:
     return Amount(one[0] + other[0], one[1] + other[1], one[2] + other[2])
 
 
-def _subtract(one: Amount, other: Amount) -> Amount:
+def subtract(one: Amount, other: Amount) -> Amount:
+    """Take *other* off *one* unit by unit; may come out negative."""
     return Amount(one[0] - other[0], one[1] - other[1], one[2] - other[2])
 
 
 class Level:
     """One level of a run, such as a ticket: its budget, what is spent and held of it.
 
-    *held* is the worst case of the calls in flight together with what tickets keep back
-    for their conclusions; *kept* is the latter alone.
+    What is held is the worst case of the calls in flight together with what tickets
+    keep back for their conclusions; what is kept is the latter alone.
     """
 
+    # Numbers of its own rather than amounts: every call changes them at every level.
     __slots__ = (
+        "_alarm",
+        "_held_calls",
+        "_held_tokens",
+        "_held_usd",
+        "_kept_calls",
+        "_kept_tokens",
+        "_kept_usd",
+        "_most",
+        "_spent_calls",
+        "_spent_tokens",
+        "_spent_usd",
         "budget",
         "deadline",
-        "held",
         "in_flight",
-        "kept",
         "limited",
         "name",
         "of",
-        "spent",
         "waiting",
         "warned",
     )
@@ -90,89 +103,146 @@ class Level:
         self.limited = any(
             limit is not None for limit in (budget.usd, budget.tokens, budget.calls)
         )
-        self.spent = self.held = self.kept = NOTHING
+        self._most = _share_of(budget, 100)
+        self._alarm = _share_of(budget, WARN_AT[0])
+        self._spent_usd = self._held_usd = self._kept_usd = NOTHING.usd
+        self._spent_tokens = self._held_tokens = self._kept_tokens = 0
+        self._spent_calls = self._held_calls = self._kept_calls = 0
         self.in_flight = 0
         self.deadline = inf
         self.waiting: deque[Reservation] = deque()
         self.warned = 0
 
+    @property
+    def spent(self) -> Amount:
+        """What the calls that have ended came to."""
+        return Amount(self._spent_usd, self._spent_tokens, self._spent_calls)
+
+    @property
+    def held(self) -> Amount:
+        """What is set aside."""
+        return Amount(self._held_usd, self._held_tokens, self._held_calls)
+
+    @property
+    def kept(self) -> Amount:
+        """The part of what is held that is for concluding turns."""
+        return Amount(self._kept_usd, self._kept_tokens, self._kept_calls)
+
     def begin(self, worst: Amount) -> None:
         """Hold the worst case of a call."""
         self.in_flight += 1
-        self.held = add(self.held, worst)
+        usd, tokens, calls = worst
+        self._held_usd += usd
+        self._held_tokens += tokens
+        self._held_calls += calls
 
     def end(self, worst: Amount, spent: Amount) -> None:
         """Count what a call spent in the place of its worst case."""
         self.in_flight -= 1
-        self.held = _subtract(self.held, worst)
-        self.spent = add(self.spent, spent)
+        usd, tokens, calls = worst
+        self._held_usd -= usd
+        self._held_tokens -= tokens
+        self._held_calls -= calls
+        self.spend(spent)
 
-    def keep(self, amount: Amount) -> None:
-        """Hold *amount* for a concluding turn."""
-        self.held = add(self.held, amount)
-        self.kept = add(self.kept, amount)
+    def spend(self, spent: Amount) -> None:
+        """Count what was spent."""
+        usd, tokens, calls = spent
+        self._spent_usd += usd
+        self._spent_tokens += tokens
+        self._spent_calls += calls
 
-    def let_go(self, amount: Amount) -> None:
-        """Hold *amount* no longer."""
-        self.held = _subtract(self.held, amount)
-        self.kept = _subtract(self.kept, amount)
+    def keep(self, change: Amount) -> None:
+        """Hold so much more for concluding turns, or less where it is negative."""
+        usd, tokens, calls = change
+        self._held_usd += usd
+        self._held_tokens += tokens
+        self._held_calls += calls
+        self._kept_usd += usd
+        self._kept_tokens += tokens
+        self._kept_calls += calls
 
-    def room(self, wish: "Reservation", held: Amount, least: Amount) -> int:
-        """Return the largest output that fits beside *held*; below 0 is none at all.
+    def takes(self, usd: Decimal, tokens: int, calls: int) -> bool:
+        """Tell whether so much fits beside what is spent and held."""
+        most = self._most
+        return (
+            self._spent_usd + self._held_usd + usd <= most[0]
+            and self._spent_tokens + self._held_tokens + tokens <= most[1]
+            and self._spent_calls + self._held_calls + calls <= most[2]
+        )
 
-        *least* is what the call needs without any output, its ticket's conclusion
-        included.
+    def room(self, wish: "Reservation", held: Amount, least: Amount, most: int) -> int:
+        """Return the largest output, up to *most*, that fits beside *held*.
+
+        Below 0 is none at all. *least* is what the call needs without any output, its
+        ticket's conclusion included.
         """
-        budget, spent = self.budget, self.spent
+        budget = self.budget
         keeps = wish.wrap_up is WrapUp.KEEP
-        room = wish.wanted
+        room = most
         if budget.usd is not None and wish.quote is not None:
-            usd = budget.usd - spent.usd - held.usd - least.usd
+            usd = budget.usd - self._spent_usd - held.usd - least.usd
             if usd < 0:
                 return -1
 
             quote = wish.quote
             slope = quote.per_token + quote.per_input if keeps else quote.per_token
-            # Mostly there is plenty, and no need to know how much.
             if slope * room > usd:
                 room = int(usd // slope)
 
         if budget.tokens is not None:
-            tokens = budget.tokens - spent.tokens - held.tokens - least.tokens
+            tokens = budget.tokens - self._spent_tokens - held.tokens - least.tokens
             # What the call says is part of the input of the turn after it.
             room = min(room, tokens // 2 if keeps else tokens)
 
         if budget.calls is not None:
-            calls = spent.calls + held.calls + least.calls
+            calls = self._spent_calls + held.calls + least.calls
             if calls > budget.calls:
                 return -1
 
         return room
 
-    def has_used(self, per_cent: int) -> bool:
-        """Tell whether that share of the budget is spent, in any unit."""
-        budget, spent = self.budget, self.spent
-        return (
-            (budget.usd is not None and spent.usd * 100 >= budget.usd * per_cent)
-            or (
-                budget.tokens is not None
-                and spent.tokens * 100 >= budget.tokens * per_cent
-            )
-            or (
-                budget.calls is not None
-                and spent.calls * 100 >= budget.calls * per_cent
-            )
-        )
+    def warn(self) -> int:
+        """Return the highest of `WARN_AT` that is newly reached, in per cent; or 0."""
+        reached = 0
+        while (
+            self._spent_usd >= self._alarm[0]
+            or self._spent_tokens >= self._alarm[1]
+            or self._spent_calls >= self._alarm[2]
+        ):
+            reached = WARN_AT[self.warned]
+            self.warned += 1
+            left = WARN_AT[self.warned :]
+            self._alarm = _share_of(self.budget, left[0]) if left else _NEVER
+
+        return reached
 
     def used(self) -> Iterator[tuple[str, Decimal, Decimal, Decimal]]:
         """Yield the unit, limit, spent and held amounts of what is limited here."""
-        limits = (self.budget.usd, self.budget.tokens, self.budget.calls)
-        units = ("usd", "tokens", "calls")
-        for unit, limit in zip(units, limits, strict=True):
+        budget = self.budget
+        for unit, limit, spent, held in (
+            ("usd", budget.usd, self._spent_usd, self._held_usd),
+            ("tokens", budget.tokens, self._spent_tokens, self._held_tokens),
+            ("calls", budget.calls, self._spent_calls, self._held_calls),
+        ):
             if limit is not None:
-                spent: Decimal | int = getattr(self.spent, unit)
-                held: Decimal | int = getattr(self.held, unit)
                 yield unit, Decimal(limit), Decimal(spent), Decimal(held)
+
+
+_NEVER = (Decimal("Infinity"), inf, inf)
+
+
+def _share_of(budget: Budget, per_cent: int) -> tuple[Decimal, float, float]:
+    """Return a share of each limit, rounded up; what has no limit is never reached."""
+    usd, tokens, calls = _NEVER
+    if budget.usd is not None:
+        usd = budget.usd * per_cent / 100
+    if budget.tokens is not None:
+        tokens = -(budget.tokens * -per_cent // 100)
+    if budget.calls is not None:
+        calls = -(budget.calls * -per_cent // 100)
+
+    return usd, tokens, calls
 
 
 class Reservation:
@@ -252,6 +322,12 @@ class Reservation:
             usd = quote.per_input * tokens + quote.per_token * WRAP_UP_OUTPUT
 
         return Amount(usd, tokens + WRAP_UP_OUTPUT, 1)
+
+    def need(self, output: int) -> Amount:
+        """Return what has to fit: the call and the concluding turn after it."""
+        worst = self.worst(output)
+        keeps = self.wrap_up is WrapUp.KEEP
+        return add(worst, self.kept(output)) if keeps else worst
 
     async def decided(self) -> None:
         """Wait until it is granted or refused."""

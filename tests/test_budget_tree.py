@@ -141,6 +141,15 @@ def test_a_limit_that_nobody_set_leaves_room_for_others() -> None:
     assert one.output == 25_000
 
 
+def test_a_limit_that_nobody_set_is_not_cut_down_where_there_is_plenty() -> None:
+    budgets = tree(Budget(usd=Decimal(100), tokens=1_000_000))
+    one = wish(tokens=1_000, wanted=16_384, asked=False)
+
+    budgets.reserve(one, 0)
+
+    assert one.output == 16_384
+
+
 def test_a_dollar_budget_cannot_be_kept_without_a_price() -> None:
     budgets, one = tree(Budget(usd=Decimal(1))), wish(quote=None)
 
@@ -352,9 +361,17 @@ class Spending(RuleBasedStateMachine):
         tier=st.sampled_from(["worker", "qa"]),
         ticket=st.sampled_from(["t1", "t2", "t3"]),
         wrap_up=st.sampled_from(list(WrapUp)),
+        asked=st.booleans(),
     )
     def reserve(
-        self, tokens: int, wanted: int, tier: str, ticket: str, wrap_up: WrapUp
+        self,
+        tokens: int,
+        wanted: int,
+        tier: str,
+        ticket: str,
+        *,
+        wrap_up: WrapUp,
+        asked: bool,
     ) -> Reservation:
         one = wish(
             tokens,
@@ -364,6 +381,7 @@ class Spending(RuleBasedStateMachine):
             track="x",
             ticket=ticket,
             wrap_up=wrap_up,
+            asked=asked,
         )
         self.open.append(one)
         self.tree.reserve(one, 0)

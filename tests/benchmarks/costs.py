@@ -34,7 +34,7 @@ from mma_runtime.llm.pricing import FlatRates
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.queueing import Demand
-from mma_runtime.reservations import Reservation
+from mma_runtime.reservations import Reservation, WrapUp
 from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.testing.clock import virtual_backend
@@ -77,10 +77,15 @@ async def measure(
     return statistics.median(rounds[1:])
 
 
-async def pair(costs: Ref, gate: Gate) -> None:
+async def pair(wrap_up: WrapUp, costs: Ref, gate: Gate) -> None:
     """Reserve, pass the gate, give the permit back, settle."""
     wish = Reservation(
-        ORIGIN, "p:m", tokens=1_000, wanted=500, quote=RATES.quote(1_000)
+        ORIGIN,
+        "p:m",
+        tokens=1_000,
+        wanted=500,
+        quote=RATES.quote(1_000),
+        wrap_up=wrap_up,
     )
     await costs.ask(Reserve(wish))
     demand = Demand("r", "worker", 1_000, 500)
@@ -105,12 +110,15 @@ def show_time(backend: str) -> None:
     run = Budget(usd=Decimal(10**9), tokens=10**12)
     everything = Budgets(run=run, tiers={"worker": run}, ticket=run)
     known = Limits(requests_per_minute=10**9, tokens_per_minute=10**12, in_flight=50)
-    for name, budgets, limits in (
-        ("no budget, no limits", Budgets(), Limits()),
-        ("a run's budget in dollars and tokens", Budgets(run=run), Limits()),
-        ("budgets at three levels, three limits", everything, known),
+    none, keep = WrapUp.NONE, WrapUp.KEEP
+    for name, budgets, limits, wrap_up in (
+        ("no budget, no limits", Budgets(), Limits(), none),
+        ("a run's budget in dollars and tokens", Budgets(run=run), Limits(), none),
+        ("budgets at three levels, three limits", everything, known, none),
+        ("the same, of a worker's turn", everything, known, keep),
     ):
-        took = anyio.run(measure, pair, budgets, limits, backend=backend)
+        what = partial(pair, wrap_up)
+        took = anyio.run(measure, what, budgets, limits, backend=backend)
         print(f"  {name:<40}{took:8.1f} us")
 
 
