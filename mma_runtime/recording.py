@@ -21,7 +21,7 @@ from mma_runtime.journal import (
     Past,
     Scrubber,
 )
-from mma_runtime.journal.past import BEGUN, FAILURE, RESUMED
+from mma_runtime.journal.past import BEGUN, FAILURE, NEVER_BEGAN, RESUMED
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
@@ -160,7 +160,7 @@ def recorded_scenario(folder: Path) -> Scenario:
         first = next(reader.records(), None)
         number = first.contents.get("scenario") if first is not None else None
         if number is None:
-            raise JournalUnreadable(str(path), "it does not tell how its run began")
+            raise JournalUnreadable(str(path), NEVER_BEGAN)
 
         return _scenario(path, reader.content(number))
 

@@ -53,7 +53,7 @@ def command(
     try:
         path = find_run(home, name) / JOURNAL
         with JournalReader(path) as reader:
-            summary = Summary(reader.run)
+            summary = Summary(reader.run or path.parent.name)
             for record in _records(reader, path, follow=follow):
                 summary.add(record)
                 if ticket is not None and record.origin.ticket != ticket:
@@ -135,8 +135,9 @@ def _facts(record: Record) -> dict[str, Any]:
 def _closing(summary: Summary, path: Path) -> str:
     state = "running" if holder(path) is not None else summary.state
     cost = price(summary.usd, summary.calls, summary.unknown)
+    name = f" ({summary.name})" if summary.name else ""
     return (
-        f"{summary.run} ({summary.name}): {state},"
+        f"{summary.run}{name}: {state},"
         f" {summary.completed} of {summary.tickets} tickets completed,"
         f" {summary.calls} calls, {cost}"
     )

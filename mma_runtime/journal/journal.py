@@ -81,7 +81,7 @@ class Journal:
             if self.strict and not self._over and not kind.startswith("Actor"):
                 self._differ(f"{kind} {_place(event.origin)} was not recorded: {facts}")
 
-        self.note(Entry(kind=kind, origin=event.origin, facts=facts))
+        self.note(Entry(kind=kind, origin=event.origin, facts=facts, time=event.time))
 
     def note(self, entry: Entry) -> None:
         """Record *entry* with the next that is waited for."""

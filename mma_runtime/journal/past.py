@@ -18,6 +18,10 @@ from mma_runtime.reservations import NOTHING, Amount
 BEGUN = "run"
 """The first record: the scenario and how it was started."""
 
+NEVER_BEGAN = (
+    "its run was cut off before it began: nothing was done or spent, start it again"
+)
+
 RESUMED = "resumed"
 INTENT = "intent"
 REPLY = "reply"
@@ -105,7 +109,7 @@ class Past:
                     past._add(reader, record)
 
         if not past.scenario:
-            raise JournalUnreadable(str(path), "it does not tell how its run began")
+            raise JournalUnreadable(str(path), NEVER_BEGAN)
 
         if past.without_content:
             raise JournalUnreadable(

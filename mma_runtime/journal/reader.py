@@ -2,25 +2,29 @@
 
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
 from mma_runtime.errors import JournalUnreadable
-from mma_runtime.journal.contents import unpack
-from mma_runtime.journal.record import COLUMNS, Record, to_record
-from mma_runtime.journal.schema import MIGRATIONS, version_of
+from mma_runtime.events import Origin
+from mma_runtime.journal.batch import records_of, unpack
+from mma_runtime.journal.contents import unpack as unpack_content
+from mma_runtime.journal.record import Record
+from mma_runtime.journal.schema import MIGRATIONS, migrate, version_of
 
-PAGE = 1_000
-"""Records per transaction. A reader that stays in one makes the writer's log grow."""
+PAGE = 200
+"""Batches per transaction. A reader that stays in one makes the writer's log grow."""
 
 
 class JournalReader:
     """Reads the journal at *path*; blocks, so an event loop calls it in a thread.
 
-    Sees what is durable at each call, not what it was when it was opened. Use it as a
-    context manager, from one thread at a time.
+    Sees what is durable at each call, not what it was when it was opened. A journal
+    that has only just been begun is empty; one of an older format is read from a copy.
+    Use it as a context manager, from one thread at a time.
 
     Raises:
         JournalUnreadable: There is no journal, or it is something else.
@@ -30,23 +34,22 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._copy: TemporaryDirectory[str] | None = None
+        # Few origins in many records: each is made once.
+        self._origin = cache(self._place)
         if not path.is_file():
             raise JournalUnreadable(str(path), "there is no such file")
 
         self._db = self._open()
+        self.run = ""
+        self._begun = False
         try:
-            version = version_of(self._db, path, len(MIGRATIONS))
-            self.run = self._about("run") if version else ""
+            self._has_begun()
         except sqlite3.Error as error:
             self.close()
             raise JournalUnreadable(str(path), str(error)) from error
         except BaseException:
             self.close()
             raise
-
-        if not version:
-            self.close()
-            raise JournalUnreadable(str(path), "it is empty")
 
     def __enter__(self) -> Self:
         """Close it at the end of the block."""
@@ -71,18 +74,26 @@ class JournalReader:
 
         Raises `JournalUnreadable` at the first that cannot be read.
         """
-        while page := self._page(after):
-            yield from page
-            after = page[-1].seq
+        last = after
+        while page := self._page(last):
+            for batch in page:
+                for record in self._records_of(*batch):
+                    if record.seq > after:
+                        yield record
+
+            last = page[-1][0]
 
     def last(self) -> int:
         """Return the number of the last record, 0 for an empty journal."""
         try:
-            (seq,) = self._db.execute("SELECT max(seq) FROM event").fetchone()
+            if not self._has_begun():
+                return 0
+
+            (last,) = self._db.execute("SELECT max(last) FROM batch").fetchone()
         except sqlite3.Error as error:
             raise self._damaged(error) from error
 
-        return seq or 0
+        return last or 0
 
     def content(self, number: int) -> bytes:
         """Return the content with this *number*; raises `JournalUnreadable`."""
@@ -90,7 +101,7 @@ class JournalReader:
             row = self._db.execute(
                 "SELECT form, stored, digest FROM content WHERE number = ?", (number,)
             ).fetchone()
-            content = unpack(*row) if row else None
+            content = unpack_content(*row) if row else None
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise JournalUnreadable(
                 str(self.path), f"content {number}: {error}"
@@ -101,15 +112,52 @@ class JournalReader:
 
         return content
 
-    def _page(self, after: int) -> list[Record]:
+    def _has_begun(self) -> bool:
+        if self._begun:
+            return True
+
+        version = version_of(self._db, self.path, len(MIGRATIONS))
+        if 0 < version < len(MIGRATIONS):
+            self._db.close()
+            self._db = sqlite3.connect(self._copied(), isolation_level=None)
+            migrate(self._db, self.path)
+
+        self._begun = version > 0
+        if self._begun:
+            self.run = self._about("run")
+
+        return self._begun
+
+    def _page(self, after: int) -> list[tuple[int, int, bytes]]:
         try:
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}",  # noqa: S608 - constants
-                (after,),
+            if not self._has_begun():
+                return []
+
+            return self._db.execute(
+                "SELECT last, form, stored FROM batch WHERE last > ?"
+                " ORDER BY last LIMIT ?",
+                (after, PAGE),
             ).fetchall()
-            return [to_record(row, self.run) for row in rows]
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except sqlite3.Error as error:
             raise self._damaged(error) from error
+
+    def _records_of(self, last: int, form: int, stored: bytes) -> list[Record]:
+        try:
+            return records_of(last, unpack(form, stored), self._origin)
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._damaged(error) from error
+
+    def _place(
+        self, tier: str, track: str, ticket: str, attempt: int, task: str
+    ) -> Origin:
+        return Origin(
+            run=self.run,
+            tier=tier,
+            track=track,
+            ticket=ticket,
+            attempt=attempt,
+            task=task,
+        )
 
     def _about(self, name: str) -> str:
         row = self._db.execute(
@@ -135,6 +183,9 @@ class JournalReader:
         else:
             return db
 
+        return _connect(self._copied())
+
+    def _copied(self) -> Path:
         self._copy = TemporaryDirectory(prefix="mma-journal-")
         place = Path(self._copy.name) / self.path.name
         try:
@@ -147,7 +198,7 @@ class JournalReader:
             self._copy.cleanup()
             raise JournalUnreadable(str(self.path), str(error)) from error
 
-        return _connect(place)
+        return place
 
 
 def _connect(path: Path) -> sqlite3.Connection:

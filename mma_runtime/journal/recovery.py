@@ -3,14 +3,14 @@
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mma_runtime.errors import JournalUnavailable
-from mma_runtime.journal.contents import unpack
-from mma_runtime.journal.record import COLUMNS, mark_of, to_record
+from mma_runtime.journal.batch import Listed, contents_of, mark_of, unpack
+from mma_runtime.journal.contents import unpack as unpack_content
 from mma_runtime.journal.schema import migrate
 
 
@@ -55,18 +55,27 @@ class Examination:
 
 
 def examine(db: sqlite3.Connection) -> Examination:
-    """Check every record and its contents of an open journal, in order."""
-    found = Examination(total=_highest(db, "seq", "event"))
+    """Check every batch of records and its contents of an open journal, in order."""
+    found = Examination(total=_highest(db, "last", "batch"))
     digests: dict[int, bytes] = {}
     try:
-        for *row, mark in db.execute(f"SELECT {COLUMNS}, mark FROM event ORDER BY seq"):  # noqa: S608 - a constant
-            found.mark = _check(db, found, tuple(row), mark, digests)
-            found.records += 1
+        for last, form, stored, mark in db.execute(
+            "SELECT last, form, stored, mark FROM batch ORDER BY last"
+        ):
+            listed = unpack(form, stored)
+            if last != found.records + len(listed):
+                raise ValueError("it is missing")  # noqa: TRY301 - said below
+
+            named = _digests(db, listed, digests)
+            if mark_of(found.mark, last, stored, named) != mark:
+                raise ValueError("it was changed")  # noqa: TRY301 - said below
+
+            found.mark, found.records = mark, last
 
         found.last_number = max(digests, default=0)
         if _highest(db, "number", "content") != found.last_number:
             found.problem = f"record {found.records + 1}: only its contents are there"
-    except (sqlite3.Error, ValueError, TypeError, AttributeError) as error:
+    except (sqlite3.Error, ValueError, TypeError, AttributeError, IndexError) as error:
         found.problem = f"record {found.records + 1}: {error}"
 
     found.numbers = {digest: number for number, digest in digests.items()}
@@ -83,27 +92,19 @@ def _highest(db: sqlite3.Connection, column: str, table: str) -> int | None:
     return number or 0
 
 
-def _check(
-    db: sqlite3.Connection,
-    found: Examination,
-    row: Any,
-    mark: bytes,
-    digests: dict[int, bytes],
-) -> bytes:
-    """Return the *mark* of a sound record; raise what is wrong with it."""
-    record = to_record(row, "")
-    if record.seq != found.records + 1:
-        raise ValueError("it is missing")
+def _digests(
+    db: sqlite3.Connection, listed: Sequence[Listed], known: dict[int, bytes]
+) -> list[bytes]:
+    """Return the digests of what the records hold; each content is checked once."""
+    named: list[bytes] = []
+    for record in listed:
+        for number in contents_of(record).values():
+            if number not in known:
+                known[number] = _content_digest(db, number)
 
-    for number in record.contents.values():
-        if number not in digests:
-            digests[number] = _content_digest(db, number)
+            named.append(known[number])
 
-    named = [digests[number] for number in record.contents.values()]
-    if mark_of(found.mark, row, named) != mark:
-        raise ValueError("it was changed")
-
-    return mark
+    return named
 
 
 def _content_digest(db: sqlite3.Connection, number: int) -> bytes:
@@ -113,7 +114,7 @@ def _content_digest(db: sqlite3.Connection, number: int) -> bytes:
     if stored is None:
         raise ValueError("one of its contents is missing")
 
-    unpack(*stored)
+    unpack_content(*stored)
     return bytes(stored[2])
 
 
@@ -198,16 +199,13 @@ def _copy_beginning(
 
         new.executemany("INSERT INTO about VALUES (?, ?)", about)
         needed: set[int] = set()
-        for seq in range(1, records + 1):
-            *row, mark = db.execute(
-                f"SELECT {COLUMNS}, mark FROM event WHERE seq = ?",  # noqa: S608 - a constant
-                (seq,),
-            ).fetchone()
-            new.execute(
-                f"INSERT INTO event ({COLUMNS}, mark) VALUES (?{', ?' * 11})",  # noqa: S608 - a constant
-                (*row, mark),
-            )
-            needed.update(to_record(tuple(row), "").contents.values())
+        for row in db.execute(
+            "SELECT last, form, stored, mark FROM batch WHERE last <= ? ORDER BY last",
+            (records,),
+        ):
+            new.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", row)
+            for record in unpack(row[1], row[2]):
+                needed.update(contents_of(record).values())
 
         for number in sorted(needed):
             content = db.execute(

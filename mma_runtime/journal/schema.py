@@ -1,18 +1,25 @@
 """The tables of a journal, their versions, and the way from an older to a newer one."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mma_runtime.errors import JournalTooNew, JournalUnreadable
+from mma_runtime.journal.rows import gather
 
 APPLICATION_ID = 0x6D6D616A
 """What tells a journal from other SQLite files: "mmaj"."""
 
-MIGRATIONS: Sequence[Sequence[str]] = (
-    (
-        "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-        # `mark` checks the row and all before it; see `record.mark_of`.
+Step = Callable[[sqlite3.Connection], None]
+"""Brings an open journal from one version to the next; raises `ValueError`."""
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+    )
+    # A row for each record.
+    db.execute(
         """CREATE TABLE event (
             seq INTEGER PRIMARY KEY,
             time REAL NOT NULL,
@@ -26,18 +33,37 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             facts TEXT NOT NULL,
             contents TEXT NOT NULL,
             mark BLOB NOT NULL
-        )""",
-        # Without an index on the digest: the one writer knows them all by heart, and
-        # readers come with the number.
+        )"""
+    )
+    # Without an index on the digest: the one writer knows them all by heart, and
+    # readers come with the number.
+    db.execute(
         """CREATE TABLE content (
             number INTEGER PRIMARY KEY,
             digest BLOB NOT NULL,
             form INTEGER NOT NULL,
             stored BLOB NOT NULL
-        )""",
-    ),
-)
-"""The statements that lead from each version to the next; the first begin at nothing.
+        )"""
+    )
+
+
+def _batches(db: sqlite3.Connection) -> None:
+    # A row for each commit: `last` is the number of the last record in it. `mark`
+    # checks the row, its contents and all before it; see `batch.mark_of`.
+    db.execute(
+        """CREATE TABLE batch (
+            last INTEGER PRIMARY KEY,
+            form INTEGER NOT NULL,
+            stored BLOB NOT NULL,
+            mark BLOB NOT NULL
+        )"""
+    )
+    gather(db)
+    db.execute("DROP TABLE event")
+
+
+MIGRATIONS: Sequence[Step] = (_begin, _batches)
+"""What leads from each version to the next; the first begins at nothing.
 
 A journal's version is how many of these it has seen. Only ever append.
 """
@@ -65,11 +91,12 @@ def version_of(db: sqlite3.Connection, path: Path, known: int) -> int:
 def migrate(
     db: sqlite3.Connection,
     path: Path,
-    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+    migrations: Sequence[Step] = MIGRATIONS,
 ) -> None:
     """Bring an open journal to the newest version, in one transaction.
 
-    Raises what `version_of` raises.
+    Raises what `version_of` raises, and `JournalUnreadable` for an older journal that
+    is damaged: that one is left as it is.
     """
     version = version_of(db, path, len(migrations))
     if version == len(migrations):
@@ -77,15 +104,19 @@ def migrate(
 
     db.execute("BEGIN IMMEDIATE")
     try:
-        for statements in migrations[version:]:
-            for statement in statements:
-                db.execute(statement)
+        for step in migrations[version:]:
+            step(db)
 
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(migrations)}")
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+        if isinstance(error, ValueError):
+            raise JournalUnreadable(
+                str(path), f"it is of format {version} and damaged: {error}"
+            ) from error
 
         raise

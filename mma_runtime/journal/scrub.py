@@ -25,13 +25,19 @@ class Scrubber:
                 forms.add(plain.encode(errors="surrogatepass"))
 
         # The longest first: one secret may begin like another.
-        ordered = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(map(re.escape, ordered)))
-        self.is_idle = not ordered
+        self._forms = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, self._forms)))
+
+    def finds(self, content: bytes) -> bool:
+        """Whether there is a secret in *content*."""
+        return any(form in content for form in self._forms)
 
     def __call__(self, content: bytes) -> bytes:
         """Return *content* without the secrets."""
-        return content if self.is_idle else self._pattern.sub(_IN_ITS_PLACE, content)
+        if not self.finds(content):
+            return content
+
+        return self._pattern.sub(_IN_ITS_PLACE, content)
 
 
 NO_SECRETS = Scrubber()

@@ -13,15 +13,15 @@ from mma_runtime.journal.record import Record
 class Summary:
     """What became of a run; grows with its records.
 
-    *state* is the outcome's, or `interrupted` when it was cut off. *began* is in
-    seconds since the epoch. *usd* is what is known to have been spent, *unknown* counts
-    the calls that are not in it.
+    *state* is the outcome's, `interrupted` when it was cut off, or `never began`.
+    *began* is in seconds since the epoch. *usd* is what is known to have been spent,
+    *unknown* counts the calls that are not in it.
     """
 
     def __init__(self, run: str) -> None:
         self.run = run
         self.name = ""
-        self.state = "interrupted"
+        self.state = "never began"
         self.began = 0.0
         self.calls = 0
         self.unknown = 0
@@ -44,6 +44,7 @@ class Summary:
         match record.kind:
             case "run":
                 self.name, self.began = facts["name"], record.time
+                self.state = "interrupted"
             case "resumed":
                 self.state = "interrupted"
             case "reply":

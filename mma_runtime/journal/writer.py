@@ -14,9 +14,10 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from mma_runtime.errors import JournalUnavailable, JournalUnreadable
-from mma_runtime.journal.contents import pack
+from mma_runtime.journal.batch import PACKED, Listed, in_json, mark_of, pack
+from mma_runtime.journal.contents import pack as pack_content
 from mma_runtime.journal.lock import WriterLock
-from mma_runtime.journal.record import COLUMNS, Entry, Row, digest_of, mark_of
+from mma_runtime.journal.record import Entry, digest_of
 from mma_runtime.journal.recovery import (
     Examination,
     Loss,
@@ -29,9 +30,8 @@ from mma_runtime.journal.schema import migrate
 from mma_runtime.journal.scrub import NO_SECRETS, Scrubber
 from mma_runtime.journal.wal import PAGE_BYTES, committed_frames
 
-_INSERT_EVENT = f"INSERT INTO event ({COLUMNS}, mark) VALUES (?{', ?' * 11})"  # noqa: S608 - a constant
+_INSERT_BATCH = "INSERT INTO batch VALUES (?, ?, ?, ?)"
 _INSERT_CONTENT = "INSERT INTO content VALUES (?, ?, ?, ?)"
-_TO_JSON = json.JSONEncoder(separators=(",", ":"), default=str).encode
 _UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -89,7 +89,7 @@ class JournalWriter:
 
     def note(self, entry: Entry) -> None:
         """Hand in *entry* without waiting; it is durable with the next `append`."""
-        self._waiting.append((time.time(), entry))
+        self._waiting.append((entry.time or time.time(), entry))
         self._handed_in += 1
 
     async def append(self, *entries: Entry) -> None:
@@ -161,27 +161,19 @@ class JournalWriter:
                 self._durable += len(batch)
 
     def _insert(self, batch: Sequence[tuple[float, Entry]]) -> None:
-        rows: list[tuple[object, ...]] = []
         contents: list[tuple[int, bytes, int, bytes]] = []
-        seq, mark = self._last, self._mark
-        for moment, entry in batch:
-            seq += 1
-            digests: list[bytes] = []
-            numbers: dict[str, int] = {}
-            for name, content in entry.contents.items():
-                number, digest = self._number(self._scrub(content), contents)
-                numbers[name] = number
-                digests.append(digest)
-
-            row = self._row(seq, moment, entry, numbers)
-            mark = mark_of(mark, row, digests)
-            rows.append((*row, mark))
-
+        digests: list[bytes] = []
+        listed = [
+            self._listed(moment, entry, contents, digests) for moment, entry in batch
+        ]
+        last = self._last + len(batch)
+        stored = pack(self._text(listed))
+        mark = mark_of(self._mark, last, stored, digests)
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
             db.executemany(_INSERT_CONTENT, contents)
-            db.executemany(_INSERT_EVENT, rows)
+            db.execute(_INSERT_BATCH, (last, PACKED, stored, mark))
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -189,7 +181,38 @@ class JournalWriter:
 
             raise
 
-        self._last, self._mark = seq, mark
+        self._last, self._mark = last, mark
+
+    def _listed(
+        self,
+        moment: float,
+        entry: Entry,
+        contents: list[tuple[int, bytes, int, bytes]],
+        digests: list[bytes],
+    ) -> Listed:
+        """List *entry*; what is new of its contents is added to *contents*."""
+        origin = entry.origin
+        listed: Listed = [
+            moment,
+            entry.kind,
+            origin.tier,
+            origin.track,
+            origin.ticket,
+            origin.attempt,
+            origin.task,
+            entry.call,
+            entry.facts,
+        ]
+        if entry.contents:
+            numbers: dict[str, int] = {}
+            for name, content in entry.contents.items():
+                number, digest = self._number(self._scrub(content), contents)
+                numbers[name] = number
+                digests.append(digest)
+
+            listed.append(numbers)
+
+        return listed
 
     def _number(
         self, content: bytes, contents: list[tuple[int, bytes, int, bytes]]
@@ -199,34 +222,22 @@ class JournalWriter:
         if number is None:
             self._last_number += 1
             number = self._numbers[digest] = self._last_number
-            contents.append((number, digest, *pack(content)))
+            contents.append((number, digest, *pack_content(content)))
 
         return number, digest
 
-    def _row(
-        self, seq: int, moment: float, entry: Entry, numbers: dict[str, int]
-    ) -> Row:
-        origin = entry.origin
-        return (
-            seq,
-            moment,
-            entry.kind,
-            origin.tier,
-            origin.track,
-            origin.ticket,
-            origin.attempt,
-            origin.task,
-            entry.call,
-            self._text(entry.facts),
-            _TO_JSON(numbers) if numbers else "",
+    def _text(self, listed: Sequence[Listed]) -> bytes:
+        text = in_json(listed)
+        if not self._scrub.finds(text):
+            return text
+
+        # Only in the facts: the names of the format stay, whatever is secret.
+        return in_json(
+            [
+                [*one[:8], json.loads(self._scrub(in_json(one[8]))), *one[9:]]
+                for one in listed
+            ]
         )
-
-    def _text(self, facts: object) -> str:
-        if not facts:
-            return ""
-
-        text = _TO_JSON(facts)
-        return text if self._scrub.is_idle else self._scrub(text.encode()).decode()
 
     def _close(self) -> None:
         with self._one_thread:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mma_runtime.journal.writer import open_file
 from mma_runtime.recording import JOURNAL, run_folders
 from tests.cli.conftest import Project
 
@@ -45,6 +46,33 @@ def test_a_journal_that_cannot_be_read_is_listed_as_damaged(project: Project) ->
     (folder / JOURNAL).write_bytes(b"no journal")
 
     assert [run["state"] for run in runs_of(project)] == ["damaged"]
+
+
+@pytest.mark.parametrize("birth", [b"", None])
+def test_a_run_that_was_killed_before_it_began_is_told_as_such(
+    project: Project, birth: bytes | None
+) -> None:
+    folder = project.home / "runs" / "20260101-000000-abc123"
+    folder.mkdir(parents=True)
+    if birth is None:
+        opened = open_file(folder / JOURNAL, folder.name)
+        opened.db.close()
+        opened.lock.release()
+    else:
+        (folder / JOURNAL).write_bytes(birth)
+
+    home = ("--home", str(project.home))
+    assert [run["state"] for run in runs_of(project)] == ["never began"]
+    assert "never began" in project.mma("runs", *home).stdout
+    assert "never began, 0 of 0 tickets" in project.mma("show", *home).stdout
+    for command in ("resume", "replay"):
+        refused = project.mma(command, *home)
+        assert refused.return_value == 2
+        assert "cut off before it began" in refused.stderr
+
+    pruned = project.mma("prune", "--days", "0", *home)
+    assert "1 run removed" in pruned.stdout
+    assert runs_of(project) == []
 
 
 def test_show_tells_what_happened_and_what_it_cost(project: Project) -> None:
@@ -164,7 +192,7 @@ def test_prune_removes_by_age_and_by_size(project: Project) -> None:
 
     assert "1 run removed" in project.mma("prune", "--days", "1", *home).stdout
     assert not first.exists()
-    assert "2 runs removed" in project.mma("prune", "--megabytes", "0", *home).stdout
+    assert "2 runs removed" in project.mma("prune", "--days", "0", *home).stdout
 
 
 def test_prune_wants_to_know_which(project: Project) -> None:

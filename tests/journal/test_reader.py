@@ -16,11 +16,16 @@ def test_a_journal_that_is_not_there_is_told(path: Path) -> None:
         JournalReader(path)
 
 
-def test_an_empty_file_is_told(path: Path) -> None:
+async def test_a_journal_that_was_never_begun_is_empty_until_it_is(path: Path) -> None:
     path.touch()
+    with JournalReader(path) as reader:
+        assert (reader.run, reader.last(), list(reader.records())) == ("", 0, [])
 
-    with pytest.raises(JournalUnreadable, match="it is empty"):
-        JournalReader(path)
+        writer = await JournalWriter.open(path, run="r1")
+        await writer.append(Entry(kind="one"))
+
+        assert [record.origin.run for record in reader.records()] == ["r1"]
+    await writer.aclose()
 
 
 async def test_a_reader_sees_what_is_written_after_it_was_opened(path: Path) -> None:

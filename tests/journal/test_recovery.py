@@ -11,6 +11,7 @@ import pytest
 
 from mma_runtime.errors import JournalUnavailable, JournalUnreadable
 from mma_runtime.journal import Entry, JournalReader, JournalWriter, Loss
+from mma_runtime.journal.batch import pack
 from mma_runtime.journal.recovery import finish_salvage
 from mma_runtime.journal.writer import open_file
 
@@ -199,10 +200,11 @@ async def test_a_deleted_content_cuts_off_what_needed_it(
 
     left, loss = _recover(path)
 
-    assert left == _said(entries)[:49]
+    # The whole write that it was in is gone: its four records came together.
+    assert left == _said(entries)[:48]
     assert loss is not None
-    assert (loss.kept, loss.lost) == (49, 71)
-    assert "record 50: one of its contents is missing" in str(loss)
+    assert (loss.kept, loss.lost) == (48, 72)
+    assert "record 49: one of its contents is missing" in str(loss)
 
 
 async def test_a_record_that_was_taken_out_is_noticed(
@@ -211,28 +213,31 @@ async def test_a_record_that_was_taken_out_is_noticed(
     writer = await _write(path, entries)
     await writer.aclose()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("DELETE FROM event WHERE seq = 30")
+        db.execute("DELETE FROM batch WHERE last = 32")
         db.commit()
 
     left, loss = _recover(path)
 
-    assert left == _said(entries)[:29]
-    assert "record 30: it is missing" in str(loss)
+    assert left == _said(entries)[:28]
+    assert "record 29: it is missing" in str(loss)
 
 
 async def test_a_record_that_was_changed_is_noticed(
     path: Path, entries: list[Entry]
 ) -> None:
-    writer = await _write(path, entries)
+    writer = await _write(path, entries[:28])
+    await writer.append(entries[28])
+    await writer.append(*entries[29:])
     await writer.aclose()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE event SET facts = '{}' WHERE seq = 30")
+        changed = pack(b'[[1.0,"k","","","",1,"","",{}]]')
+        db.execute("UPDATE batch SET stored = ? WHERE last = 29", (changed,))
         db.commit()
 
     left, loss = _recover(path)
 
-    assert left == _said(entries)[:29]
-    assert "record 30: it was changed" in str(loss)
+    assert left == _said(entries)[:28]
+    assert "record 29: it was changed" in str(loss)
 
 
 async def test_a_recovered_journal_can_be_written_on(
@@ -241,7 +246,7 @@ async def test_a_recovered_journal_can_be_written_on(
     writer = await _write(path, entries)
     await writer.aclose()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("DELETE FROM event WHERE seq > 100 AND seq < 110")
+        db.execute("DELETE FROM batch WHERE last > 100 AND last < 110")
         db.commit()
 
     writer = await JournalWriter.open(path)
@@ -273,7 +278,7 @@ async def test_a_salvage_without_room_leaves_everything_as_it_is(
     writer = await _write(path, entries)
     await writer.aclose()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("DELETE FROM event WHERE seq = 30")
+        db.execute("DELETE FROM batch WHERE last = 32")
         db.commit()
     before = path.read_bytes()
 
