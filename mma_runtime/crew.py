@@ -71,6 +71,7 @@ class Crew:
             rules=self._job.ground.rules,
             hint=hint,
             known=known,
+            observer=self._job.observer,
         )
         agent = await self._parent.spawn(
             equipment.origin.agent, settings.agent, equipment

@@ -356,7 +356,10 @@ class Delivery:
             tools = tuple(tool for tool in tools if tool.name in allowed)
 
         keep = checkout.keep_output if checkout is not None else None
-        return self._recorded(Toolbox(tools, keep=keep, gate=self._gate()), bench)
+        toolbox = Toolbox(
+            tools, keep=keep, gate=self._gate(), observer=self._job.observer
+        )
+        return self._recorded(toolbox, bench)
 
     def _gate(self) -> Gate:
         ticket, questions = self._card.ticket, self._job.questions

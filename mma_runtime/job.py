@@ -12,6 +12,7 @@ from mma_runtime.events import Event
 from mma_runtime.journal import Journal
 from mma_runtime.kernel import Ref
 from mma_runtime.model import Model
+from mma_runtime.observing import RunObserver
 from mma_runtime.plan import Ticket, Track
 from mma_runtime.questions import Questions
 from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
@@ -55,7 +56,7 @@ class Job:
     ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
     *folder* is where unfinished work is kept. *ground* is what all are told of the
     project, *prompts* are the scenario's own, *questions* what people are asked. The
-    *journal* is off by default.
+    *journal* is off by default, and no *observer* looks on.
     """
 
     run: str
@@ -77,3 +78,4 @@ class Job:
     board: Board = field(default_factory=Board)
     ledger: Ledger = field(default_factory=Ledger)
     journal: Journal = field(default_factory=Journal)
+    observer: RunObserver | None = None

@@ -36,6 +36,7 @@ from mma_runtime.llm.pricing import Rates
 from mma_runtime.llm.provider import Provider
 from mma_runtime.llm.tokens import InputBound, estimate_request, estimate_tokens
 from mma_runtime.llm.usage import NO_USAGE, Usage
+from mma_runtime.observing import ChatWatch, RunObserver
 from mma_runtime.queueing import Demand, Permit
 from mma_runtime.reservations import Reservation, State, WrapUp
 
@@ -59,7 +60,8 @@ class Route:
     *address* is `provider:model`. *rates* is `None` where no price is known. Each
     attempt is reserved before it, let through by *gate*, and settled after it: one cost
     event for *costs*, also when it fails or is cancelled, and events for *emit*.
-    `before_send` is awaited once an attempt may be sent, and before it is.
+    `before_send` is awaited once an attempt may be sent, and before it is. *observer*
+    looks on while it is under way.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Route:
         rates: Rates | None,
         gate: Gate | None = None,
         breaker: Breaker | None = None,
+        observer: RunObserver | None = None,
     ) -> None:
         self.provider = provider
         self.name = name
@@ -84,6 +87,7 @@ class Route:
         self.emit = emit
         self._rates = rates
         self._bound = InputBound()
+        self._observer = observer
         self.before_send: BeforeSend | None = None
 
     async def attempt(
@@ -223,6 +227,19 @@ class Route:
     # --- the call -------------------------------------------------------------
 
     async def _send(
+        self, attempt: "_Attempt", permit: Permit, on_chunk: OnChunk | None
+    ) -> Completion:
+        observer = self._observer
+        if observer is None:
+            return await self._stream(attempt, permit, on_chunk)
+
+        with observer.chat(attempt.request, self.address, attempt.number) as watch:
+            attempt.request = replace(attempt.request, headers=watch.headers)
+            completion = await self._stream(attempt, permit, _heard(watch, on_chunk))
+            watch.completed(completion)
+            return completion
+
+    async def _stream(
         self, attempt: "_Attempt", permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
         completion: Completion | None = None
@@ -374,6 +391,15 @@ class _Attempt:
 def call_name(origin: Origin, turn: int, attempt: int) -> str:
     """Name one attempt of a call."""
     return f"{origin.call(turn)}.{attempt}"
+
+
+def _heard(watch: ChatWatch, on_chunk: OnChunk | None) -> OnChunk:
+    def hear(chunk: Chunk) -> None:
+        watch.chunk()
+        if on_chunk is not None:
+            on_chunk(chunk)
+
+    return hear
 
 
 def _was_turned_away(error: BaseException) -> bool:

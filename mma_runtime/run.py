@@ -21,6 +21,7 @@ from mma_runtime.events import (
 from mma_runtime.forecast import to_go_on
 from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem, Ref
+from mma_runtime.observing import around_run
 from mma_runtime.orders import (
     CancelRun,
     Order,
@@ -212,20 +213,24 @@ class Run:
     async def conduct(self, system: ActorSystem) -> None:
         """Run to the end; the runtime calls it once, in a task of its own."""
         try:
-            await self._work(system)
-            outcome = await self._keep(await self._conclude())
-            self._outcome = replace(outcome, seconds=time.monotonic() - self._began)
-            self.bus.emit(
-                RunFinished(
-                    origin=Origin(run=self.id),
-                    state=self._outcome.state.value,
-                    reason=self._outcome.reason,
-                )
-            )
-            await self._close_journal()
+            with around_run(self._job.observer):
+                await self._go(system)
         finally:
             self._ended.set()
             self.bus.close()
+
+    async def _go(self, system: ActorSystem) -> None:
+        await self._work(system)
+        outcome = await self._keep(await self._conclude())
+        self._outcome = replace(outcome, seconds=time.monotonic() - self._began)
+        self.bus.emit(
+            RunFinished(
+                origin=Origin(run=self.id),
+                state=self._outcome.state.value,
+                reason=self._outcome.reason,
+            )
+        )
+        await self._close_journal()
 
     async def _close_journal(self) -> None:
         try:

@@ -16,6 +16,7 @@ from mma_runtime.kernel import Ref
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
+from mma_runtime.observing import RunObserver
 from mma_runtime.registry import Registry
 from mma_runtime.rounds import CONTEXT_TOKENS, Sampling, default_max_rounds
 from mma_runtime.route import Route
@@ -67,6 +68,7 @@ class Team:
         costs: Ref,
         emit: Callable[[Event], None],
         governor: Governor,
+        observer: RunObserver | None = None,
     ) -> Model:
         """Make the model at the first of *addresses*, the others being fallbacks.
 
@@ -90,6 +92,7 @@ class Team:
                 rates=self.prices.rates(*self._priced(f"{name}:{model}")[:2]),
                 gate=governor.gate(self.providers[name], model, self.limits),
                 breaker=governor.breaker(self.providers[name], model),
+                observer=observer,
             )
             for name, _, model in (address.partition(":") for address in addresses)
         )

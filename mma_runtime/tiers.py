@@ -16,6 +16,7 @@ from mma_runtime.kernel import Actor, Request
 from mma_runtime.known_files import KnownFiles
 from mma_runtime.llm.chat import Image
 from mma_runtime.model import Model
+from mma_runtime.observing import RunObserver
 from mma_runtime.plan import EpicPlan, Ticket, Track, TrackPlan
 from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
@@ -37,7 +38,7 @@ class Equipment:
     *max_rounds* bounds its tool loop, *context_tokens* its history. *prompts* are the
     scenario's own, by occasion; *rules* are the project's. *hint* turns a failed
     command into a hint, where there is Tier 4; *known* are the files that a worker was
-    shown, where there is a checkout.
+    shown, where there is a checkout. *observer* looks on at what it does.
     """
 
     origin: Origin
@@ -51,6 +52,7 @@ class Equipment:
     rules: str = ""
     hint: Callable[[CommandFailed], Awaitable[str]] | None = None
     known: KnownFiles | None = None
+    observer: RunObserver | None = None
 
 
 AgentClass = Callable[[Equipment], Actor]

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -31,6 +31,7 @@ from mma_runtime.llm.chat import (
     Text,
     user,
 )
+from mma_runtime.observing import around_agent
 from mma_runtime.sight import SEES, Sort
 from mma_runtime.tiers import Equipment, Tier
 
@@ -67,6 +68,11 @@ class TierAgent(Actor):
         *where* sets fields of the origin: `track`, `ticket`, `attempt`.
         """
         return replace(self.equipment.origin, task=task, **where)
+
+    def observed(self, origin: Origin) -> AbstractContextManager[object]:
+        """Return what surrounds the work on one task for those who look on."""
+        model = self.equipment.model.address
+        return around_agent(self.equipment.observer, origin, model)
 
     def check_images(self, images: tuple[Image, ...]) -> None:
         """Refuse images that the agent's model does not take; raises `Refused`."""
@@ -125,7 +131,7 @@ class PlanningAgent(TierAgent):
             self.equipment.emit(event)
 
         problem = ""
-        with refusals():
+        with refusals(), self.observed(origin):
             for tries in range(1, TRIES + 1):
                 reply, finish = await self._ask(shape, origin)
                 kept = reply if reply.parts else AssistantTurn((Text("…"),))
@@ -178,9 +184,11 @@ class OneShotAgent(TierAgent):
         conversation = Conversation(
             system=self.conversation.system, turns=[user(question)]
         )
-        return await self.equipment.model.complete(
-            request(self.equipment, conversation, origin, turn=self._calls, shape=shape)
+        asked = request(
+            self.equipment, conversation, origin, turn=self._calls, shape=shape
         )
+        with self.observed(origin):
+            return await self.equipment.model.complete(asked)
 
 
 def request(

@@ -70,18 +70,19 @@ class Worker(TierAgent):
         equipment = self.equipment
         before = self.conversation.calls
         try:
-            ended = await run_rounds(
-                equipment.model,
-                equipment.toolbox,
-                self.conversation,
-                origin=equipment.origin,
-                emit=equipment.emit,
-                max_rounds=equipment.max_rounds,
-                sampling=equipment.sampling,
-                after_round=self._after_round,
-                conclude=self.prompt("conclude"),
-                context_tokens=equipment.context_tokens,
-            )
+            with self.observed(equipment.origin):
+                ended = await run_rounds(
+                    equipment.model,
+                    equipment.toolbox,
+                    self.conversation,
+                    origin=equipment.origin,
+                    emit=equipment.emit,
+                    max_rounds=equipment.max_rounds,
+                    sampling=equipment.sampling,
+                    after_round=self._after_round,
+                    conclude=self.prompt("conclude"),
+                    context_tokens=equipment.context_tokens,
+                )
         except (ProviderError, AnswerUnusable, BudgetExhausted) as error:
             rounds = self.conversation.calls - before
             return TicketReport(answer="", rounds=rounds, error=error)

@@ -146,9 +146,9 @@ class ChatRequest:
     *max_output_tokens* bounds the answer (tokens, hidden reasoning included); `None` is
     the provider's own limit. *response_schema* asks for JSON of that shape. *origin*
     and *turn* (the count of calls within this task, from 1) say who asks; they are
-    never sent to a provider's server. Without *streamed* the answer comes at once when
-    it is whole, which takes less computing here. *counted* is what is known of the
-    length of its beginning.
+    never sent to a provider's server, where *headers* go besides. Without *streamed*
+    the answer comes at once when it is whole, which takes less computing here.
+    *counted* is what is known of the length of its beginning.
     """
 
     model: str
@@ -164,6 +164,7 @@ class ChatRequest:
     origin: Origin = NOWHERE
     turn: int = 1
     counted: Counted | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Finish(StrEnum):

@@ -23,6 +23,7 @@ from mma_runtime.events import (
     ToolCallStarted,
 )
 from mma_runtime.llm.chat import Text, ToolCall, ToolResult
+from mma_runtime.observing import RunObserver
 from mma_runtime.tools.approval import Approval, Gate, admitted
 from mma_runtime.tools.policy import Decision
 from mma_runtime.tools.tool import Content, Tool
@@ -67,13 +68,13 @@ class Toolbox:
 
     *keep* stores what is too long to show (`Checkout.keep_output`); without it, the
     rest of a long output is lost. *gate* decides which calls run and who is asked;
-    without it, all run.
+    without it, all run. *observer* looks on at those that do.
 
     Raises:
         ConfigurationError: two tools have the same name.
     """
 
-    __slots__ = ("_gate", "_keep", "_tools", "specs")
+    __slots__ = ("_gate", "_keep", "_observer", "_tools", "specs")
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Toolbox:
         *,
         keep: KeepOutput | None = None,
         gate: Gate | None = None,
+        observer: RunObserver | None = None,
     ) -> None:
         self._tools: dict[str, Tool] = {}
         for each in tools:
@@ -91,6 +93,7 @@ class Toolbox:
 
         self._keep = keep
         self._gate = gate
+        self._observer = observer
         self.specs = tuple(each.spec for each in self._tools.values())
 
     @property
@@ -240,19 +243,7 @@ class Toolbox:
             )
         )
         began = perf_counter()
-        failure: CommandFailed | None = None
-        is_error = True
-        try:
-            content = await self._call(call, approval)
-            is_error = False
-        except CommandFailed as error:
-            failure = error
-            content = (Text(str(error)),)
-        except (ToolFailed, WorkspaceError) as error:
-            content = (Text(str(error) or type(error).__name__),)
-        except Exception as error:  # noqa: BLE001 - a tool's bug is the model's news
-            content = (Text(f"the tool failed: {type(error).__name__}: {error}"),)
-
+        content, error = await self._watched(call, approval, at.origin)
         size = _size(content)
         if size > OUTPUT_LIMIT:
             content = await self._cut(content)
@@ -264,12 +255,38 @@ class Toolbox:
                 call=call.id,
                 tool=call.name,
                 model_call=at.model_call,
-                is_error=is_error,
+                is_error=error is not None,
                 characters=size,
                 seconds=perf_counter() - began,
             )
         )
-        return ToolResult(call.id, call.name, content, is_error), failure
+        failure = error if isinstance(error, CommandFailed) else None
+        return ToolResult(call.id, call.name, content, error is not None), failure
+
+    async def _watched(
+        self, call: ToolCall, approval: Approval | None, origin: Origin
+    ) -> "tuple[Content, Exception | None]":
+        if self._observer is None:
+            return await self._try(call, approval)
+
+        with self._observer.tool(call, origin) as watch:
+            content, error = await self._try(call, approval)
+            watch.ended(content, error)
+            return content, error
+
+    async def _try(
+        self, call: ToolCall, approval: Approval | None
+    ) -> "tuple[Content, Exception | None]":
+        """Return what the model gets to see, and the error that it tells of."""
+        try:
+            return await self._call(call, approval), None
+        except CommandFailed as error:
+            return (Text(str(error)),), error
+        except (ToolFailed, WorkspaceError) as error:
+            return (Text(str(error) or type(error).__name__),), error
+        except Exception as error:  # noqa: BLE001 - a tool's bug is the model's news
+            words = f"the tool failed: {type(error).__name__}: {error}"
+            return (Text(words),), error
 
     async def _call(self, call: ToolCall, approval: Approval | None) -> Content:
         found = self._tools.get(call.name)
