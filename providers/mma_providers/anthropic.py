@@ -55,6 +55,8 @@ class AnthropicProvider(Client):
             http_client=self._transport.client,
             max_retries=0,
             timeout=self._transport.timeout,
+            # The runtime traces its calls itself, and only when it is told to.
+            open_telemetry={"traces": False, "propagation": False},
         )
 
     def _open(self) -> object:
@@ -79,6 +81,7 @@ class AnthropicProvider(Client):
             messages=[],
             stream=request.streamed,
             extra_body=body,
+            extra_headers=dict(request.headers),
         )
         return (await sending.__aenter__()).http_response
 

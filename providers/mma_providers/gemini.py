@@ -118,7 +118,9 @@ class GeminiProvider(Client):
                 disable=True
             ),
             automatic_continuation=False,
-            http_options=types.HttpOptions(extra_body=body),
+            http_options=types.HttpOptions(
+                extra_body=body, headers=dict(request.headers)
+            ),
         )
         models: Any = self._sdk.aio.models
         handed_over: list[httpx2.Response] = []

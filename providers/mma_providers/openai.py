@@ -86,7 +86,9 @@ class OpenAIProvider(Client):
         # the whole history each time. Entered by hand: the caller closes the response.
         if self._wants_responses(request.model):
             sending = self._sdk.responses.with_streaming_response.create(
-                stream=request.streamed, extra_body=body
+                stream=request.streamed,
+                extra_body=body,
+                extra_headers=dict(request.headers),
             )
             return (await sending.__aenter__()).http_response
 
@@ -95,6 +97,7 @@ class OpenAIProvider(Client):
             messages=[],
             stream=request.streamed,
             extra_body=body,
+            extra_headers=dict(request.headers),
         )
         return (await chatting.__aenter__()).http_response
 

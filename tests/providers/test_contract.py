@@ -130,6 +130,20 @@ async def test_a_tool_round_goes_there_and_back(
 
 
 @every_service
+async def test_headers_of_a_request_go_to_the_service(
+    wire: ScriptedServer, service: Service
+) -> None:
+    wire.say(Answer(text="Hello"), Answer(text="Hello"))
+
+    async with opened(service, wire) as provider:
+        await collect(provider, service.ask(headers=(("traceparent", "00-1-2-01"),)))
+        await collect(provider, service.ask())
+
+    assert wire.requests[0].headers["traceparent"] == "00-1-2-01"
+    assert "traceparent" not in wire.requests[1].headers
+
+
+@every_service
 async def test_an_image_is_sent(wire: ScriptedServer, service: Service) -> None:
     wire.say(Answer(text="a cat"))
 
