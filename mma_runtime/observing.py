@@ -5,6 +5,7 @@ events too, and besides sees requests, answers and arguments, which no event hol
 Knows nothing of logs or traces.
 """
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import (
     AbstractContextManager,
@@ -13,7 +14,8 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol, Self
 
 from mma_runtime.events import Event, Origin
 from mma_runtime.llm.chat import ChatRequest, Completion, Image, Text, ToolCall
@@ -102,6 +104,20 @@ class Observer(Protocol):
         ...
 
 
+def observer_of(run: ObservedRun, telemetry: Observer | None) -> RunObserver | None:
+    """Return who looks on at *run*: *telemetry*, and the log if there is one.
+
+    There is one when the host has configured structlog, which it cannot have done
+    without loading it; that takes longer than many a run, so it is not done here.
+    """
+    observers = [] if telemetry is None else [telemetry.observe(run)]
+    structlog: Any = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        observers.append(import_module("mma_runtime.logs").LogObserver(run))
+
+    return together(tuple(observers))
+
+
 def together(observers: tuple[RunObserver, ...]) -> RunObserver | None:
     """Return all *observers* as one, or nobody."""
     if len(observers) > 1:
@@ -120,6 +136,31 @@ def around_agent(
 ) -> AbstractContextManager[object]:
     """Surround an agent's task with *observer*, if there is one."""
     return nullcontext() if observer is None else observer.agent(origin, model)
+
+
+class _Idle:
+    """Looks away: for observers that have nothing to do just now."""
+
+    headers = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def chunk(self) -> None:
+        pass
+
+    def completed(self, completion: Completion) -> None:
+        pass
+
+    def ended(self, content: tuple[Text | Image, ...], error: Exception | None) -> None:
+        pass
+
+
+IDLE = _Idle()
+"""A watch for those who do not want to see a call."""
 
 
 class _Several:

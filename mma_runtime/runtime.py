@@ -26,6 +26,7 @@ from mma_runtime.kernel import ActorSystem
 from mma_runtime.listing import ListedModel, ListingCache, list_models
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
+from mma_runtime.observing import ObservedRun, Observer, RunObserver, observer_of
 from mma_runtime.plan import Ticket
 from mma_runtime.provider_table import ProviderSpec
 from mma_runtime.questions import NoAnswer, Questions
@@ -81,7 +82,8 @@ class Runtime(AsyncContextManagerMixin):
     to the rate limits; by default all runtimes of an event loop share one.
     With *journal* each run is recorded in its folder and can be resumed and replayed;
     without *capture_content* prompts, replies and outputs are kept out of it, and it
-    can only be looked at.
+    can only be looked at. *telemetry* looks on at the runs: `mma_runtime.telemetry`
+    has one for OpenTelemetry. What happens is logged where structlog is configured.
     """
 
     def __init__(
@@ -95,10 +97,12 @@ class Runtime(AsyncContextManagerMixin):
         governor: Governor | None = None,
         journal: bool = False,
         capture_content: bool = True,
+        telemetry: Observer | None = None,
     ) -> None:
         self._home = Path(home)
         self._journal = journal
         self._content = capture_content
+        self._telemetry = telemetry
         self._tools = tuple(tools)
         self._environment = os.environ if environment is None else environment
         given = tuple(providers)
@@ -363,6 +367,10 @@ class Runtime(AsyncContextManagerMixin):
         )
         board = Board()
         sinks = (journal.record,) if journal.is_on else ()
+        observer = self._observer(session)
+        if observer is not None:
+            sinks = (*sinks, observer.note)
+
         bus = Bus(board.firewall.note, *sinks, origin=Origin(run=session.run))
         journal.emit = bus.emit
         ground = NO_GROUND
@@ -378,7 +386,7 @@ class Runtime(AsyncContextManagerMixin):
             run=session.run,
             tiers=team.tiers,
             open_model=lambda addresses, costs: team.open_model(
-                addresses, costs, bus.emit, governor
+                addresses, costs, bus.emit, governor, observer
             ),
             emit=bus.emit,
             epic=scenario.epic or "",
@@ -405,12 +413,25 @@ class Runtime(AsyncContextManagerMixin):
                 on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
             ),
             board=board,
+            observer=observer,
         )
         if journal.past is not None and not journal.strict:
             _count_past(job, journal.past)
 
         wanted = scenario.workspace is not None and scenario.workspace.apply
         return Run(job, team, scenario, bus, apply=wanted if apply is None else apply)
+
+    def _observer(self, session: Session) -> RunObserver | None:
+        run = ObservedRun(
+            id=session.run,
+            name=session.scenario.name,
+            resumed=session.journal.past is not None,
+            content=self._content,
+            scrub=self._scrub,
+        )
+        # In a replay nothing is called, so there is nothing to trace or to count.
+        telemetry = None if session.journal.strict else self._telemetry
+        return observer_of(run, telemetry)
 
     async def _workspace(self, scenario: Scenario, run: str) -> Workspace | None:
         if scenario.workspace is None:
