@@ -107,20 +107,26 @@ class Delivery:
         When it is cancelled, the worker and its tools end at once and the diff that
         there is by then is kept in the run's folder.
         """
+        card, journal = self._card, self._job.journal
         try:
-            await self._try_all()
-        finally:
-            self._desk.ended(self._card)
+            state = await self._try_all()
+            if state is not TicketState.COMPLETED:
+                # What people had ordered depends on what had failed by then.
+                await journal.hold_end(card.ticket.id)
 
-    async def _try_all(self) -> None:
+            card.state = state
+        finally:
+            self._desk.ended(card)
+
+    async def _try_all(self) -> TicketState:
         card = self._card
         exhausted = self._job.board.exhausted
         if exhausted is not None and exhausted.level == "run":
-            card.state, card.reason = TicketState.OVER_BUDGET, str(exhausted)
-            return
+            card.reason = str(exhausted)
+            return TicketState.OVER_BUDGET
 
         if not await self._may_start():
-            return
+            return TicketState.CANCELLED
 
         attempt = self._work if self._job.workspace is None else self._work_in_checkout
         tried = card.attempts
@@ -129,7 +135,7 @@ class Delivery:
             card.attempts = number
             self._climb()
             try:
-                card.state = await attempt()
+                return await attempt()
             except _Rejected as rejected:
                 self._note(rejected)
                 ended = rejected.state
@@ -137,21 +143,18 @@ class Delivery:
                 self._rung += rejected.by != "merge"
                 if rejected.final:
                     break
-            else:
-                return
 
-        card.state = ended
+        return ended
 
     async def _may_start(self) -> bool:
         """Ask whether the ticket may start, where that is to be asked."""
         job, card = self._job, self._card
         wanted = job.questions.is_stepped or card.ticket.step
-        if not wanted or job.journal.strict or job.journal.is_completed(card.ticket.id):
+        if not wanted:
             return True
 
         answer = await job.questions.ask_ticket(self._origin())
         if not answer.approved:
-            card.state = TicketState.CANCELLED
             card.reason = answer.reason or "rejected, without a reason"
 
         return answer.approved

@@ -1,5 +1,7 @@
 """What a run asks people: whether a tool call or a ticket may go ahead."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,9 +11,18 @@ import anyio
 
 from mma_runtime.errors import Refused, did_you_mean
 from mma_runtime.events import ApprovalAsked, ApprovalGiven, Event, Origin
+from mma_runtime.journal import Entry, Journal
+from mma_runtime.journal.past import ANSWER
 from mma_runtime.llm.chat import ToolCall
 from mma_runtime.tools.approval import Approval, Consents
-from mma_runtime.tools.policy import ASK_ALWAYS, DEFAULT_POLICY, Policy
+from mma_runtime.tools.policy import (
+    ASK_ALWAYS,
+    DEFAULT_POLICY,
+    Decision,
+    Policy,
+    Rule,
+    alike,
+)
 
 SECONDS = 60.0
 """How long an answer is waited for unless told otherwise."""
@@ -50,7 +61,8 @@ class Questions:
 
     *policy* decides about tool calls before anybody is asked; with *is_stepped* every
     call is asked about, and every ticket. After *seconds* without an answer a question
-    is rejected, or the run is paused (*unanswered* is called with the reason).
+    is rejected, or the run is paused (*unanswered* is called with the reason). Answers
+    are decisions: the *journal* keeps them, and a resumed run does not ask again.
     """
 
     def __init__(
@@ -61,8 +73,10 @@ class Questions:
         is_stepped: bool = False,
         seconds: float = SECONDS,
         on_no_answer: NoAnswer = NoAnswer.REJECT,
+        journal: Journal | None = None,
     ) -> None:
-        self.consents = Consents()
+        self._journal = journal or Journal()
+        self.consents = Consents(self._consents_before())
         self.unanswered: Callable[[str], None] = _ignore
         self.is_stepped = is_stepped
         self._emit = emit
@@ -70,6 +84,14 @@ class Questions:
         self._seconds = seconds
         self._on_no_answer = on_no_answer
         self._waiting: dict[str, _Waiting] = {}
+        self._starts = Counter[str]()
+
+    def _consents_before(self) -> list[Rule]:
+        past = self._journal.past
+        return [
+            Rule(decision=Decision.AUTO, tool=tool, subject=subject)
+            for tool, subject in (past.consents if past is not None else ())
+        ]
 
     @property
     def open(self) -> tuple[Question, ...]:
@@ -102,7 +124,10 @@ class Questions:
         question = Question(id=f"{origin.ticket}/start", origin=origin)
         self._emit(ApprovalAsked(origin=origin, call="", tool=""))
         began = anyio.current_time()
-        answer = await self._wait(question)
+        # A ticket that is tried again by somebody's order is asked about again.
+        self._starts[question.id] += 1
+        name = f"{question.id}.{self._starts[question.id]}"
+        answer = await self._answer_to(question, name)
         self._emit(
             ApprovalGiven(
                 origin=origin,
@@ -117,16 +142,53 @@ class Questions:
 
     async def ask_call(self, origin: Origin, call: ToolCall) -> Approval:
         """Ask about a tool call, and wait for the answer. Several may wait at once."""
-        return await self._wait(
-            Question(
-                id=f"{origin.ticket}/{origin.attempt}/{call.id}",
-                origin=origin,
-                tool=call.name,
-                arguments=call.arguments or {},
+        question = Question(
+            id=f"{origin.ticket}/{origin.attempt}/{call.id}",
+            origin=origin,
+            tool=call.name,
+            arguments=call.arguments or {},
+        )
+        return await self._answer_to(question, question.id, alike(call))
+
+    async def _answer_to(
+        self, question: Question, name: str, rule: Rule | None = None
+    ) -> Approval:
+        """Return the answer that was recorded under *name*, or wait for one."""
+        journal = self._journal
+        found = journal.take(ANSWER, name)
+        if found is not None and (found.facts["given"] or journal.strict):
+            told = json.loads(found.contents["answer"])
+            return Approval(
+                approved=found.facts["approved"],
+                arguments=told["arguments"],
+                reason=told["reason"],
+                all_alike=bool(told["alike"]),
+            )
+
+        await journal.demand_new(f"the answer to {name!r}", question.origin)
+        answer, given = await self._wait(question)
+        told = {
+            "arguments": answer.arguments,
+            "reason": answer.reason,
+            "alike": [rule.tool, rule.subject] if rule and answer.all_alike else None,
+        }
+        await journal.append(
+            Entry(
+                kind=ANSWER,
+                origin=question.origin,
+                call=name,
+                facts={
+                    "approved": answer.approved,
+                    "given": given,
+                    "tool": question.tool,
+                },
+                contents={"answer": json.dumps(told).encode()},
             )
         )
+        return answer
 
-    async def _wait(self, question: Question) -> Approval:
+    async def _wait(self, question: Question) -> tuple[Approval, bool]:
+        """Return the answer, and whether somebody gave it."""
         waiting = self._waiting[question.id] = _Waiting(question)
         try:
             with anyio.move_on_after(self._seconds):
@@ -135,7 +197,7 @@ class Questions:
             del self._waiting[question.id]
 
         if waiting.answer is not None:
-            return waiting.answer
+            return waiting.answer, True
 
         about = f"a call of {question.tool!r}" if question.tool else "its start"
         reason = f"nobody answered within {self._seconds:g} s"
@@ -145,7 +207,7 @@ class Questions:
             # The run ends by that, and this with it.
             await anyio.sleep_forever()
 
-        return Approval.reject(reason)
+        return Approval.reject(reason), False
 
 
 def _ignore(reason: str) -> None:

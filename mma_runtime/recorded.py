@@ -49,7 +49,7 @@ class RecordedModel(Model):
         if found is not None:
             return self._again(request, found)
 
-        await journal.demand_new(f"the call {name!r}")
+        await journal.demand_new(f"the call {name!r}", request.origin)
         self._asked[name] = (digest, turns)
         try:
             completion = await self._inner.complete(request, on_chunk, **options)
@@ -107,15 +107,18 @@ class RecordedModel(Model):
             return found
 
         if journal.strict:
-            journal.differ(f"the request of call {name!r} is not as it was recorded")
+            if not journal.is_of_earlier_leg(found):
+                told = f"the request of call {name!r} is not as it was recorded"
+                journal.differ(told)
+
             return found
 
         ticket = request.origin.ticket
-        if not ticket or journal.is_completed(ticket):
+        if not ticket or journal.is_settled(ticket):
             # What was accepted stays, even where its way there would be another now.
             return found
 
-        journal.forget(ticket)
+        journal.forget(request.origin, name)
         return None
 
     def _again(self, request: ChatRequest, found: Recorded) -> Completion:

@@ -10,7 +10,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from mma_runtime.errors import JournalUnreadable, did_you_mean
+from mma_runtime.errors import ConfigurationError, JournalUnreadable, did_you_mean
 from mma_runtime.forking import ForkPoint
 from mma_runtime.journal import (
     Entry,
@@ -21,7 +21,7 @@ from mma_runtime.journal import (
     Past,
     Scrubber,
 )
-from mma_runtime.journal.past import BEGUN, FAILURE, NEVER_BEGAN, RESUMED
+from mma_runtime.journal.past import BEGUN, NEVER_BEGAN, RESUMED
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
@@ -212,7 +212,7 @@ async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
     writer = await JournalWriter.open(folder / JOURNAL, scrub=scrub)
     try:
         past = await to_thread.run_sync(Past.read, folder / JOURNAL)
-        _retry_failures(past)
+        past.retry_failures()
         scenario = changes.apply(scenario_of(past))
         workspace = await _reopened(scenario, folder, past)
         contents = {"scenario": scenario.model_dump_json().encode()}
@@ -245,7 +245,7 @@ async def fork(
         entries = await to_thread.run_sync(_entries, folder / JOURNAL, point)
         await writer.append(*entries)
         past = await to_thread.run_sync(Past.read, new / JOURNAL)
-        _retry_failures(past)
+        past.retry_failures()
         scenario = changes.apply(first)
         if scenario.workspace is not None:
             await to_thread.run_sync(_copy_files, folder, new, _snapshot(past)[0])
@@ -266,12 +266,24 @@ async def fork(
     )
 
 
-async def replay(folder: Path, scratch: Path, *, scrub: Scrubber) -> Session:
+def count_legs(folder: Path) -> int:
+    """Return how many scenarios the run in *folder* had, one after the other; blocks.
+
+    Raises `JournalUnreadable`.
+    """
+    return len(Past.read(folder / JOURNAL).legs) + 1
+
+
+async def replay(
+    folder: Path, scratch: Path, *, leg: int | None, scrub: Scrubber
+) -> Session:
     """Open the run in *folder* to go through it again in the folder *scratch*.
 
-    The run's own folder stays as it is. Raises what `resume` raises.
+    *leg* says up to where: the run as it was before its scenario changed so often and
+    once more; `None` is all of it. The run's own folder stays as it is. Raises what
+    `resume` raises, and `ConfigurationError` when there is no such leg.
     """
-    past = await to_thread.run_sync(Past.read, folder / JOURNAL)
+    past = await to_thread.run_sync(_past_of, folder / JOURNAL, leg)
     scenario = scenario_of(past)
     if scenario.workspace is not None:
         await to_thread.run_sync(_copy_files, folder, scratch, _snapshot(past)[0])
@@ -287,6 +299,20 @@ async def replay(folder: Path, scratch: Path, *, scrub: Scrubber) -> Session:
 def scenario_of(past: Past) -> Scenario:
     """Return the scenario that the run was last begun or resumed with."""
     return _scenario(past.path, past.scenario)
+
+
+def _past_of(path: Path, leg: int | None) -> Past:
+    past = Past.read(path)
+    if leg is None or leg == len(past.legs):
+        return past
+
+    if not 0 <= leg < len(past.legs):
+        raise ConfigurationError(
+            f"there is no leg {leg} in {path}; it has 0 to {len(past.legs)}"
+        )
+
+    end = past.legs[leg]
+    return Past.read(path, keep=lambda record: record.seq < end)
 
 
 def _scenario(path: Path, text: bytes) -> Scenario:
@@ -331,19 +357,6 @@ def _copy_files(folder: Path, scratch: Path, original: Snapshot) -> None:
     copy_tree(folder / "tree", scratch / "tree", known=original)
     if (folder / "base").is_dir():
         copy_tree(folder / "base", scratch / "base")
-
-
-def _retry_failures(past: Past) -> None:
-    """Forget what followed from a provider's failure: this time it may answer."""
-    first: dict[tuple[str, str], int] = {}
-    for (kind, _), one in past.done.items():
-        origin, seq = one.record.origin, one.record.seq
-        if kind == FAILURE and origin.ticket not in past.completed:
-            owner = (origin.track, origin.ticket)
-            first[owner] = min(seq, first.get(owner, seq))
-
-    for owner, seq in first.items():
-        past.forget_from(seq, *owner)
 
 
 def _manifest(workspace: Workspace) -> bytes:

@@ -199,6 +199,8 @@ class Run:
         request = OrderTicket(
             ticket=ticket, order=order, reason=reason, priority=priority
         )
+        # What had been ordered before comes first.
+        await self._job.journal.caught_up()
         try:
             if self._supervisor is not None:
                 return await self._supervisor.ask(request)
@@ -216,12 +218,15 @@ class Run:
             with around_run(self._job.observer):
                 await self._go(system)
         finally:
+            self._job.journal.give_up_order()
             self._ended.set()
             self.bus.close()
 
     async def _go(self, system: ActorSystem) -> None:
         await self._work(system)
-        outcome = await self._keep(await self._conclude())
+        outcome = await self._conclude()
+        self._job.journal.conclude(outcome.state.value)
+        outcome = await self._keep(outcome)
         self._outcome = replace(outcome, seconds=time.monotonic() - self._began)
         self.bus.emit(
             RunFinished(

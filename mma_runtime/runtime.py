@@ -210,15 +210,17 @@ class Runtime(AsyncContextManagerMixin):
 
         return resumed
 
-    async def replay(self, run: str, scratch: Path) -> "Run":
+    async def replay(self, run: str, scratch: Path, *, leg: int | None = None) -> "Run":
         """Go through a recorded *run* again: no model is called, no tool is run.
 
         Works in the folder *scratch*. The outcome is that of the run when everything
         was as recorded; `difference` of the run returned tells the first thing that was
-        not. Raises what `resume` raises.
+        not. A run that was resumed with other bounds or models has several legs: *leg*
+        0 is what it was with its first scenario; all of it by default. Raises what
+        `resume` raises.
         """
         folder = find_run(self._home, run)
-        session = await replay(folder, scratch, scrub=self._scrub)
+        session = await replay(folder, scratch, leg=leg, scrub=self._scrub)
         registry = self._registry_of(session.scenario)
         silent = ProviderPool([Silent(name) for name in registry.names])
         tiers = self._tiers(session.scenario, registry)
@@ -411,6 +413,7 @@ class Runtime(AsyncContextManagerMixin):
                 is_stepped=scenario.mode == "step",
                 seconds=scenario.approvals.seconds,
                 on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
+                journal=journal,
             ),
             board=board,
             observer=observer,

@@ -1,6 +1,6 @@
 """The supervisor: parent of a run's tier agents, routes tasks between them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,10 +18,7 @@ from mma_runtime.delivery import Delivery
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.events import (
     Origin,
-    RunPaused,
-    RunResumed,
     TicketPlanned,
-    TicketPrioritised,
     TicketReopened,
     TrackFinished,
     TrackPlanned,
@@ -29,9 +26,9 @@ from mma_runtime.events import (
 from mma_runtime.job import Job
 from mma_runtime.kernel import Actor, Ref, handles
 from mma_runtime.kernel.incarnation import describe
+from mma_runtime.order_book import OrderBook
 from mma_runtime.orders import (
     CancelRun,
-    Order,
     OrderTicket,
     PauseRun,
     ResumeRun,
@@ -72,13 +69,13 @@ class Supervisor(Actor):
         self.job = job
         self.board = job.board
         self.schedule = Schedule(job.board.tickets)
+        self.order_book = OrderBook(job, self.schedule, self)
         self.crew: Crew
         self._scope = anyio.CancelScope()
         self._leads: dict[str, Ref | None] = {}
         self._at_work: dict[str, TaskHandle[None]] = {}
         self._open: dict[str, int] = {}
         self._steps: dict[tuple[str, str], int] = {}
-        self._paused = False
         self._news = anyio.Event()
         job.journal.moved = self._heard
 
@@ -106,58 +103,17 @@ class Supervisor(Actor):
     @handles
     async def pause(self, message: PauseRun) -> None:
         """Start no further ticket."""
-        if not self._paused:
-            self._paused = True
-            self.job.emit(RunPaused(origin=self._origin(), reason=message.reason))
+        await self.order_book.pause(message.reason)
 
     @handles
     async def resume(self, _message: ResumeRun) -> None:
         """Start tickets again."""
-        if self._paused:
-            self._paused = False
-            self.job.emit(RunResumed(origin=self._origin()))
-            self._news.set()
+        await self.order_book.resume()
 
     @handles
     async def order(self, request: OrderTicket) -> tuple[str, ...]:
         """Do what was ordered of a ticket; refuse what its state does not allow."""
-        schedule, reason = self.schedule, request.reason
-        card = schedule.card(request.ticket)
-        ended: list[TicketCard] = []
-        reopened: list[TicketCard] = []
-        match request.order:
-            case Order.BLOCK:
-                ended = schedule.block(card, reason or "blocked by hand")
-            case Order.CANCEL:
-                ended = schedule.cancel(card, reason or "cancelled by hand")
-            case Order.SKIP:
-                was_open = card.is_open
-                skipped, *reopened = schedule.skip(card, reason or "skipped by hand")
-                ended = [skipped] if was_open else []
-                if not was_open:
-                    self.job.emit(skipped.finished(self.job.run))
-            case Order.UNBLOCK:
-                reopened = schedule.unblock(card)
-            case Order.RETRY:
-                reopened = schedule.retry(card)
-            case Order.PRIORITISE:
-                schedule.prioritise(card, request.priority)
-                priority = request.priority.value
-                origin = self._origin(track=card.track, ticket=card.ticket.id)
-                self.job.emit(TicketPrioritised(origin=origin, priority=priority))
-
-        for one in reopened:
-            self._open[one.track] += 1
-            origin = self._origin(track=one.track, ticket=one.ticket.id)
-            self.job.emit(TicketReopened(origin=origin, reason=reason))
-
-        self._close(ended)
-        if handle := self._at_work.get(request.ticket):
-            # Only an order to cancel can be given to a ticket that is at work.
-            handle.cancel()
-
-        changed = dict.fromkeys(one.ticket.id for one in (card, *ended, *reopened))
-        return tuple(changed)
+        return await self.order_book.follow(request)
 
     def _heard(self) -> None:
         self._news.set()
@@ -172,6 +128,7 @@ class Supervisor(Actor):
             with self._scope, anyio.move_on_after(seconds) as limit:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._start_tickets, group)
+                    group.start_soon(self.order_book.follow_again)
                     await self._route()
                     group.cancel_scope.cancel()
 
@@ -365,7 +322,7 @@ class Supervisor(Actor):
         self._add(tickets, track)
         while self._open[name]:
             # A new event for each wait: several tracks may wait at the same time.
-            await self._some_news()
+            await self.some_news()
 
     def _add(self, tickets: tuple[Ticket, ...], track: Track | None) -> None:
         name = track.id if track is not None else ""
@@ -385,7 +342,8 @@ class Supervisor(Actor):
         )
         self._news.set()
 
-    async def _some_news(self) -> None:
+    async def some_news(self) -> None:
+        """Wait until something has changed."""
         if self._news.is_set():
             self._news = anyio.Event()
 
@@ -396,9 +354,9 @@ class Supervisor(Actor):
         while True:
             for _ in range(STARTS):
                 is_full = len(self._at_work) >= self.job.workers
-                card = None if is_full or self._paused else self._next()
+                card = None if is_full else self._next()
                 if card is None:
-                    await self._some_news()
+                    await self.some_news()
                     break
 
                 await self._step(f"start {card.ticket.id}", card.track, card.ticket.id)
@@ -416,7 +374,7 @@ class Supervisor(Actor):
         """Return the ticket to start now: as recorded, or as the schedule says."""
         recorded = self.job.journal.next_step("start ")
         if recorded is None:
-            return self.schedule.take()
+            return None if self.order_book.is_paused else self.schedule.take()
 
         return self.schedule.take_named(recorded.origin.ticket)
 
@@ -438,7 +396,7 @@ class Supervisor(Actor):
             # Cut off with the whole run, which says so itself.
             return
 
-        self._close([card, *self.schedule.end(card)])
+        self.close([card, *self.schedule.end(card)])
 
     def room(self, track: str) -> int:
         """Return how many tickets Tier 2 may still add to *track*."""
@@ -457,7 +415,22 @@ class Supervisor(Actor):
         card.added += len(new)
         self._add(new, card.track)
 
-    def _close(self, cards: list[TicketCard]) -> None:
+    # --- what orders are about --------------------------------------------------
+
+    def stop_work(self, ticket: str) -> None:
+        """Cancel who is at work on *ticket*, if anybody is."""
+        if handle := self._at_work.get(ticket):
+            handle.cancel()
+
+    def reopen(self, cards: Iterable[TicketCard], reason: str) -> None:
+        """Let tickets wait again that had ended."""
+        for card in cards:
+            self._open[card.track] += 1
+            origin = self._origin(track=card.track, ticket=card.ticket.id)
+            self.job.emit(TicketReopened(origin=origin, reason=reason))
+
+    def close(self, cards: Iterable[TicketCard]) -> None:
+        """Take note of tickets that have ended."""
         for card in cards:
             self.job.emit(card.finished(self.job.run))
             self._open[card.track] -= 1

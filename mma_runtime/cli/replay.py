@@ -1,12 +1,13 @@
 """`mma replay`: the same run again, without a model, a tool or a cent."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
 import click
+from anyio import to_thread
 
 from mma_runtime.cli.exit_codes import ExitCode
 from mma_runtime.cli.options import (
@@ -18,14 +19,19 @@ from mma_runtime.cli.options import (
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.errors import MMAError
+from mma_runtime.recording import count_legs, find_run
 from mma_runtime.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a replay came to; *difference* is empty when all was as recorded."""
+    """What a replay came to; *difference* is empty when all was as recorded.
+
+    *legs* counts the scenarios that it had: each is gone through with its own.
+    """
 
     run: str
+    legs: int
     reused: int
     state: str
     difference: str
@@ -63,13 +69,30 @@ def command(*, name: str, as_json: bool, backend: str, home: Path) -> int:
 
 
 async def _replay(name: str, home: Path) -> Replayed:
+    legs = await to_thread.run_sync(lambda: count_legs(find_run(home, name)))
     with TemporaryDirectory(prefix="mma-replay-") as scratch:
         async with Runtime(home=home) as runtime:
-            run = await runtime.replay(name, Path(scratch) / "run")
-            outcome = await run.outcome()
-            return Replayed(
-                run=run.id,
-                reused=run.reused,
-                state=outcome.state.value,
-                difference=run.difference,
+            for leg in range(legs - 1):
+                place = Path(scratch) / f"leg{leg}"
+                found = await _replay_leg(runtime, name, place, leg, legs)
+                if found.difference:
+                    told = f"before it was resumed with changes: {found.difference}"
+                    return replace(found, difference=told)
+
+            return await _replay_leg(
+                runtime, name, Path(scratch) / "last", legs - 1, legs
             )
+
+
+async def _replay_leg(
+    runtime: Runtime, name: str, scratch: Path, leg: int, legs: int
+) -> Replayed:
+    run = await runtime.replay(name, scratch, leg=leg)
+    outcome = await run.outcome()
+    return Replayed(
+        run=run.id,
+        legs=legs,
+        reused=run.reused,
+        state=outcome.state.value,
+        difference=run.difference,
+    )

@@ -8,9 +8,18 @@ import anyio
 
 from mma_runtime.errors import JournalUnavailable
 from mma_runtime.event_records import facts_of
-from mma_runtime.events import Event, ModelCallFinished, Origin
+from mma_runtime.events import NOWHERE, Event, ModelCallFinished, Origin
 from mma_runtime.journal.digests import RequestDigests
-from mma_runtime.journal.past import ALWAYS_NEW, MERGE, STEP, Past, Recorded, event_key
+from mma_runtime.journal.past import (
+    ALWAYS_NEW,
+    FORGOTTEN,
+    MERGE,
+    ORDER,
+    STEP,
+    Past,
+    Recorded,
+    event_key,
+)
 from mma_runtime.journal.record import Entry, Record
 from mma_runtime.journal.scrub import NO_SECRETS
 from mma_runtime.journal.writer import JournalWriter
@@ -123,14 +132,21 @@ class Journal:
 
         return found
 
-    async def demand_new(self, what: str) -> None:
+    async def demand_new(self, what: str, origin: Origin = NOWHERE) -> None:
         """Make sure that something may be done that was not recorded.
 
-        In a replay nothing may. Where the record ends without the run having ended,
-        this waits for the rest of it to be used, and with it the replay is over.
+        A ticket that somebody has cancelled then waits for that to come again. In a
+        replay nothing new may be done. Where the record ends without the run having
+        ended, this waits for the rest of it to be used, and with it the replay is over.
         """
         past = self.past
-        if not self.strict or past is None:
+        if past is None:
+            return
+
+        while past.is_to_be_cancelled(origin.ticket):
+            await self._next_in_order(what)
+
+        if not self.strict:
             return
 
         if past.came_to_an_end:
@@ -172,7 +188,7 @@ class Journal:
 
     async def step(self, name: str, origin: Origin) -> None:
         """Meet others at something shared: record the order, or keep to it."""
-        if not await self._my_turn(name):
+        if not await self._my_turn(name, origin):
             self.note(Entry(kind=STEP, origin=origin, call=name))
 
     @asynccontextmanager
@@ -186,10 +202,10 @@ class Journal:
 
         With *contents* they are durable before the block begins.
         """
-        before = await self._wait_for_turn(name)
+        before = await self._wait_for_turn(name, origin)
         async with self._order:
             if before:
-                self._done_turn()
+                self.take_turn()
             elif contents is None:
                 self.note(Entry(kind=STEP, origin=origin, call=name))
             else:
@@ -206,27 +222,87 @@ class Journal:
 
         return next((s for s in self.past.steps if s.call.startswith(kind)), None)
 
-    def is_completed(self, ticket: str) -> bool:
-        """Whether *ticket* was completed before."""
-        return self.past is not None and ticket in self.past.completed
+    def is_settled(self, ticket: str) -> bool:
+        """Whether *ticket* was completed before, or given up by somebody."""
+        return self.past is not None and ticket in self.past.settled
 
-    async def _my_turn(self, name: str) -> bool:
-        found = await self._wait_for_turn(name)
+    def is_of_earlier_leg(self, found: Recorded) -> bool:
+        """Whether *found* was recorded with another scenario than the last one."""
+        return self.past is not None and found.leg < len(self.past.legs)
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether there are recorded steps that have not been taken again."""
+        return self.past is not None and bool(self.past.steps)
+
+    async def caught_up(self) -> None:
+        """Wait until all recorded steps have been taken again, or are given up."""
+        while self.is_catching_up:
+            await self._some_news()
+
+    def due_order(self) -> Record | None:
+        """Return what somebody had ordered, if that is the next step."""
+        past = self.past
+        if past is None or not past.steps:
+            return None
+
+        step = past.steps[0]
+        return step if step.call.startswith(ORDER) and past.is_due(step) else None
+
+    async def hold_end(self, ticket: str) -> None:
+        """Wait while an order is to come that was given before *ticket* had ended."""
+        past = self.past
+        while past is not None and past.comes_before_end_of(ticket):
+            await self._next_in_order(f"the end of ticket {ticket!r}")
+
+    def take_turn(self) -> None:
+        """Take the next recorded step: it is done."""
+        if self.past is not None:
+            step = self.past.steps.popleft()
+            self.past.waiting.discard(step.call)
+            self._tell()
+
+    def conclude(self, state: str) -> None:
+        """Hear how the run ended: nobody takes a step any more.
+
+        In a replay it tells what was recorded and did not come.
+        """
+        past = self.past
+        if past is None:
+            return
+
+        if self.strict and past.came_to_an_end:
+            if past.left:
+                self._differ(f"{past.left!r} was recorded, and did not come")
+            elif past.ended != state:
+                self._differ(f"it ended {state}, and {past.ended} was recorded")
+
+        self.give_up_order()
+
+    def give_up_order(self) -> None:
+        """Wait for no recorded step any more."""
+        if self.past is not None:
+            self.past.steps.clear()
+            self.past.waiting.clear()
+            self._tell()
+
+    async def _my_turn(self, name: str, origin: Origin) -> bool:
+        found = await self._wait_for_turn(name, origin)
         if found:
-            self._done_turn()
+            self.take_turn()
 
         return found
 
-    async def _wait_for_turn(self, name: str) -> bool:
+    async def _wait_for_turn(self, name: str, origin: Origin) -> bool:
         """Wait until it is the turn of *name*; false when it was not recorded."""
         past = self.past
         if past is None or not past.steps:
-            await self.demand_new(f"the step {name!r}")
+            await self.demand_new(f"the step {name!r}", origin)
             return False
 
         if name not in past.waiting:
             # What was done before goes before.
-            await self.demand_new(f"the step {name!r}")
+            await self.demand_new(f"the step {name!r}", origin)
             while past.steps:
                 await self._next_in_order(name)
 
@@ -250,20 +326,13 @@ class Journal:
             self._differ(f"{past.steps[0].call!r} was to come before {name!r}")
             await anyio.sleep_forever()
 
-        past.steps.clear()
-        past.waiting.clear()
-        self._tell()
+        self.give_up_order()
 
-    def _done_turn(self) -> None:
+    def forget(self, origin: Origin, call: str) -> None:
+        """Live a ticket anew from *call* on: its requests are not the same any more."""
         if self.past is not None:
-            step = self.past.steps.popleft()
-            self.past.waiting.discard(step.call)
-            self._tell()
-
-    def forget(self, ticket: str) -> None:
-        """Live *ticket* anew from here: its requests are not the same any more."""
-        if self.past is not None:
-            self.past.forget(ticket)
+            self.note(Entry(kind=FORGOTTEN, origin=origin, call=call))
+            self.past.forget(origin.ticket)
             self._tell()
 
     async def _some_news(self) -> None:

@@ -1,5 +1,6 @@
 """What a run has done so far, as its journal tells it, ready to be used again."""
 
+import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,28 +32,54 @@ COMMAND = "command"
 VIEW = "view"
 STEP = "step"
 MERGE = "merge"
+ANSWER = "answer"
+FORGOTTEN = "forgotten"
 
 OURS = frozenset(
-    (BEGUN, RESUMED, INTENT, REPLY, FAILURE, TOOLS, COMMAND, VIEW, STEP, MERGE)
+    (
+        BEGUN,
+        RESUMED,
+        INTENT,
+        REPLY,
+        FAILURE,
+        TOOLS,
+        COMMAND,
+        VIEW,
+        STEP,
+        MERGE,
+        ANSWER,
+        FORGOTTEN,
+    )
 )
 """The kinds that are not the names of events."""
 
 ALWAYS_NEW = frozenset(("RunStarted", "RunFinished"))
 """Events that each session of a run has anew."""
 
+ORDER = "order "
+"""How the names of steps begin that somebody has ordered."""
+
 _CUT_OFF = ("", "cancelled", "paused", "over_budget")
 
+_SETTLED = ("completed", "skipped")
+_GIVEN_UP = ("block", "cancel")
+
 _WORK = (REPLY, FAILURE, TOOLS, COMMAND)
+_USED = (REPLY, TOOLS, COMMAND)
 
 _VARYING = ("seconds", "delay", "retry_in")
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One thing that was done, with its contents at hand."""
+    """One thing that was done, with its contents at hand.
+
+    *leg* counts the scenarios that the run had before, when it was resumed with others.
+    """
 
     record: Record
     contents: Mapping[str, bytes]
+    leg: int = 0
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -65,20 +92,25 @@ class Past:
 
     *done* maps kind and name to what was done. *steps* is the order in which agents met
     at what they share. *events* counts what was told. *ended* is the state that the run
-    ended in, empty when it was killed. *completed* are tickets.
+    ended in, empty when it was killed. *settled* are the tickets that stay as they are:
+    completed, or given up by somebody. *consents* are the rules of calls that were
+    approved for all alike. *legs* are the records from which on another scenario held.
     """
 
     def __init__(self, path: Path, run: str) -> None:
         self.path = path
         self.run = run
         self.name = ""
+        self.folder = ""
         self.scenario = b""
         self.manifest = b"{}"
         self.done: dict[tuple[str, str], Recorded] = {}
         self.steps = deque[Record]()
         self.waiting: set[str] = set()
         self.events = Counter[str]()
-        self.completed: set[str] = set()
+        self.settled: set[str] = set()
+        self.consents: list[tuple[str, str]] = []
+        self.legs: list[int] = []
         self.costs: list[CostEvent] = []
         self.ended = ""
         self.without_content = False
@@ -90,6 +122,7 @@ class Past:
         self._sent = Counter[str]()
         self._ended = Counter[str]()
         self._intents: dict[str, Record] = {}
+        self._answers: dict[tuple[str, int], list[str]] = {}
 
     @classmethod
     def read(
@@ -108,15 +141,15 @@ class Past:
                     past.kept += 1
                     past._add(reader, record)
 
-        if not past.scenario:
-            raise JournalUnreadable(str(path), NEVER_BEGAN)
-
         if past.without_content:
             raise JournalUnreadable(
                 str(path),
                 "prompts and replies were kept out of it (`capture_content: false`),"
                 " so that nothing can be used again",
             )
+
+        if not past.scenario:
+            raise JournalUnreadable(str(path), NEVER_BEGAN)
 
         past._count_unknown()
         return past
@@ -141,6 +174,29 @@ class Past:
         """Whether all that agents did has been used again."""
         return not self.steps and not any(kind in _WORK for kind, _ in self.done)
 
+    def is_to_be_cancelled(self, ticket: str) -> bool:
+        """Whether a recorded step that is still to come cancels *ticket*."""
+        return bool(ticket) and any(
+            step.origin.ticket == ticket
+            and step.call.startswith(ORDER)
+            and step.facts["order"] == "cancel"
+            for step in self.steps
+        )
+
+    def is_due(self, order: Record) -> bool:
+        """Whether a ticket that *order* cancels has come as far as it had then."""
+        return order.facts["order"] != "cancel" or not any(
+            kind in _WORK
+            and one.record.origin.ticket == order.origin.ticket
+            and one.record.seq < order.seq
+            for (kind, _), one in self.done.items()
+        )
+
+    def comes_before_end_of(self, ticket: str) -> bool:
+        """Whether the next order was given before *ticket* had failed."""
+        order = next((s for s in self.steps if s.call.startswith(ORDER)), None)
+        return order is not None and ticket not in order.facts["failed"]
+
     def forget(self, ticket: str) -> None:
         """Drop all that is left of *ticket*: it is lived anew from here."""
         self.done = {
@@ -164,10 +220,32 @@ class Past:
         self.steps = deque(step for step in self.steps if stays(step))
         self.waiting = {step.call for step in self.steps}
 
+    def retry_failures(self) -> None:
+        """Forget what followed from a provider's failure: this time it may answer."""
+        first: dict[tuple[str, str], int] = {}
+        for (kind, _), one in self.done.items():
+            origin, seq = one.record.origin, one.record.seq
+            if kind == FAILURE and origin.ticket not in self.settled:
+                owner = (origin.track, origin.ticket)
+                first[owner] = min(seq, first.get(owner, seq))
+
+        for owner, seq in first.items():
+            self.forget_from(seq, *owner)
+
+    @property
+    def left(self) -> str:
+        """The first thing that was done and has not been used again, or nothing."""
+        if self.steps:
+            return self.steps[0].call
+
+        return next((name for kind, name in self.done if kind in _USED), "")
+
     def _add(self, reader: JournalReader, record: Record) -> None:
         if record.kind in (STEP, MERGE):
             self.steps.append(record)
             self.waiting.add(record.call)
+            if record.call.startswith(ORDER):
+                self._settle(record)
         elif record.kind == INTENT:
             self._sent[record.call] += 1
             self._intents[record.call] = record
@@ -175,7 +253,7 @@ class Past:
             contents = {
                 name: reader.content(number) for name, number in record.contents.items()
             }
-            self._add_done(Recorded(record, contents))
+            self._add_done(Recorded(record, contents, len(self.legs)))
         else:
             self._add_event(record)
 
@@ -185,8 +263,19 @@ class Past:
             self._begin(one)
             return
 
+        if record.kind == FORGOTTEN:
+            self._forget_again(record)
+            return
+
         self.done[record.kind, record.call] = one
-        if record.kind == REPLY:
+        whose = (record.origin.ticket, record.origin.attempt)
+        if record.kind == TOOLS:
+            # What was answered is in what the round came to.
+            for name in self._answers.pop(whose, ()):
+                self.done.pop((ANSWER, name), None)
+        elif record.kind == ANSWER:
+            self._take_answer(one)
+        elif record.kind == REPLY:
             self._ended[record.call] += 1
             usage = record.facts["usage"]
             self.costs.append(
@@ -199,14 +288,43 @@ class Past:
 
     def _begin(self, one: Recorded) -> None:
         self.ended = ""
-        self.scenario = one.contents["scenario"]
+        before, self.scenario = self.scenario, one.contents.get("scenario", b"")
         if one.record.kind == BEGUN:
             self.name = one.facts["name"]
+            self.folder = one.facts.get("folder", "")
             self.manifest = one.contents.get("manifest", self.manifest)
             self.without_content = not one.facts.get("content", True)
-        else:
-            self.sessions += 1
-            self.inherited = one.facts.get("kept", self.inherited)
+            return
+
+        self.retry_failures()
+        self.sessions += 1
+        self.inherited = one.facts.get("kept", self.inherited)
+        if self.scenario != before:
+            self.legs.append(one.record.seq)
+
+    def _take_answer(self, one: Recorded) -> None:
+        origin = one.record.origin
+        if one.facts["tool"]:
+            names = self._answers.setdefault((origin.ticket, origin.attempt), [])
+            names.append(one.record.call)
+
+        alike = json.loads(one.contents["answer"])["alike"]
+        if alike:
+            self.consents.append((alike[0], alike[1]))
+
+    def _settle(self, order: Record) -> None:
+        ticket = order.origin.ticket
+        if order.facts["order"] in _GIVEN_UP:
+            self.settled.add(ticket)
+        elif order.facts["order"] in ("retry", "unblock"):
+            self.settled.discard(ticket)
+
+    def _forget_again(self, record: Record) -> None:
+        """Drop what a session before has lived anew, from the same call on."""
+        call, origin = record.call, record.origin
+        found = self.done.get((REPLY, call)) or self.done.get((FAILURE, call))
+        if found is not None:
+            self.forget_from(found.record.seq, origin.track, origin.ticket)
 
     def _add_event(self, record: Record) -> None:
         facts = record.facts
@@ -217,10 +335,8 @@ class Past:
             return
 
         self.events[event_key(record.kind, record.origin, facts)] += 1
-        if record.kind == "TicketFinished" and facts["state"] == "completed":
-            self.completed.add(record.origin.ticket)
-        elif record.kind == "TicketFinished":
-            self.completed.discard(record.origin.ticket)
+        if record.kind == "TicketFinished" and facts["state"] in _SETTLED:
+            self.settled.add(record.origin.ticket)
         elif record.kind == "ModelCallFailed":
             self._ended[facts["call"].rpartition(".")[0]] += 1
         elif record.kind == "CostCounted":

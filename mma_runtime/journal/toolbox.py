@@ -3,8 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from shlex import split
+from typing import Any
 
-from mma_runtime.events import Origin, ToolCallFinished, ToolCallStarted
+from mma_runtime.events import (
+    ApprovalAsked,
+    ApprovalGiven,
+    Event,
+    Origin,
+    ToolCallFinished,
+    ToolCallStarted,
+)
 from mma_runtime.journal.codec import decode_results, failure_facts
 from mma_runtime.journal.footprint import Footprint
 from mma_runtime.journal.journal import Journal
@@ -54,16 +62,27 @@ class RecordedToolbox(Toolbox):
         found = self._journal.take(TOOLS, name)
         if found is not None:
             results = await self._again(found)
+            for approval in found.facts.get("approvals", ()):
+                _tell_approval_again(approval, origin, emit, model_call)
+
             _tell_again(results, calls, origin, emit, model_call)
             return results
 
-        await self._journal.demand_new(f"the tool round {name!r}")
+        await self._journal.demand_new(f"the tool round {name!r}", origin)
         changes = self._footprint is not None and not self._inner.is_read_only(calls)
         if self._footprint is not None and changes:
             await self._footprint.begin()
 
+        approvals: list[ApprovalGiven] = []
+
+        def tell(event: Event) -> None:
+            if isinstance(event, ApprovalGiven):
+                approvals.append(event)
+
+            emit(event)
+
         results = await self._inner.run(
-            calls, origin=origin, emit=emit, model_call=model_call
+            calls, origin=origin, emit=tell, model_call=model_call
         )
         contents = {"turn": self._journal.digests.encoded(ToolTurn(results.results))}
         for number, failure in enumerate(results.failures):
@@ -74,14 +93,14 @@ class RecordedToolbox(Toolbox):
             files, changed = await self._footprint.take()
             contents |= changed
 
+        facts: dict[str, object] = {"failures": failure_facts(results), "files": files}
+        if approvals:
+            facts["approvals"] = [
+                [one.call, one.tool, one.approved, one.edited] for one in approvals
+            ]
+
         self._journal.note(
-            Entry(
-                kind=TOOLS,
-                origin=origin,
-                call=name,
-                facts={"failures": failure_facts(results), "files": files},
-                contents=contents,
-            )
+            Entry(kind=TOOLS, origin=origin, call=name, facts=facts, contents=contents)
         )
         return results
 
@@ -96,6 +115,24 @@ class RecordedToolbox(Toolbox):
             await self._footprint.restore(found.facts["files"], found.contents)
 
         return results
+
+
+def _tell_approval_again(
+    approval: Sequence[Any], origin: Origin, emit: Emit, model_call: str
+) -> None:
+    call, tool, approved, edited = approval
+    emit(ApprovalAsked(origin=origin, call=call, tool=tool, model_call=model_call))
+    emit(
+        ApprovalGiven(
+            origin=origin,
+            call=call,
+            tool=tool,
+            model_call=model_call,
+            approved=approved,
+            edited=edited,
+            seconds=0.0,
+        )
+    )
 
 
 def _tell_again(
@@ -144,7 +181,7 @@ async def recorded_command(
         output = found.contents["output"].decode(errors="surrogatepass")
         return CommandResult(output=output, **found.facts["result"])
 
-    await journal.demand_new(f"the command {command!r}")
+    await journal.demand_new(f"the command {command!r}", origin)
     if footprint is not None:
         await footprint.begin()
 

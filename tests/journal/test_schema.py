@@ -63,7 +63,7 @@ def test_what_a_journal_of_the_first_format_holds_can_be_used_again(
 ) -> None:
     past = Past.read(older)
 
-    assert (past.ended, past.completed, past.unknown) == (
+    assert (past.ended, past.settled, past.unknown) == (
         "completed",
         {"t0", "t1"},
         0,
