@@ -189,9 +189,11 @@ def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
         else:
             yield from ("--ro-bind", "/dev/null", os.fspath(secret))
 
-    # Programs are promised to commands wherever they are installed.
+    # Programs are promised to commands wherever they are installed; to Python also
+    # what it imports from elsewhere, as it does packages that are being worked on.
     programs = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    for program in dict.fromkeys((sys.prefix, sys.base_prefix, *programs)):
+    installed = (sys.prefix, sys.base_prefix, *sys.path, *programs)
+    for program in dict.fromkeys(installed):
         above = Path(program).parents
         if any(each in above for each in hidden) and Path(program).is_dir():
             yield from ("--ro-bind", program, program)

@@ -3,6 +3,7 @@
 import os
 import resource
 import socket
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -323,6 +324,24 @@ async def test_inside_of_the_walls_all_works(trapped: Checkout) -> None:
     assert result.succeeded, result.output
     assert (trapped.root / "new").read_text() == "in\n"
     assert (trapped.home / "x").read_text() == f"{trapped.home}\n"
+
+
+@pytest.mark.usefixtures("walled")
+async def test_python_finds_packages_that_are_installed_where_they_are_written(
+    trapped: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        (Path(folder) / "edited.py").write_text("print('found')\n")
+        monkeypatch.syspath_prepend(folder)
+
+        result = await run_command(
+            ["python", f"{folder}/edited.py"],
+            trapped.root,
+            home=trapped.home,
+            sandbox=SandboxMode.STRICT,
+        )
+
+    assert result.output == "found\n"
 
 
 @pytest.mark.usefixtures("walled")
