@@ -57,6 +57,10 @@ class Breaker:
         self._trying = True
         return True
 
+    def rests_for(self, now: float) -> float:
+        """Return the seconds for which the model is left alone yet."""
+        return max(0.0, self._open_until - now) if self._rest else 0.0
+
     def answered(self) -> None:
         """Close."""
         self._rest = 0.0

@@ -51,6 +51,15 @@ class CostEvent(Message):
     reservation: Reservation | None = None
     worst: Amount = NOTHING
 
+    @property
+    def charged_usd(self) -> Decimal | None:
+        """What budgets are charged with; `None` where no price is known."""
+        held = self.reservation
+        if self.state is not CostState.UNKNOWN or (held is not None and not held.quote):
+            return self.usd
+
+        return held.amount.usd if held is not None else self.worst.usd
+
 
 class _Sum:
     """`Spent` while it grows."""
@@ -271,6 +280,7 @@ class CostAggregator(Actor):
                     output_tokens=event.usage.output,
                     usd=event.usd,
                     billed=event.billed,
+                    charged_usd=event.charged_usd,
                 )
             )
 

@@ -16,7 +16,14 @@ from mma_runtime.errors import (
     ProviderError,
     Refused,
 )
-from mma_runtime.events import Origin, TicketEscalated, TicketReturned, TicketStarted
+from mma_runtime.events import (
+    MergeConflicted,
+    Origin,
+    TicketEscalated,
+    TicketMerged,
+    TicketReturned,
+    TicketStarted,
+)
 from mma_runtime.hints import Hints
 from mma_runtime.job import Job
 from mma_runtime.journal.footprint import Footprint
@@ -165,7 +172,14 @@ class Delivery:
         before, model = card.models[-1:], self._address()
         card.models = (*card.models, model)
         if before and before[0] != model:
-            self._job.emit(TicketEscalated(origin=self._origin(), model=model))
+            self._job.emit(
+                TicketEscalated(
+                    origin=self._origin(),
+                    model=model,
+                    before=before[0],
+                    reason=card.reason,
+                )
+            )
 
     def _address(self) -> str:
         settings = self._job.tiers[Tier.WORKER]
@@ -328,10 +342,12 @@ class Delivery:
             async with accepted:
                 await workspace.merge(diff, _message(ticket))
         except MergeConflict as conflict:
+            self._job.emit(MergeConflicted(origin=self._origin(), files=conflict.paths))
             shown = f"{conflict}\n\n{conflict.shown}"
             raise _Rejected("merge", str(conflict), shown=shown) from conflict
 
         self._card.files = diff.files
+        self._job.emit(TicketMerged(origin=self._origin(), files=diff.files))
 
     async def _discard(self, checkout: Checkout) -> None:
         """Remove the checkout; what was not merged is kept as a patch first."""

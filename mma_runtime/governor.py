@@ -101,6 +101,16 @@ class Gate:
         """How many callers wait."""
         return self._waiting
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits a minute that it keeps to, by unit: `requests`, `tokens`, …"""
+        return {name: window.limit for name, window in self._windows.items()}
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """How many requests may be under way; `None`: any number."""
+        return None if self._throttle is None else max(1, int(self._throttle.limit))
+
     def paused_for(self) -> float:
         """Return the seconds that the account rests yet."""
         return max(0.0, self._paused_until - anyio.current_time())

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 from mma_runtime.board import TicketCard
 from mma_runtime.errors import CommandFailed
-from mma_runtime.events import LintFixed, Origin, OutputCut, ReviewGiven
+from mma_runtime.events import (
+    AcceptanceChecked,
+    LintFixed,
+    Origin,
+    OutputCut,
+    ReviewGiven,
+)
 from mma_runtime.failure import is_lint
 from mma_runtime.hints import Hints
 from mma_runtime.job import Job
@@ -147,6 +153,14 @@ class Judging:
             bench.checkout,
             name=name,
             origin=self._origin(),
+        )
+        self._job.emit(
+            AcceptanceChecked(
+                origin=self._origin(),
+                command=command,
+                passed=result.succeeded,
+                exit_code=result.exit_code,
+            )
         )
         if result.succeeded:
             return None

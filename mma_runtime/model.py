@@ -70,15 +70,13 @@ class Model:
                 if first_failure is None:
                     call.since = first_failure = now
 
-                wait = self._retry.delay(
-                    error,
-                    tries,
-                    random.random(),  # noqa: S311 - a jitter, not a secret
-                    now - first_failure,
-                )
+                elapsed = now - first_failure
+                draw = random.random()  # noqa: S311 - a jitter, not a secret
+                wait = self._retry.delay(error, tries, draw, elapsed)
+                final = self._retry.why_final(error, tries, elapsed)
                 rests = route.gate.paused_for()
                 retry_in = None if wait is None else max(wait, rests)
-                route.tell_failed(call.request, number, str(error), retry_in)
+                route.tell_failed(call.request, number, str(error), retry_in, final)
                 if wait is None:
                     asked = error.facts.retry_after
                     if asked is not None and asked > self._retry.patience:
@@ -136,6 +134,7 @@ class Model:
                 model=route.address,
                 to=to.address,
                 error="" if error is None else str(error),
+                seconds=route.breaker.rests_for(anyio.current_time()),
             )
         )
 

@@ -61,12 +61,12 @@ class OrderBook:
             self._pause(reason)
             await self._record("pause", failed, reason=reason)
 
-    async def resume(self) -> None:
+    async def resume(self, reason: str) -> None:
         """Start tickets again."""
         if self.is_paused:
             failed = self._failed()
-            self._go_on()
-            await self._record("resume", failed)
+            self._go_on(reason)
+            await self._record("resume", failed, reason=reason)
 
     async def follow(self, request: OrderTicket) -> tuple[str, ...]:
         """Do what was ordered of a ticket; return the ids of those that changed.
@@ -116,7 +116,7 @@ class OrderBook:
                 self._paused_before = True
                 self._pause(facts["reason"])
             case "resume":
-                self._go_on()
+                self._go_on(facts.get("reason", ""))
             case what:
                 request = OrderTicket(
                     ticket=order.origin.ticket,
@@ -171,9 +171,10 @@ class OrderBook:
         self.is_paused = True
         self._job.emit(RunPaused(origin=Origin(run=self._job.run), reason=reason))
 
-    def _go_on(self) -> None:
+    def _go_on(self, reason: str = "") -> None:
         self.is_paused = self._paused_before = False
-        self._job.emit(RunResumed(origin=Origin(run=self._job.run)))
+        origin = Origin(run=self._job.run)
+        self._job.emit(RunResumed(origin=origin, reason=reason))
         self._floor.close(())
 
     def _failed(self) -> list[str]:

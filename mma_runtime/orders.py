@@ -43,6 +43,8 @@ class PauseRun(Message):
 class ResumeRun(Message):
     """Start tickets again."""
 
+    reason: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class CancelRun(Message):

@@ -136,6 +136,7 @@ class Questions:
                 approved=answer.approved,
                 edited=False,
                 seconds=anyio.current_time() - began,
+                reason=answer.reason,
             )
         )
         return answer

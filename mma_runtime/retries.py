@@ -35,22 +35,34 @@ class RetryPolicy:
         *attempt* counts from 1, *draw* is a random number from 0 to 1, *elapsed* is in
         seconds since the first failure.
         """
-        facts = error.facts
-        begun = facts.in_stream and facts.partial_text and not self.resend_begun
-        if not error.retryable or begun or elapsed > self.seconds:
+        if self.why_final(error, attempt, elapsed):
             return None
 
-        wait = facts.retry_after
-        if wait is not None and wait > self.patience:
-            return None
-
+        wait = error.facts.retry_after
         if isinstance(error, RateLimited):
             return wait or 0.0
-
-        if attempt >= self.attempts:
-            return None
 
         if wait is not None:
             return wait
 
         return draw * min(self.longest, self.base * 2.0 ** (attempt - 1))
+
+    def why_final(self, error: ProviderError, attempt: int, elapsed: float) -> str:
+        """Return why there is no further attempt; empty: there is one."""
+        facts = error.facts
+        if not error.retryable:
+            return "it would fail again"
+
+        if facts.in_stream and facts.partial_text and not self.resend_begun:
+            return "output had begun"
+
+        if elapsed > self.seconds:
+            return f"more than {self.seconds:g} s have passed since the first failure"
+
+        if facts.retry_after is not None and facts.retry_after > self.patience:
+            return f"the provider asks for more than {self.patience:g} s"
+
+        if attempt >= self.attempts and not isinstance(error, RateLimited):
+            return f"it was tried {self.attempts} times"
+
+        return ""

@@ -13,7 +13,14 @@ from mma_runtime.errors import (
     ProviderError,
     ProviderFacts,
 )
-from mma_runtime.events import Event, HistoryCut, Origin, RoundStarted
+from mma_runtime.events import (
+    AnswerRejected,
+    ConclusionAsked,
+    Event,
+    HistoryCut,
+    Origin,
+    RoundStarted,
+)
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
@@ -147,6 +154,7 @@ async def run_rounds(
     for number in range(1, max_rounds + 1):
         last = number == max_rounds
         if last and number > 1:
+            emit(ConclusionAsked(origin=origin, reason="the last tool round"))
             turns.append(user(conclude))
 
         if cut := conversation.fit(context_tokens):
@@ -167,6 +175,7 @@ async def run_rounds(
             if number == 1:
                 raise
 
+            emit(ConclusionAsked(origin=origin, reason=str(exhausted)))
             short = replace(sampling, max_output_tokens=WRAP_UP_OUTPUT)
             return await _cut_short(
                 partial(
@@ -185,6 +194,7 @@ async def run_rounds(
                 raise AnswerUnusable(origin.tier, number, "an empty reply")
 
             silent = True
+            emit(AnswerRejected(origin=origin, problem="an empty reply", tries=1))
             turns.append(user(EMPTY_REPLY))
             continue
 

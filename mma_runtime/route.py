@@ -10,6 +10,7 @@ from math import inf
 import anyio
 
 from mma_runtime.breaker import Breaker
+from mma_runtime.budget_tree import ENOUGH
 from mma_runtime.costs import CostEvent, CostState, Release, Reserve
 from mma_runtime.errors import (
     BudgetExhausted,
@@ -21,8 +22,11 @@ from mma_runtime.errors import (
     ScriptUnmatched,
 )
 from mma_runtime.events import (
+    AccountRested,
     BudgetReached,
+    CallShrunk,
     Event,
+    LimitLearnt,
     ModelCallFailed,
     ModelCallFinished,
     ModelCallQueued,
@@ -32,6 +36,7 @@ from mma_runtime.events import (
 from mma_runtime.governor import Gate
 from mma_runtime.kernel import Ref
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion, ToolCallDelta
+from mma_runtime.llm.limits import RateLimits
 from mma_runtime.llm.pricing import Rates
 from mma_runtime.llm.provider import Provider
 from mma_runtime.llm.tokens import InputBound, estimate_request, estimate_tokens
@@ -137,12 +142,20 @@ class Route:
         with anyio.CancelScope(deadline=wish.deadline):
             return await self._send(attempt, permit, on_chunk)
 
-        raise _out_of_time(wish)
+        raise self._out_of_time(attempt)
 
     def tell_failed(
-        self, request: ChatRequest, number: int, error: str, retry_in: float | None
+        self,
+        request: ChatRequest,
+        number: int,
+        error: str,
+        retry_in: float | None,
+        final: str = "",
     ) -> None:
-        """Tell of a failed attempt, and of the seconds until the next."""
+        """Tell of a failed attempt, and of the seconds until the next.
+
+        *final* says why there is none.
+        """
         self.emit(
             ModelCallFailed(
                 origin=request.origin,
@@ -150,6 +163,7 @@ class Route:
                 model=self.address,
                 error=error,
                 retry_in=retry_in,
+                final=final,
             )
         )
 
@@ -174,6 +188,7 @@ class Route:
         await self._reserve(attempt)
         if wish.output is not None and wish.output != self._largest:
             attempt.request = replace(attempt.request, max_output_tokens=wish.output)
+            self._tell_if_short(attempt, wish.output)
 
         demand = self._demand(attempt.request, since)
         permit = self.gate.enter_nowait(demand)
@@ -184,7 +199,7 @@ class Route:
         with anyio.CancelScope(deadline=wish.deadline):
             return await self.gate.enter(demand)
 
-        raise _out_of_time(wish)
+        raise self._out_of_time(attempt)
 
     async def _reserve(self, attempt: "_Attempt") -> None:
         wish = attempt.wish
@@ -197,9 +212,33 @@ class Route:
             return
 
         if isinstance(wish.error, BudgetExhausted):
-            self.emit(_budget_reached(wish.origin, wish.error))
+            self.emit(
+                reached(wish.origin, wish.error, call=attempt.call, model=self.address)
+            )
 
         raise wish.error
+
+    def _tell_if_short(self, attempt: "_Attempt", allowed: int) -> None:
+        """Tell of an output limit that the answer may well need more of."""
+        wish = attempt.wish
+        if allowed < wish.wanted and (wish.asked or allowed < ENOUGH):
+            self.emit(
+                CallShrunk(
+                    origin=wish.origin,
+                    call=attempt.call,
+                    model=self.address,
+                    wanted=wish.wanted,
+                    allowed=allowed,
+                )
+            )
+
+    def _out_of_time(self, attempt: "_Attempt") -> BudgetExhausted:
+        wish = attempt.wish
+        level = next(one for one in wish.levels if one.deadline == wish.deadline)
+        seconds = f"{level.budget.seconds:g}"
+        error = BudgetExhausted(level.name, "seconds", seconds, seconds, name=level.of)
+        self.emit(reached(wish.origin, error, call=attempt.call, model=self.address))
+        return error
 
     def _demand(self, request: ChatRequest, since: float) -> Demand:
         origin = request.origin
@@ -296,7 +335,7 @@ class Route:
             usage, state = attempt.estimate(said), CostState.ESTIMATED
 
         usd = self._cost(attempt, state, usage)
-        self.gate.succeeded(permit, usage, completion.limits)
+        self._answered(attempt, permit, usage, completion.limits)
         self.emit(
             ModelCallFinished(
                 origin=attempt.wish.origin,
@@ -316,7 +355,7 @@ class Route:
     ) -> None:
         received = "".join(attempt.received)
         if isinstance(error, RateLimited | ProviderOverloaded) and not received:
-            self.gate.refused(permit, error)
+            self._refused(attempt, permit, error)
         else:
             self.gate.leave(permit)
 
@@ -331,6 +370,48 @@ class Route:
             self._costs.tell(Release(attempt.wish, turned_away=True))
         else:
             self._cost(attempt, CostState.UNKNOWN, NO_USAGE)
+
+    def _answered(
+        self,
+        attempt: "_Attempt",
+        permit: Permit,
+        usage: Usage,
+        limits: RateLimits | None,
+    ) -> None:
+        if limits is None:
+            self.gate.succeeded(permit, usage)
+            return
+
+        known = self.gate.limits
+        self.gate.succeeded(permit, usage, limits)
+        for unit, limit in self.gate.limits.items():
+            if known.get(unit) != limit:
+                self.emit(
+                    LimitLearnt(
+                        origin=attempt.wish.origin,
+                        call=attempt.call,
+                        model=self.address,
+                        unit=unit,
+                        limit=limit,
+                    )
+                )
+
+    def _refused(
+        self, attempt: "_Attempt", permit: Permit, error: ProviderError
+    ) -> None:
+        before = self.gate.most_in_flight
+        self.gate.refused(permit, error)
+        self.emit(
+            AccountRested(
+                origin=attempt.wish.origin,
+                call=attempt.call,
+                model=self.address,
+                error=str(error),
+                seconds=self.gate.paused_for(),
+                in_flight=self.gate.most_in_flight or 0,
+                before=before or 0,
+            )
+        )
 
     def _cost(
         self, attempt: "_Attempt", state: CostState, usage: Usage
@@ -413,8 +494,13 @@ def _was_turned_away(error: BaseException) -> bool:
     )
 
 
-def _budget_reached(origin: Origin, exhausted: BudgetExhausted) -> BudgetReached:
+def reached(
+    origin: Origin, exhausted: BudgetExhausted, *, call: str = "", model: str = ""
+) -> BudgetReached:
+    """Return the event of a budget that had no room for *call*, or for the run."""
     return BudgetReached(
+        call=call,
+        model=model,
         origin=origin,
         level=exhausted.level,
         name=exhausted.name,
@@ -424,9 +510,3 @@ def _budget_reached(origin: Origin, exhausted: BudgetExhausted) -> BudgetReached
         reserved=exhausted.reserved,
         needed=exhausted.needed,
     )
-
-
-def _out_of_time(wish: Reservation) -> BudgetExhausted:
-    level = next(one for one in wish.levels if one.deadline == wish.deadline)
-    seconds = f"{level.budget.seconds:g}"
-    return BudgetExhausted(level.name, "seconds", seconds, seconds, name=level.of)

@@ -184,10 +184,10 @@ class Run:
         if self._supervisor is not None:
             self._supervisor.tell(PauseRun(reason))
 
-    def resume(self) -> None:
+    def resume(self, reason: str = "") -> None:
         """Start tickets again."""
         if self._supervisor is not None:
-            self._supervisor.tell(ResumeRun())
+            self._supervisor.tell(ResumeRun(reason))
 
     async def _order(
         self,

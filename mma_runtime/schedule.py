@@ -1,6 +1,6 @@
 """Which ticket goes next, and what becomes of those behind one that has ended.
 
-Decides and changes cards; starts, cancels and reports nothing.
+Decides and changes cards; starts and cancels nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from mma_runtime.board import TicketCard
 from mma_runtime.errors import Refused, did_you_mean
+from mma_runtime.events import Origin, TicketChosen
 from mma_runtime.outcome import TicketState
 from mma_runtime.plan import Priority, Severity
 
@@ -85,6 +86,16 @@ class Schedule:
 
         card.state = TicketState.RUNNING
         return card
+
+    def chosen(self, card: TicketCard, run: str) -> TicketChosen:
+        """Return the event that tells why *card* was taken before others."""
+        name = card.ticket.id
+        return TicketChosen(
+            origin=Origin(run=run, track=card.track, ticket=name),
+            priority=card.priority.value,
+            dependants=self._weights.get(name, 0),
+            severity=_SEVERITIES[self._severity[name]].value,
+        )
 
     def end(self, card: TicketCard) -> list[TicketCard]:
         """Follow the end of *card*: what it held up is ready, or blocked and returned.

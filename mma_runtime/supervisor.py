@@ -18,10 +18,12 @@ from mma_runtime.delivery import Delivery
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.events import (
     Origin,
+    TicketDropped,
     TicketPlanned,
     TicketReopened,
     TrackFinished,
     TrackPlanned,
+    TrackReviewed,
 )
 from mma_runtime.job import Job
 from mma_runtime.kernel import Actor, Ref, handles
@@ -36,6 +38,7 @@ from mma_runtime.orders import (
 )
 from mma_runtime.outcome import RunState, TicketState, TrackState
 from mma_runtime.plan import Severity, Ticket, Track
+from mma_runtime.route import reached
 from mma_runtime.schedule import Schedule
 from mma_runtime.tiers import (
     AcceptTrack,
@@ -106,9 +109,9 @@ class Supervisor(Actor):
         await self.order_book.pause(message.reason)
 
     @handles
-    async def resume(self, _message: ResumeRun) -> None:
+    async def resume(self, message: ResumeRun) -> None:
         """Start tickets again."""
-        await self.order_book.resume()
+        await self.order_book.resume(message.reason)
 
     @handles
     async def order(self, request: OrderTicket) -> tuple[str, ...]:
@@ -136,6 +139,7 @@ class Supervisor(Actor):
                 spent = BudgetExhausted(
                     "run", "seconds", f"{seconds:g}", f"{seconds:g}"
                 )
+                self.job.emit(reached(self._origin(), spent))
                 self.board.end(RunState.OVER_BUDGET, str(spent))
         except Exception as error:
             # A bug of ours: it crashes the supervisor, and the outcome names it.
@@ -246,7 +250,15 @@ class Supervisor(Actor):
         await self._step("accept", track.id)
         summary = tuple(card.summary() for card in cards)
         self.board.firewall.went_up(*summary)
-        return await orchestrator.ask(AcceptTrack(track=track, summary=summary))
+        verdict = await orchestrator.ask(AcceptTrack(track=track, summary=summary))
+        self.job.emit(
+            TrackReviewed(
+                origin=self._origin(track=track.id),
+                accepted=verdict.accepted,
+                remarks=verdict.remarks,
+            )
+        )
+        return verdict
 
     async def _brief(self, track: Track) -> PlanTrack:
         """Gather what a lead is told of its track and the project."""
@@ -361,6 +373,7 @@ class Supervisor(Actor):
 
                 await self._step(f"start {card.ticket.id}", card.track, card.ticket.id)
 
+                self.job.emit(self.schedule.chosen(card, self.job.run))
                 lead = self._leads.get(card.track)
                 delivery = Delivery(self.job, self.crew, self, card, lead)
                 handle = group.start_soon(delivery.run)
@@ -410,10 +423,23 @@ class Supervisor(Actor):
     def add(self, tickets: tuple[Ticket, ...], track: str) -> None:
         """Have tickets done that a review found; ids that are taken by now are not."""
         card = self.board.tracks[track]
-        new = tuple(one for one in tickets if one.id not in self.board.tickets)
-        new = new[: self.room(track)]
+        room = self.room(track)
+        new: list[Ticket] = []
+        for one in tickets:
+            reason = ""
+            if one.id in self.board.tickets:
+                reason = "another ticket has its id by now"
+            elif len(new) == room:
+                reason = f"{self.job.max_added_tickets} tickets may be added to a track"
+
+            if reason:
+                origin = self._origin(track=track, ticket=one.id)
+                self.job.emit(TicketDropped(origin=origin, reason=reason))
+            else:
+                new.append(one)
+
         card.added += len(new)
-        self._add(new, card.track)
+        self._add(tuple(new), card.track)
 
     # --- what orders are about --------------------------------------------------
 

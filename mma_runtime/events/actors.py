@@ -37,10 +37,12 @@ class ActorRestarted(ActorEvent):
     """The actor runs again from its recipe, with the same mailbox.
 
     *restarts* counts all of them; *delay* is the backoff before it, in seconds.
+    *reason* is the failure, its own or that of the sibling it is restarted with.
     """
 
     restarts: int
     delay: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

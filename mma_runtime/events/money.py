@@ -11,7 +11,8 @@ from mma_runtime.events.models import CallEvent
 class CostCounted(CallEvent):
     """A call that did not end well was counted; *state* is `estimated` or `unknown`.
 
-    What a good one costs is told by `ModelCallFinished`.
+    What a good one costs is told by `ModelCallFinished`. *charged_usd* is what budgets
+    are charged with: for `unknown` the worst case that was reserved.
     """
 
     state: str
@@ -19,6 +20,7 @@ class CostCounted(CallEvent):
     output_tokens: int
     usd: Decimal | None
     billed: bool
+    charged_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +41,11 @@ class BudgetWarning(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetReached(Event):
-    """A budget had no room for a model call, which was not made.
+    """A budget had no room for a model call, which was not made or was cut off.
 
     *unit* is `usd`, `tokens`, `calls` or `seconds`; *reserved* is held by calls in
-    flight and for conclusions, *needed* is what the call could have taken.
+    flight and for conclusions, *needed* is what the call could have taken. *call* and
+    *model* name it; they are empty when the whole run is out of time.
     """
 
     unit: str
@@ -52,3 +55,5 @@ class BudgetReached(Event):
     name: str = ""
     reserved: str = "0"
     needed: str = "0"
+    call: str = ""
+    model: str = ""

@@ -14,6 +14,13 @@ class RoundStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConclusionAsked(Event):
+    """The model gets no more tools and is to conclude; *reason* says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRejected(Event):
     """A tier's answer was not in the form that is due and went back with *problem*."""
 

@@ -38,7 +38,9 @@ class RunPaused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed(Event):
-    """Tickets start again."""
+    """Tickets start again; *reason* is that of whoever resumed the run, or empty."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

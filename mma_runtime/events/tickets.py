@@ -40,6 +40,26 @@ class TicketPlanned(TicketEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TicketChosen(TicketEvent):
+    """Of the tickets that could start, this one goes first.
+
+    Before all else by its *priority*, then by how many others wait for it
+    (*dependants*), then by the *severity* of its track, then by who came first.
+    """
+
+    priority: str
+    dependants: int
+    severity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketDropped(TicketEvent):
+    """A ticket that a review asked for is not added; *reason* says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TicketStarted(Event):
     """A worker was born for a ticket; *max_tool_rounds* is the bound of its loop."""
 
@@ -49,9 +69,40 @@ class TicketStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketEscalated(Event):
-    """The next attempt at a ticket is made by another model, *model*."""
+    """The next attempt at a ticket is made by another model, *model*.
+
+    *before* is the model of the attempt before, *reason* is why that came to nothing.
+    """
 
     model: str
+    before: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceChecked(Event):
+    """A ticket's acceptance command was run.
+
+    *exit_code* is `None` for one that was out of time.
+    """
+
+    command: str
+    passed: bool
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketMerged(TicketEvent):
+    """An accepted diff is in the run's tree; *files* are what it changed."""
+
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeConflicted(TicketEvent):
+    """An accepted diff clashes in *files* with what was merged since it began."""
+
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +151,14 @@ class LintFixed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewGiven(Event):
     """Tier 2 has reviewed a ticket's diff."""
+
+    accepted: bool
+    remarks: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackReviewed(TrackEvent):
+    """Tier 1 has judged what was done in a track."""
 
     accepted: bool
     remarks: str

@@ -28,11 +28,20 @@ class ApprovalAsked(ToolEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalGiven(ToolEvent):
-    """The wait for a word has ended; *edited* tells that the arguments were changed."""
+    """The wait for a word has ended.
+
+    *edited* tells that the arguments were changed. *reason* is why not, if it was said.
+    """
 
     approved: bool
     edited: bool
     seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDenied(ToolEvent):
+    """A call is not run: the policy denies it, and nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ _GIVEN_UP = ("block", "cancel")
 _WORK = (REPLY, FAILURE, TOOLS, COMMAND)
 _USED = (REPLY, TOOLS, COMMAND)
 
-_VARYING = ("seconds", "delay", "retry_in")
+_VARYING = ("seconds", "delay", "retry_in", "dependants")
 
 
 @dataclass(frozen=True, slots=True)

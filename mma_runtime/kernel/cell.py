@@ -155,8 +155,10 @@ class Cell:
             if asker is not None:
                 del asker.waits[started]
 
-    async def start_again(self, delay: float) -> None:
-        """Start a new incarnation; *delay* is the backoff before it, for the event.
+    async def start_again(self, delay: float, reason: str) -> None:
+        """Start a new incarnation.
+
+        *delay*, the backoff before it in seconds, and *reason* are for the event.
 
         Raises:
             ActorStartFailed: as `start`.
@@ -165,7 +167,14 @@ class Cell:
         self.restarts += 1
         emit = self.registry.emit
         if emit is not None:
-            emit(ActorRestarted(actor=self.name, restarts=self.restarts, delay=delay))
+            emit(
+                ActorRestarted(
+                    actor=self.name,
+                    restarts=self.restarts,
+                    delay=delay,
+                    reason=reason,
+                )
+            )
 
     def rise(self) -> None:
         """Be up: the lifespan was entered."""

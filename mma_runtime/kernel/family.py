@@ -8,6 +8,7 @@ from typing import Protocol
 from anyio import CancelScope, Lock, current_time, sleep
 
 from mma_runtime.errors import ActorStartFailed, RestartsExhausted
+from mma_runtime.kernel.incarnation import describe
 from mma_runtime.kernel.registry import Registry
 from mma_runtime.kernel.supervision import (
     Policy,
@@ -33,7 +34,7 @@ class Child(Protocol):
         """Whether it waits to be started again."""
         ...
 
-    async def start_again(self, delay: float) -> None: ...
+    async def start_again(self, delay: float, reason: str) -> None: ...
     async def halt(self, reason: str) -> None: ...
     def stop(self, deadline: float) -> None: ...
     def tighten(self, deadline: float) -> None: ...
@@ -142,12 +143,15 @@ class Family:
             else:
                 await sibling.halt(f"it is restarted because {child.name!r} failed")
 
+        why = describe(failure) if failure is not None else "it ended"
         seconds = delay(self._policy.backoff, restart, self._registry.jitter())
         await sleep(seconds)
         for sibling in group:
             if sibling.is_down:
                 try:
-                    await sibling.start_again(seconds)
+                    await sibling.start_again(
+                        seconds, why if sibling is child else f"{child.name!r} failed"
+                    )
                 except ActorStartFailed as error:
                     self.went_down(sibling, error)
                     return

@@ -19,6 +19,7 @@ from mma_runtime.events import (
     ApprovalGiven,
     Event,
     Origin,
+    ToolCallDenied,
     ToolCallFinished,
     ToolCallStarted,
 )
@@ -181,6 +182,7 @@ class Toolbox:
                     approved=answer.approved,
                     edited=answer.arguments is not None,
                     seconds=perf_counter() - began,
+                    reason=answer.reason,
                 )
             )
 
@@ -243,7 +245,7 @@ class Toolbox:
             )
         )
         began = perf_counter()
-        content, error = await self._watched(call, approval, at.origin)
+        content, error = await self._watched(call, approval, at)
         size = _size(content)
         if size > OUTPUT_LIMIT:
             content = await self._cut(content)
@@ -264,22 +266,22 @@ class Toolbox:
         return ToolResult(call.id, call.name, content, error is not None), failure
 
     async def _watched(
-        self, call: ToolCall, approval: Approval | None, origin: Origin
+        self, call: ToolCall, approval: Approval | None, at: _Place
     ) -> "tuple[Content, Exception | None]":
         if self._observer is None:
-            return await self._try(call, approval)
+            return await self._try(call, approval, at)
 
-        with self._observer.tool(call, origin) as watch:
-            content, error = await self._try(call, approval)
+        with self._observer.tool(call, at.origin) as watch:
+            content, error = await self._try(call, approval, at)
             watch.ended(content, error)
             return content, error
 
     async def _try(
-        self, call: ToolCall, approval: Approval | None
+        self, call: ToolCall, approval: Approval | None, at: _Place
     ) -> "tuple[Content, Exception | None]":
         """Return what the model gets to see, and the error that it tells of."""
         try:
-            return await self._call(call, approval), None
+            return await self._call(call, approval, at), None
         except CommandFailed as error:
             return (Text(str(error)),), error
         except (ToolFailed, WorkspaceError) as error:
@@ -288,7 +290,9 @@ class Toolbox:
             words = f"the tool failed: {type(error).__name__}: {error}"
             return (Text(words),), error
 
-    async def _call(self, call: ToolCall, approval: Approval | None) -> Content:
+    async def _call(
+        self, call: ToolCall, approval: Approval | None, at: _Place
+    ) -> Content:
         found = self._tools.get(call.name)
         if found is None:
             raise ToolFailed(self._unknown(call.name))
@@ -298,7 +302,7 @@ class Toolbox:
 
         if approval is None:
             if self._gate is not None:
-                self._gate.refuse_denied(call, read_only=found.read_only)
+                self._refuse_denied(self._gate, call, at, read_only=found.read_only)
 
             return await found.call(call.arguments)
 
@@ -309,6 +313,22 @@ class Toolbox:
 
         ran = json.dumps(approved.arguments, default=str)
         return (Text(f"(approved with other arguments: {ran})"), *content)
+
+    def _refuse_denied(
+        self, gate: Gate, call: ToolCall, at: _Place, *, read_only: bool
+    ) -> None:
+        try:
+            gate.refuse_denied(call, read_only=read_only)
+        except ToolFailed:
+            at.emit(
+                ToolCallDenied(
+                    origin=at.origin,
+                    call=call.id,
+                    tool=call.name,
+                    model_call=at.model_call,
+                )
+            )
+            raise
 
     async def _cut(self, content: Content) -> Content:
         """Cut the text of *content* in the middle and say how to see the rest."""
