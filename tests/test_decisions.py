@@ -206,7 +206,7 @@ async def test_a_pause_is_told_again_and_lifted(tmp_path: Path) -> None:
                 if isinstance(event, RunPaused):
                     break
 
-        run.resume()
+        run.resume("back again")
 
     outcome = await stage.record(act)
     assert outcome.state is RunState.COMPLETED
@@ -215,7 +215,8 @@ async def test_a_pause_is_told_again_and_lifted(tmp_path: Path) -> None:
     told = [e async for e in run.events() if isinstance(e, RunPaused | RunResumed)]
 
     assert run.difference == ""
-    assert [type(event) for event in told] == [RunPaused, RunResumed]
+    assert [type(event).__name__ for event in told] == ["RunPaused", "RunResumed"]
+    assert [event.reason for event in told] == ["lunch", "back again"]
 
 
 ASKING = {
