@@ -4,6 +4,7 @@ Configures nothing: where the host has not configured structlog, nothing is logg
 this module is not loaded.
 """
 
+import json
 import logging
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -256,7 +257,8 @@ class LogObserver:
         }
 
     def _log(self, level: int, event: str, keys: dict[str, Any]) -> None:
-        cleaned = self._cleaned(keys)
+        # As JSON, whose forms of a secret are known too.
+        cleaned = json.loads(self._run.scrub(json.dumps(keys, default=str).encode()))
         try:
             getattr(self._logger, _METHODS[level])(event, **cleaned)
         except Exception:
@@ -265,20 +267,6 @@ class LogObserver:
             logging.getLogger("mma_runtime").exception(
                 "structlog failed: run %s is not logged any more", self._run.id
             )
-
-    def _cleaned(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._run.clean(value)
-
-        if isinstance(value, dict):
-            named: dict[str, Any] = value
-            return {name: self._cleaned(one) for name, one in named.items()}
-
-        if isinstance(value, list):
-            many: list[Any] = value
-            return [self._cleaned(one) for one in many]
-
-        return value
 
 
 _Log = Callable[[str, dict[str, Any]], None]
