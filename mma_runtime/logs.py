@@ -17,6 +17,7 @@ from mma_runtime.event_records import kind_name, to_record
 from mma_runtime.events import (
     ActorCrashed,
     ActorEnded,
+    ActorEvent,
     ActorRestarted,
     ActorStarted,
     AnswerRejected,
@@ -158,9 +159,9 @@ _METHODS = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error"}
 _OWN_WORDS = frozenset(
     ("completed", "cancelled", "over_budget", "paused", "provider_failed")
 )
-_LEFT_OUT = frozenset(("version", "kind", "time", "run", "about", "parent"))
-# structlog and its users have a meaning of their own for these.
-_RENAMED = {"level": "budget_level", "event": "what", "logger": "of"}
+_LEFT_OUT = frozenset(("version", "kind", "time", "run", "agent", "about", "parent"))
+# To structlog this is something else.
+_RENAMED = {"level": "budget_level"}
 
 
 def level_of(event: Event) -> int:
@@ -248,12 +249,18 @@ class LogObserver:
         return self._asks is None or self._asks(level)
 
     def _keys(self, event: Event) -> dict[str, Any]:
-        record = to_record(event)
-        kept = _LEFT_OUT if self._wants_content else _LEFT_OUT | _worded(event)
+        left_out = _LEFT_OUT
+        if not isinstance(event, ActorEvent):
+            # The tier and the ticket say the same.
+            left_out |= {"agent"}
+
+        if not self._wants_content:
+            left_out |= _worded(event)
+
         return {
-            _RENAMED.get(name, name): value
-            for name, value in record.items()
-            if name not in kept
+            _RENAMED.get(name, name): round(one, 6) if isinstance(one, float) else one
+            for name, one in to_record(event).items()
+            if name not in left_out
         }
 
     def _log(self, level: int, event: str, keys: dict[str, Any]) -> None:

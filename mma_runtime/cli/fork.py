@@ -8,9 +8,11 @@ import anyio
 import click
 
 from mma_runtime.cli.options import (
+    LogChoice,
     backend_option,
     home_option,
     json_option,
+    log_options,
     models_option,
 )
 from mma_runtime.cli.run import Order, play
@@ -64,6 +66,7 @@ class PointType(click.ParamType[ForkPoint]):
 )
 @models_option
 @json_option
+@log_options
 @backend_option
 @home_option
 def command(
@@ -72,6 +75,7 @@ def command(
     point: ForkPoint,
     models: tuple[tuple[str, str], ...],
     as_json: bool,
+    logs: LogChoice | None,
     backend: str,
     home: Path,
 ) -> int:
@@ -90,6 +94,7 @@ def command(
         start=lambda runtime: runtime.fork(folder.name, point, changes),
         home=home,
         journal=True,
+        logs=logs,
         as_json=as_json,
         jsonl=False,
         svg=None,

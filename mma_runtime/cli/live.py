@@ -21,24 +21,30 @@ MARGIN = 8
 class Display:
     """Says each noteworthy event in a line of its own.
 
-    *transcript* keeps all that was printed.
+    *transcript* keeps all that was printed. A display that does not narrate leaves
+    events to others; a silent one prints nothing.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress()
         self.transcript: list[RenderableType] = []
+        self.narrates = True
+        self.is_silent = False
 
     def add(self, event: Event) -> None:
         """Take in *event* and say what there is to say about it."""
         self.progress.add(event)
-        text = narrate(event)
+        text = narrate(event) if self.narrates else ""
         if text:
             self.say(Text(text, style=_style(event), overflow="fold"))
 
     def say(self, what: RenderableType) -> None:
         """Print *what* for good."""
         self.transcript.append(what)
+        if self.is_silent:
+            return
+
         self.console.print(what, soft_wrap=isinstance(what, Text))
 
     def refresh(self) -> None:

@@ -1,6 +1,10 @@
 """Options that several commands take, and their values."""
 
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,6 +12,17 @@ import click
 
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.scenario.schema import tier_name
+
+
+@dataclass(frozen=True, slots=True)
+class LogChoice:
+    """How log records are written: as `json` or for a `console`, from which level on.
+
+    *level* is one of the numbers of `logging`.
+    """
+
+    format: str
+    level: int
 
 
 class PairType(click.ParamType[tuple[str, str]]):
@@ -106,3 +121,30 @@ home_option = click.option(
 )
 
 run_argument = click.argument("name", metavar="[RUN]", default="last")
+
+
+def log_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add `--log-format` and `--log-level`; *command* gets `logs`, `None` for none."""
+
+    @click.option(
+        "--log-format",
+        type=click.Choice(["console", "json"]),
+        help="Write log records to stderr: for people, or a JSON object a line.",
+    )
+    @click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="The lowest level of log records; info unless told otherwise.",
+    )
+    @wraps(command)
+    def with_logs(
+        *, log_format: str | None, log_level: str | None, **options: Any
+    ) -> int:
+        logs = None
+        if log_format is not None or log_level is not None:
+            level = logging.getLevelNamesMapping()[(log_level or "info").upper()]
+            logs = LogChoice(log_format or "console", level)
+
+        return command(logs=logs, **options)
+
+    return with_logs

@@ -11,13 +11,15 @@ from anyio import to_thread
 
 from mma_runtime.cli.exit_codes import ExitCode
 from mma_runtime.cli.options import (
+    LogChoice,
     backend_option,
     home_option,
     json_option,
+    log_options,
     run_argument,
 )
 from mma_runtime.cli.records import to_json
-from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.terminal import Results, load_logs, report_error
 from mma_runtime.errors import MMAError
 from mma_runtime.recording import count_legs, find_run
 from mma_runtime.runtime import Runtime
@@ -40,14 +42,20 @@ class Replayed:
 @click.command("replay")
 @run_argument
 @json_option
+@log_options
 @backend_option
 @home_option
-def command(*, name: str, as_json: bool, backend: str, home: Path) -> int:
+def command(
+    *, name: str, as_json: bool, logs: LogChoice | None, backend: str, home: Path
+) -> int:
     """Go through RUN again and check that every decision is the same.
 
     Calls no model and runs no tool. Exit codes: 0 the same; 1 not the same, and the
     first difference is told; 2 it cannot be replayed.
     """
+    if logs is not None:
+        load_logs(logs)
+
     results = Results(sys.stdout)
     try:
         found = anyio.run(_replay, name, home, backend=backend)

@@ -9,9 +9,11 @@ import click
 
 from mma_runtime.cli.options import (
     DollarsType,
+    LogChoice,
     backend_option,
     home_option,
     json_option,
+    log_options,
     models_option,
     run_argument,
 )
@@ -43,6 +45,7 @@ from mma_runtime.recording import Changes, find_run, recorded_scenario
 )
 @json_option
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
+@log_options
 @backend_option
 @home_option
 def command(
@@ -54,6 +57,7 @@ def command(
     apply: bool | None,
     as_json: bool,
     jsonl: bool,
+    logs: LogChoice | None,
     backend: str,
     home: Path,
 ) -> int:
@@ -77,6 +81,7 @@ def command(
         start=lambda runtime: runtime.resume(folder.name, changes, apply=apply),
         home=home,
         journal=True,
+        logs=logs,
         as_json=as_json,
         jsonl=jsonl,
         svg=None,

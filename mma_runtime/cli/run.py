@@ -16,16 +16,24 @@ from mma_runtime.cli.interruption import Interruption
 from mma_runtime.cli.live import Display
 from mma_runtime.cli.options import (
     DollarsType,
+    LogChoice,
     backend_option,
     home_option,
     inputs_option,
     json_option,
+    log_options,
     models_option,
     scenario_file,
 )
 from mma_runtime.cli.records import outcome_record, to_json
 from mma_runtime.cli.tables import end_tables, result_text
-from mma_runtime.cli.terminal import Results, open_display, report_error, write_svg
+from mma_runtime.cli.terminal import (
+    Results,
+    load_logs,
+    open_display,
+    report_error,
+    write_svg,
+)
 from mma_runtime.errors import MMAError
 from mma_runtime.event_records import to_record
 from mma_runtime.events import Event
@@ -46,13 +54,15 @@ BACKLOG = 1_000_000
 class Order:
     """What is to be run and how it is to be told.
 
-    *start* begins or resumes the run. *journal* records it.
+    *start* begins or resumes the run. *journal* records it, *logs* are records of it
+    on stderr.
     """
 
     scenario: Scenario
     start: Callable[[Runtime], Awaitable[Run]]
     home: Path
     journal: bool
+    logs: LogChoice | None
     as_json: bool
     jsonl: bool
     svg: Path | None
@@ -93,6 +103,7 @@ class Order:
     show_default=True,
     help="Record the run, so that it can be resumed, replayed and forked.",
 )
+@log_options
 @backend_option
 @home_option
 def command(
@@ -106,6 +117,7 @@ def command(
     jsonl: bool,
     svg: Path | None,
     journal: bool,
+    logs: LogChoice | None,
     backend: str,
     home: Path,
 ) -> int:
@@ -138,6 +150,7 @@ def command(
         ),
         home=home,
         journal=journal,
+        logs=logs,
         as_json=as_json,
         jsonl=jsonl,
         svg=svg,
@@ -148,8 +161,13 @@ def command(
 async def play(order: Order, results: Results) -> int:
     """Run *order* under the watch for signals; return the exit code."""
     display = open_display(
-        os.environ, same_terminal=order.jsonl and sys.stdout.isatty()
+        os.environ,
+        same_terminal=(order.jsonl and sys.stdout.isatty())
+        or (order.logs is not None and order.logs.format == "json"),
     )
+    if order.logs is not None:
+        load_logs(order.logs, display)
+
     interruption = Interruption(display.close)
     try:
         async with anyio.create_task_group() as tasks:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TextIO
@@ -12,6 +13,7 @@ from rich.console import Console, RenderableType
 
 from mma_runtime.cli.exit_codes import code_of_error
 from mma_runtime.cli.live import Display, LiveDisplay
+from mma_runtime.cli.options import LogChoice
 from mma_runtime.cli.records import error_record, to_json
 from mma_runtime.cli.wording import count, printable
 from mma_runtime.errors import MMAError, ScenarioInvalid
@@ -114,6 +116,11 @@ def open_display(environ: Mapping[str, str], *, same_terminal: bool) -> Display:
         width=None if sys.stderr.isatty() else WIDTH,
     )
     return Display(console) if plain else LiveDisplay(console)
+
+
+def load_logs(choice: LogChoice, display: Display | None = None) -> None:
+    """Send log records to stderr as *choice* says; loads structlog."""
+    import_module("mma_runtime.cli.logs").configure_logs(choice, display)
 
 
 def report_error(error: MMAError | OSError, results: Results | None) -> int:
