@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from random import Random
 from typing import Any, TypeVar
 
 import anyio
@@ -16,8 +15,6 @@ from mma_runtime.cost_report import Spent
 from mma_runtime.costs import CostAggregator, Ledger, Report
 from mma_runtime.errors import (
     BudgetExhausted,
-    ConnectionFailed,
-    MMAError,
     ProviderError,
     ProviderFacts,
     ProviderFailed,
@@ -158,71 +155,6 @@ async def test_a_budget_for_five_calls_is_never_a_sixth(workers: int) -> None:
         ("calls", "5", "5")
     }
     assert len(tried.of(BudgetReached)) == workers - 5
-
-
-class Chaos(FunctionProvider):
-    """Answers, breaks, fails and crashes, each after some time."""
-
-    def __init__(self, draw: Random) -> None:
-        super().__init__(self._anything)
-        self._draw = draw
-
-    async def _anything(self, request: ChatRequest) -> Said:
-        await anyio.sleep(self._draw.random() * 3)
-        match self._draw.randrange(6):
-            case 0:
-                raise fails(ConnectionFailed)
-            case 1:
-                raise fails(ProviderFailed, status=500)
-            case 2:
-                raise fails(RequestRejected, status=400)
-            case 3:
-                raise ZeroDivisionError
-            case _:
-                return answer(self._draw.randrange(request.max_output_tokens or 1))
-
-
-def check(ledger: Ledger) -> None:
-    """Check that no limit is passed at any level."""
-    for level in ledger.tree.levels():
-        for unit, limit, spent, held in level.used():
-            assert spent + held <= limit, (level.name, level.of, unit)
-
-
-@pytest.mark.parametrize("seed", range(6))
-async def test_no_budget_is_passed_whatever_happens_to_the_calls(seed: int) -> None:
-    draw = Random(seed)  # noqa: S311 - the same in every run
-
-    async with rig(
-        Budget(usd=Decimal(40_000), tokens=60_000),
-        tiers={"worker": Budget(tokens=30_000)},
-        ticket=Budget(usd=Decimal(4_000), calls=9),
-        floor=draw.randrange(1, 200),
-    ) as tried:
-        model = Model(tried.route(Chaos(draw)))
-
-        async def work(number: int) -> None:
-            with anyio.move_on_after(draw.random() * 40):
-                while True:
-                    try:
-                        await model.complete(ask(f"t{number}", draw.randrange(1, 600)))
-                    except BudgetExhausted:
-                        return
-                    except (MMAError, ZeroDivisionError):
-                        check(tried.ledger)
-
-        async with anyio.create_task_group() as group:
-            for number in range(40):
-                group.start_soon(work, number)
-        total = await tried.spent()
-        check(tried.ledger)
-
-    run = tried.ledger.tree.run
-    assert run.held == run.kept == NOTHING
-    assert (total.in_flight, total.reserved_usd) == (0, Decimal(0))
-    assert run.spent.usd == total.usd + total.unknown_usd
-    assert run.spent.calls == total.calls
-    assert total.attempts >= total.calls > 40
 
 
 async def test_a_caller_that_is_cancelled_while_it_asks_leaves_nothing_behind() -> None:

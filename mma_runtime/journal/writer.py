@@ -28,7 +28,7 @@ from mma_runtime.journal.recovery import (
 )
 from mma_runtime.journal.schema import migrate
 from mma_runtime.journal.scrub import NO_SECRETS, Scrubber
-from mma_runtime.journal.wal import PAGE_BYTES, committed_frames
+from mma_runtime.journal.wal import LOG_PAGES, PAGE_BYTES, committed_frames, lay_out
 
 _INSERT_BATCH = "INSERT INTO batch VALUES (?, ?, ?, ?)"
 _INSERT_CONTENT = "INSERT INTO content VALUES (?, ?, ?, ?)"
@@ -284,7 +284,8 @@ def open_file(path: Path, run: str = "") -> Opened:
 
 def _open_locked(path: Path, lock: WriterLock, run: str) -> Opened:
     finish_salvage(path)
-    committed = committed_frames(path.with_name(path.name + "-wal"))
+    log = path.with_name(path.name + "-wal")
+    committed = committed_frames(log)
     db, found = _examined(path)
     loss = None
     try:
@@ -299,6 +300,8 @@ def _open_locked(path: Path, lock: WriterLock, run: str) -> Opened:
 
         if run:
             db.execute("INSERT OR IGNORE INTO about VALUES ('run', ?)", (run,))
+
+        lay_out(log)
     except BaseException:
         db.close()
         raise
@@ -316,6 +319,7 @@ def _examined(path: Path) -> tuple[sqlite3.Connection, Examination]:
             db.execute("PRAGMA journal_mode = WAL")
             # What is acknowledged outlives a loss of power, too; NORMAL lost it.
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             migrate(db, path)
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:

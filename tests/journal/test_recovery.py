@@ -14,6 +14,7 @@ from mma_runtime.journal import Entry, JournalReader, JournalWriter, Loss
 from mma_runtime.journal.batch import pack
 from mma_runtime.journal.recovery import finish_salvage
 from mma_runtime.journal.writer import open_file
+from tests.journal.conftest import used
 
 PAGE = 4_096
 Said = list[tuple[str, dict[str, bytes]]]
@@ -127,7 +128,7 @@ async def test_a_log_cut_off_anywhere_keeps_its_longest_beginning(
     writer = await _write(path, noise)
     whole = _said(noise)
     log = path.with_name("journal.db-wal")
-    cuts = _cuts(log.stat().st_size)
+    cuts = _cuts(used(log.read_bytes()))
 
     kept: list[int] = []
     for cut, copy in zip(cuts, _copies(place, path, len(cuts)), strict=True):
@@ -173,7 +174,7 @@ async def test_a_flipped_byte_in_the_log_is_told(
     writer = await _write(path, entries)
     whole = _said(entries)
     draw = random.Random(5)  # noqa: S311 - a test\'s noise
-    size = path.with_name("journal.db-wal").stat().st_size
+    size = used(path.with_name("journal.db-wal").read_bytes())
 
     for copy in _copies(place, path, 60):
         log = copy.with_name("journal.db-wal")
@@ -185,6 +186,23 @@ async def test_a_flipped_byte_in_the_log_is_told(
         assert told or count == len(whole)
 
     await writer.aclose()
+
+
+async def test_a_write_that_a_kill_tore_is_no_damage(
+    path: Path, entries: list[Entry], tmp_path: Path
+) -> None:
+    writer = await _write(path, entries[:8])
+    after = tmp_path / "after" / "journal.db"
+    after.parent.mkdir()
+    shutil.copyfile(path, after)
+    log = bytearray(path.with_name("journal.db-wal").read_bytes())
+    # The last frame's header was written, its page was not.
+    end = used(bytes(log))
+    log[end - PAGE : end] = bytes(PAGE)
+    after.with_name("journal.db-wal").write_bytes(log)
+    await writer.aclose()
+
+    assert _recover(after) == (_said(entries[:4]), None)
 
 
 async def test_a_deleted_content_cuts_off_what_needed_it(
