@@ -7,6 +7,12 @@ from mma_runtime.events import Origin
 from mma_runtime.journal import Entry
 
 
+def used(log: bytes) -> int:
+    """Return how many bytes of a write-ahead log hold frames: zeros follow them."""
+    frames = -(-(len(log.rstrip(b"\0")) - 32) // (4_096 + 24))
+    return 32 + max(0, frames) * (4_096 + 24)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mma_runtime.journal import Entry, JournalReader, JournalWriter
+from tests.journal.conftest import used
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - only if it is there
 CONTENTS = st.sampled_from([b"", b"short", b"long " * 500, b"\x00\xff" * 900])
@@ -67,7 +68,9 @@ class Machine(RuleBasedStateMachine):
         if log.exists():
             # What had begun to be written when the kill came.
             left = after.with_name(after.name + "-wal")
-            left.write_bytes(log.read_bytes() + torn)
+            whole = log.read_bytes()
+            end = used(whole)
+            left.write_bytes(whole[:end] + torn + whole[end + len(torn) :])
         self.portal.call(self.writer.aclose)
         self.path = after
         self.writer = self.portal.call(JournalWriter.open, after)
