@@ -99,6 +99,11 @@ class CredentialStore:
             source="" if key is None else key.source,
         )
 
+    def variable(self, name: str) -> str | None:
+        """Return the value of the variable *name*, of the environment or of `.env`."""
+        found = _first((_Place("", self._environment), *self._env_files()), [name])
+        return found.value if found is not None else None
+
     def _env_files(self) -> tuple[_Place, ...]:
         if self._dotenv is None:
             found = (folder / ENV_FILE for folder in self._folders)

@@ -35,7 +35,8 @@ from mma_runtime.outcome import TicketState
 from mma_runtime.plan import Ticket
 from mma_runtime.tiers import DoTicket, ReworkTicket, TicketReport, Tier
 from mma_runtime.tools.approval import Gate
-from mma_runtime.tools.native import native_tools
+from mma_runtime.tools.choice import given
+from mma_runtime.tools.native import NATIVE_TOOLS, native_tools
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
 from mma_runtime.workspace import Checkout
 
@@ -362,17 +363,19 @@ class Delivery:
 
     def _toolbox(self, bench: Bench | None) -> Toolbox:
         checkout = bench.checkout if bench is not None else None
-        native = native_tools(checkout) if checkout is not None else ()
-        tools = (*native, *self._job.tools)
+        patterns = self._card.ticket.tools
+        if patterns is None:
+            patterns = self._job.tiers[Tier.WORKER].tools
+
+        names = (*NATIVE_TOOLS, *(tool.name for tool in self._job.tools))
+        chosen = given(patterns, names)
+        tools = tuple(tool for tool in self._job.tools if tool.name in chosen)
+        if checkout is not None:
+            native = native_tools(checkout, chosen, sandbox=self._job.sandbox)
+            tools = (*native, *tools)
+
         if not tools:
             return NO_TOOLS
-
-        allowed = self._card.ticket.tools
-        if allowed is None:
-            allowed = self._job.tiers[Tier.WORKER].tools
-
-        if allowed is not None:
-            tools = tuple(tool for tool in tools if tool.name in allowed)
 
         keep = checkout.keep_output if checkout is not None else None
         toolbox = Toolbox(

@@ -17,6 +17,7 @@ from mma_runtime.plan import Ticket, Track
 from mma_runtime.questions import Questions
 from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
 from mma_runtime.tiers import AgentClass, Tier
+from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
 
@@ -26,8 +27,8 @@ class TierSettings:
     """How one tier of a run is manned.
 
     *address* is `provider:model`, *fallbacks* are those after it. *tools* are the names
-    a tier may use; `None` is all there are. *ladder* holds the models of later attempts
-    at a ticket; *context_tokens* bounds a history.
+    or patterns of what workers have; `None` is all but what has to be named. *ladder*
+    holds the models of later attempts at a ticket; *context_tokens* bounds a history.
     """
 
     agent: AgentClass
@@ -55,8 +56,9 @@ class Job:
     *workers* is the most tickets in work at once, *attempts* the most workers for one
     ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
     *folder* is where unfinished work is kept. *ground* is what all are told of the
-    project, *prompts* are the scenario's own, *questions* what people are asked. The
-    *journal* is off by default, and no *observer* looks on.
+    project, *prompts* are the scenario's own, *questions* what people are asked.
+    *sandbox* says how commands are walled in. The *journal* is off by default, and no
+    *observer* looks on.
     """
 
     run: str
@@ -69,6 +71,7 @@ class Job:
     workspace: Workspace | None = None
     folder: Path | None = None
     tools: tuple[Tool, ...] = ()
+    sandbox: SandboxMode = SandboxMode.AUTO
     workers: int = 4
     attempts: int = 3
     max_added_tickets: int = 0

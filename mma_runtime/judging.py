@@ -153,6 +153,7 @@ class Judging:
             bench.checkout,
             name=name,
             origin=self._origin(),
+            sandbox=self._job.sandbox,
         )
         self._job.emit(
             AcceptanceChecked(

@@ -105,10 +105,13 @@ class Outcome:
 
     *folder* is the run's folder; in it, *tree* holds the project with all accepted
     changes and *patch* the changes alone. They are `None` for a scenario without a
-    workspace. *applied* tells that the changes are in the user's folder too. *seconds*
-    is wall time. *to_go_on_usd* is about what it would have cost to go on, in US
-    dollars, where a budget has stopped the run and that can be told. *firewall* tells
-    how much of what the lower tiers produced was kept from the upper ones.
+    workspace. *applied* tells that the changes are in the user's folder too, *branch*
+    names the branch of the user's git repository that they are, if any. *sandbox* says
+    what stood around commands: `bubblewrap`, `limits only`, or nothing where none could
+    be run. *seconds* is wall time. *to_go_on_usd* is about what it would have cost to
+    go on, in US dollars, where a budget has stopped the run and that can be told.
+    *firewall* tells how much of what the lower tiers produced was kept from the upper
+    ones.
     """
 
     run: str
@@ -125,6 +128,8 @@ class Outcome:
     tree: Path | None = None
     patch: Path | None = None
     applied: bool = False
+    branch: str = ""
+    sandbox: str = ""
     to_go_on_usd: Decimal | None = None
     firewall: Firewall = NO_FIREWALL
 

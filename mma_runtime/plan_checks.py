@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Collection, Sequence
 
 from mma_runtime.dag import plan_problems
+from mma_runtime.errors import did_you_mean
 from mma_runtime.plan import Ticket, Track
 
 
@@ -14,11 +15,13 @@ def ticket_problems(
     own: Collection[str] = (),
     taken: Collection[str] = (),
     room: int | None = None,
+    tools: Collection[str] | None = None,
 ) -> list[str]:
     """Return every reason why *tickets* cannot join *track*.
 
     *own* are the ids of the track's earlier tickets, which new ones may depend on;
     *taken* are all ids in use. At most *room* tickets may come; `None` is no limit.
+    *tools* are those that workers have.
     """
     problems = plan_problems(
         (ticket.id, [need for need in ticket.depends_on if need not in own])
@@ -38,6 +41,12 @@ def ticket_problems(
                 f" track may change ({modules})"
             )
 
+        problems += [
+            f"ticket {ticket.id!r}: workers have no tool {name!r}"
+            + did_you_mean(name, tools)
+            for name in ticket.tools or ()
+            if tools is not None and name not in tools
+        ]
         problems += [
             f"ticket {ticket.id!r}: {command!r} is not a command: {problem}"
             for command in ticket.acceptance

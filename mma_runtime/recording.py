@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from anyio import to_thread
@@ -165,11 +166,10 @@ def recorded_scenario(folder: Path) -> Scenario:
         return _scenario(path, reader.content(number))
 
 
-def secrets_of(environment: Mapping[str, str]) -> Scrubber:
-    """Return what takes the values of secret variables out of a text."""
-    return Scrubber(
-        value.strip() for name, value in environment.items() if _SECRET.search(name)
-    )
+def secrets_of(environment: Mapping[str, str], more: Iterable[str] = ()) -> Scrubber:
+    """Return what takes the values of secret variables, and *more*, out of a text."""
+    found = (value for name, value in environment.items() if _SECRET.search(name))
+    return Scrubber(value.strip() for value in (*found, *more))
 
 
 async def begin(
@@ -185,7 +185,10 @@ async def begin(
         contents = {"scenario": scenario.model_dump_json().encode()}
         if scenario.workspace is not None:
             workspace = await Workspace.open(
-                scenario.workspace.path, folder, dirty=scenario.workspace.dirty
+                scenario.workspace.path,
+                folder,
+                dirty=scenario.workspace.dirty,
+                branch=scenario.workspace.apply == "branch",
             )
             contents["manifest"] = await to_thread.run_sync(_manifest, workspace)
 
@@ -193,6 +196,8 @@ async def begin(
         await writer.append(Entry(kind=BEGUN, facts=facts, contents=contents))
     except BaseException:
         await writer.aclose()
+        # There was no run: what is left of it would be taken for an interrupted one.
+        rmtree(folder, ignore_errors=True)
         raise
 
     journal = Journal(writer, content=content, scrub=scrub)

@@ -135,6 +135,10 @@ class Registry:
         spec = self.spec(name)
         return self._credentials.find(name, spec.places)
 
+    def variable(self, name: str) -> str | None:
+        """Return the value of a variable, of the environment or of a `.env` file."""
+        return self._credentials.variable(name)
+
     def open_provider(self, name: str, **options: Any) -> Provider:
         """Load provider *name* and make it with its credentials and *options*.
 

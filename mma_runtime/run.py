@@ -12,6 +12,7 @@ from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import ActorStopped, JournalUnavailable, Refused, WorkspaceError
 from mma_runtime.events import (
+    BranchPublished,
     ChangesApplied,
     ExpectationChecked,
     Origin,
@@ -31,10 +32,12 @@ from mma_runtime.orders import (
     StartRun,
 )
 from mma_runtime.outcome import Expectation, Outcome, RunState
+from mma_runtime.outfit import Outfit
 from mma_runtime.plan import Priority
 from mma_runtime.questions import Question
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.expect import check_expectations
+from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.staffing import Team
 from mma_runtime.supervisor import Supervisor
@@ -49,7 +52,14 @@ class Run:
     """
 
     def __init__(
-        self, job: Job, team: Team, scenario: Scenario, bus: Bus, *, apply: bool
+        self,
+        job: Job,
+        team: Team,
+        scenario: Scenario,
+        bus: Bus,
+        *,
+        apply: Apply,
+        outfit: Outfit,
     ) -> None:
         self.id = job.run
         self.name = scenario.name
@@ -58,6 +68,7 @@ class Run:
         self._team = team
         self._scenario = scenario
         self._apply = apply
+        self._outfit = outfit
         self._began = time.monotonic()
         self._supervisor: Ref | None = None
         self._checks = anyio.CancelScope()
@@ -219,11 +230,13 @@ class Run:
                 await self._go(system)
         finally:
             self._job.journal.give_up_order()
+            self._outfit.servers.stop()
             self._ended.set()
             self.bus.close()
 
     async def _go(self, system: ActorSystem) -> None:
         await self._work(system)
+        await self._outfit.servers.aclose()
         outcome = await self._conclude()
         self._job.journal.conclude(outcome.state.value)
         outcome = await self._keep(outcome)
@@ -264,6 +277,8 @@ class Run:
                 scripted=self._team.scripted,
                 priced_as=self._team.priced_as,
                 max_tool_rounds=worker.max_rounds or MAX_TOOL_ROUNDS,
+                sandbox=self._outfit.confinement,
+                mcp_servers=dict(self._outfit.servers.counts),
             )
         )
         today = datetime.now(tz=UTC).date()
@@ -339,16 +354,21 @@ class Run:
             to_go_on_usd=to_go_on(tickets, costs, spent) if spent else None,
             expectations=checked,
             firewall=board.firewall.report(),
+            sandbox=self._outfit.confinement,
         )
 
     async def _check(self, state: RunState, costs: CostReport) -> str:
         checked = await check_expectations(
-            self._scenario.expect, state, costs, self._job.workspace
+            self._scenario.expect,
+            state,
+            costs,
+            self._job.workspace,
+            self._job.sandbox,
         )
         return json.dumps([asdict(one) for one in checked])
 
     async def _keep(self, outcome: Outcome) -> Outcome:
-        """Write the patch, apply it if that is wanted, and remove the checkouts."""
+        """Write the patch, hand it over if that is wanted, and remove the checkouts."""
         workspace = self._job.workspace
         if workspace is None:
             return outcome
@@ -356,8 +376,9 @@ class Run:
         try:
             patch = workspace.folder / "changes.patch"
             diff = await workspace.write_patch(patch)
-            wanted = self._apply and outcome.completed
-            applied = await workspace.apply() if wanted else ()
+            wanted = self._apply if outcome.completed and diff else False
+            applied = await workspace.apply() if wanted is True else ()
+            branch = await workspace.publish() if wanted == "branch" else None
             await workspace.close()
         except (WorkspaceError, OSError) as error:
             return replace(
@@ -371,6 +392,9 @@ class Run:
         if applied:
             self.bus.emit(ChangesApplied(origin=Origin(run=self.id), files=applied))
 
+        if branch:
+            self.bus.emit(BranchPublished(origin=Origin(run=self.id), branch=branch))
+
         return replace(
             outcome,
             changes=diff.stat,
@@ -378,4 +402,5 @@ class Run:
             tree=workspace.tree,
             patch=patch,
             applied=bool(applied),
+            branch=branch or "",
         )

@@ -8,28 +8,23 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-from anyio import AsyncContextManagerMixin
+from anyio import AsyncContextManagerMixin, to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from mma_runtime.board import Board
-from mma_runtime.briefing import NO_GROUND, Ground, check_images, read_ground
-from mma_runtime.bus import Bus
 from mma_runtime.cost_report import CostReport
-from mma_runtime.costs import Ledger
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.events import ActorEvent, Event, Origin
+from mma_runtime.events import ActorEvent, Event
 from mma_runtime.forking import ForkPoint
 from mma_runtime.governor import Governor, shared_governor
-from mma_runtime.job import Job, TierSettings
-from mma_runtime.journal import Journal, Past, Scrubber
+from mma_runtime.journal import Journal, Scrubber
 from mma_runtime.kernel import ActorSystem
+from mma_runtime.launch import handed_over, make_run
 from mma_runtime.listing import ListedModel, ListingCache, list_models
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.observing import ObservedRun, Observer, RunObserver, observer_of
-from mma_runtime.plan import Ticket
+from mma_runtime.outfit import Outfit, equip, replayed
 from mma_runtime.provider_table import ProviderSpec
-from mma_runtime.questions import NoAnswer, Questions
 from mma_runtime.recording import (
     NO_CHANGES,
     Changes,
@@ -38,6 +33,7 @@ from mma_runtime.recording import (
     begin,
     find_run,
     fork,
+    recorded_scenario,
     replay,
     resume,
     secrets_of,
@@ -46,9 +42,10 @@ from mma_runtime.registry import Registry
 from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.money import budgets
-from mma_runtime.scenario.schema import Scenario, TierOptions
+from mma_runtime.scenario.project import Apply
+from mma_runtime.scenario.schema import Scenario
+from mma_runtime.scenario.tooling import server_secrets
 from mma_runtime.settings import NO_SETTINGS, Settings, load_settings
-from mma_runtime.sight import read_prompt
 from mma_runtime.staffing import (
     ProviderPool,
     Team,
@@ -56,8 +53,7 @@ from mma_runtime.staffing import (
     registry_of,
     tier_settings,
 )
-from mma_runtime.tiers import Tier
-from mma_runtime.tools.policy import DEFAULT_POLICY, Policy
+from mma_runtime.tool_servers import SUFFIX
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
 
@@ -143,7 +139,7 @@ class Runtime(AsyncContextManagerMixin):
         *,
         inputs: Mapping[str, str] | None = None,
         models: Mapping[str, str] | None = None,
-        apply: bool | None = None,
+        apply: Apply | None = None,
         folder: str | os.PathLike[str] | None = None,
     ) -> "Run":
         """Start *scenario* and return its run, which goes on in the background.
@@ -152,12 +148,14 @@ class Runtime(AsyncContextManagerMixin):
         settings are looked for beside the runtime's home; the file's own by default.
         *inputs* are values for the inputs that it declares. *models* sets the model of
         tiers by name, before what the scenario says. *apply* says whether a completed
-        run's changes are written to the user's folder, `None` that the scenario does.
+        run's changes are written to the user's folder, or as `"branch"` become a branch
+        of the user's git repository; `None` that the scenario does.
 
         Raises:
             ScenarioInvalid: The file cannot be used; holds every problem.
-            ConfigurationError: A model, provider, tool or key is missing.
-            WorkspaceError: The folder cannot be copied.
+            ConfigurationError: A model, provider, tool, key or bubblewrap is missing,
+                or an MCP server cannot be used.
+            WorkspaceError: The folder cannot be copied, or cannot have a branch.
         """
         if self._system is None:
             raise RuntimeError("use the runtime inside `async with`")
@@ -177,15 +175,18 @@ class Runtime(AsyncContextManagerMixin):
 
         registry = registry_of(scenario, self._registry, folders)
         team = self._assemble(scenario, registry)
-        session = await self._begin(scenario)
+        scenario = handed_over(scenario, apply)
+        name = _run_id()
+        outfit = await self._equip(scenario, registry, name)
         try:
-            return await self._launch(session, team, registry, apply=apply)
+            session = await self._begin(scenario, name, self._scrub(scenario, registry))
+            return await self._launch(session, team, registry, outfit)
         except BaseException:
-            await session.journal.aclose()
+            outfit.servers.stop()
             raise
 
     async def resume(
-        self, run: str, changes: Changes = NO_CHANGES, *, apply: bool | None = None
+        self, run: str, changes: Changes = NO_CHANGES, *, apply: Apply | None = None
     ) -> "Run":
         """Go on with a recorded *run*: what was done and paid for is not done again.
 
@@ -199,16 +200,8 @@ class Runtime(AsyncContextManagerMixin):
             WorkspaceError: The files in the run's folder are not what they were.
         """
         folder = find_run(self._home, run)
-        session = await resume(folder, changes, scrub=self._scrub)
-        try:
-            registry = self._registry_of(session.scenario)
-            team = self._assemble(session.scenario, registry)
-            resumed = await self._launch(session, team, registry, apply=apply)
-        except BaseException:
-            await session.journal.aclose()
-            raise
-
-        return resumed
+        session = await resume(folder, changes, scrub=await self._scrub_of(folder))
+        return await self._go_on(session, apply)
 
     async def replay(self, run: str, scratch: Path, *, leg: int | None = None) -> "Run":
         """Go through a recorded *run* again: no model is called, no tool is run.
@@ -220,12 +213,14 @@ class Runtime(AsyncContextManagerMixin):
         `resume` raises.
         """
         folder = find_run(self._home, run)
-        session = await replay(folder, scratch, leg=leg, scrub=self._scrub)
+        scrub = await self._scrub_of(folder)
+        session = await replay(folder, scratch, leg=leg, scrub=scrub)
         registry = self._registry_of(session.scenario)
         silent = ProviderPool([Silent(name) for name in registry.names])
-        tiers = self._tiers(session.scenario, registry)
+        tiers = tier_settings(session.scenario, registry, self._environment)
         team = assemble(session.scenario, tiers, registry, silent, self._settings)
-        return await self._launch(session, team, registry, apply=False)
+        outfit = replayed(session.journal, self._tools)
+        return await self._launch(session, team, registry, outfit, apply=False)
 
     async def fork(
         self, run: str, point: ForkPoint, changes: Changes = NO_CHANGES
@@ -237,29 +232,76 @@ class Runtime(AsyncContextManagerMixin):
         """
         folder = find_run(self._home, run)
         new = self._home.absolute() / "runs" / _run_id()
-        session = await fork(folder, new, point, changes, scrub=self._scrub)
+        scrub = await self._scrub_of(folder)
+        session = await fork(folder, new, point, changes, scrub=scrub)
+        return await self._go_on(session, apply=False)
+
+    async def _go_on(self, session: Session, apply: Apply | None) -> "Run":
+        """Begin the rest of a recorded run."""
+        outfit = Outfit()
         try:
             registry = self._registry_of(session.scenario)
             team = self._assemble(session.scenario, registry)
-            return await self._launch(session, team, registry, apply=False)
+            outfit = await self._equip(session.scenario, registry, session.run)
+            return await self._launch(session, team, registry, outfit, apply=apply)
         except BaseException:
+            outfit.servers.stop()
             await session.journal.aclose()
             raise
+
+    async def _equip(self, scenario: Scenario, registry: Registry, run: str) -> Outfit:
+        if self._system is None:
+            raise RuntimeError("use the runtime inside `async with`")
+
+        return await equip(
+            scenario,
+            self._all_settings(registry),
+            self._tools,
+            run=run,
+            spawn=self._system.spawn,
+            look=registry.variable,
+        )
 
     def _registry_of(self, scenario: Scenario) -> Registry:
         return registry_of(scenario, self._registry, self._folders(scenario))
 
-    @property
-    def _scrub(self) -> Scrubber:
-        return secrets_of(self._environment)
+    def _scrub(self, scenario: Scenario, registry: Registry) -> Scrubber:
+        settings = self._all_settings(registry)
+        more = server_secrets(scenario, settings, registry.variable)
+        return secrets_of(self._environment, more)
+
+    async def _scrub_of(self, folder: Path) -> Scrubber:
+        scenario = await to_thread.run_sync(recorded_scenario, folder)
+        return self._scrub(scenario, self._registry_of(scenario))
+
+    def _all_settings(self, registry: Registry) -> Settings:
+        return self._settings.before(load_settings(registry.folders))
 
     async def _launch(
-        self, session: Session, team: Team, registry: Registry, *, apply: bool | None
+        self,
+        session: Session,
+        team: Team,
+        registry: Registry,
+        outfit: Outfit,
+        *,
+        apply: Apply | None = None,
     ) -> "Run":
-        if self._system is None:
-            raise RuntimeError("use the runtime inside `async with`")
+        try:
+            run = await make_run(
+                session,
+                team,
+                outfit,
+                registry,
+                governor=self._governor or shared_governor(),
+                observer=self._observer(
+                    session, self._scrub(session.scenario, registry)
+                ),
+                apply=apply,
+            )
+        except BaseException:
+            await session.journal.aclose()
+            raise
 
-        run = await self._prepare(session, team, registry, apply=apply)
         self._runs[run.id] = run
         self._tasks.start_soon(self._conduct, run)
         return run
@@ -291,7 +333,7 @@ class Runtime(AsyncContextManagerMixin):
             if fresh:
                 await cache.forget()
 
-        settings = self._settings.before(load_settings(registry.folders))
+        settings = self._all_settings(registry)
         return await list_models(opened, PriceList(settings.prices), cache)
 
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
@@ -325,19 +367,9 @@ class Runtime(AsyncContextManagerMixin):
 
         return (Path(scenario).absolute().parent, run)
 
-    def _tiers(
-        self, scenario: Scenario, registry: Registry
-    ) -> dict[Tier, TierSettings]:
-        return tier_settings(
-            scenario,
-            registry,
-            self._environment,
-            [tool.name for tool in self._tools],
-        )
-
     def _assemble(self, scenario: Scenario, registry: Registry) -> Team:
-        tiers = self._tiers(scenario, registry)
-        settings = self._settings.before(load_settings(registry.folders))
+        tiers = tier_settings(scenario, registry, self._environment)
+        settings = self._all_settings(registry)
         team = assemble(scenario, tiers, registry, self._pool, settings)
         if budgets(scenario).in_dollars and (unpriced := team.without_price()):
             raise ConfigurationError(
@@ -347,8 +379,7 @@ class Runtime(AsyncContextManagerMixin):
 
         return team
 
-    async def _begin(self, scenario: Scenario) -> Session:
-        name = _run_id()
+    async def _begin(self, scenario: Scenario, name: str, scrub: Scrubber) -> Session:
         if not self._journal:
             workspace = await self._workspace(scenario, name)
             return Session(
@@ -357,80 +388,15 @@ class Runtime(AsyncContextManagerMixin):
 
         self._make_home()
         folder = self._home.absolute() / "runs" / name
-        return await begin(folder, scenario, content=self._content, scrub=self._scrub)
+        return await begin(folder, scenario, content=self._content, scrub=scrub)
 
-    async def _prepare(
-        self, session: Session, team: Team, registry: Registry, *, apply: bool | None
-    ) -> Run:
-        scenario, workspace, journal = (
-            session.scenario,
-            session.workspace,
-            session.journal,
-        )
-        board = Board()
-        sinks = (journal.record,) if journal.is_on else ()
-        observer = self._observer(session)
-        if observer is not None:
-            sinks = (*sinks, observer.note)
-
-        bus = Bus(board.firewall.note, *sinks, origin=Origin(run=session.run))
-        journal.emit = bus.emit
-        ground = NO_GROUND
-        if workspace is not None:
-            ground = await read_ground(
-                workspace.files, scenario.rules, scenario.context
-            )
-            _check_images(ground, team)
-
-        governor = self._governor or shared_governor()
-        worker = scenario.tier("worker")
-        job = Job(
-            run=session.run,
-            tiers=team.tiers,
-            open_model=lambda addresses, costs: team.open_model(
-                addresses, costs, bus.emit, governor, observer
-            ),
-            emit=bus.emit,
-            epic=scenario.epic or "",
-            track=scenario.track,
-            tickets=_addressed(scenario, registry),
-            workspace=workspace,
-            folder=workspace.folder if workspace else None,
-            tools=self._tools,
-            workers=worker.count or len(scenario.tickets or ()) or 1,
-            attempts=worker.attempts,
-            max_added_tickets=scenario.tier("tech_lead").max_added_tickets,
-            ledger=Ledger(budgets(scenario)),
-            journal=journal,
-            ground=ground,
-            prompts={
-                occasion: read_prompt(occasion, path)
-                for occasion, path in scenario.prompts.items()
-            },
-            questions=Questions(
-                bus.emit,
-                policy=_policy(scenario, self._tools),
-                is_stepped=scenario.mode == "step",
-                seconds=scenario.approvals.seconds,
-                on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
-                journal=journal,
-            ),
-            board=board,
-            observer=observer,
-        )
-        if journal.past is not None and not journal.strict:
-            _count_past(job, journal.past)
-
-        wanted = scenario.workspace is not None and scenario.workspace.apply
-        return Run(job, team, scenario, bus, apply=wanted if apply is None else apply)
-
-    def _observer(self, session: Session) -> RunObserver | None:
+    def _observer(self, session: Session, scrub: Scrubber) -> RunObserver | None:
         run = ObservedRun(
             id=session.run,
             name=session.scenario.name,
             resumed=session.journal.past is not None,
             content=self._content,
-            scrub=self._scrub,
+            scrub=scrub,
         )
         # In a replay nothing is called, so there is nothing to trace or to count.
         telemetry = None if session.journal.strict else self._telemetry
@@ -443,7 +409,10 @@ class Runtime(AsyncContextManagerMixin):
         self._make_home()
         folder = self._home.absolute() / "runs" / run
         return await Workspace.open(
-            scenario.workspace.path, folder, dirty=scenario.workspace.dirty
+            scenario.workspace.path,
+            folder,
+            dirty=scenario.workspace.dirty,
+            branch=scenario.workspace.apply == "branch",
         )
 
     def _make_home(self) -> None:
@@ -468,57 +437,11 @@ class Runtime(AsyncContextManagerMixin):
     def _route(self, event: Event) -> None:
         """Hand a kernel event to the run that the actor belongs to."""
         if isinstance(event, ActorEvent):
-            run = self._runs.get(event.actor.partition("/")[0])
+            run = self._runs.get(event.actor.partition("/")[0].removesuffix(SUFFIX))
             if run is not None:
                 run.bus.emit(event)
-
-
-def _count_past(job: Job, past: Past) -> None:
-    """Count what the run has spent before."""
-    for event in past.costs:
-        job.ledger.add(event)
-
-
-def _policy(scenario: Scenario, tools: Iterable[Tool]) -> Policy:
-    """Put the scenario's rules, a tier's own first, before those that always hold.
-
-    The host's own *tools* run unless the scenario says otherwise: who gives a tool to
-    its agents wants it to be used.
-    """
-    policy = Policy.of({tool.name: "auto" for tool in tools}).over(DEFAULT_POLICY)
-    if scenario.approvals.policy:
-        policy = Policy.of(scenario.approvals.policy).over(policy)
-
-    for tier in Tier:
-        own: TierOptions = getattr(scenario.tiers, tier.value)
-        if own.policy:
-            policy = Policy.of(own.policy, tier=tier.value).over(policy)
-
-    return policy
-
-
-def _check_images(ground: Ground, team: Team) -> None:
-    """Refuse images for planning tiers whose models take none, before any call."""
-    for tier in (Tier.ORCHESTRATOR, Tier.TECH_LEAD):
-        settings = team.tiers.get(tier)
-        if settings is not None:
-            name, _, model = settings.address.partition(":")
-            takes_images = team.providers[name].capabilities(model).images
-            check_images(ground.images, settings.address, takes_images=takes_images)
 
 
 def _run_id() -> str:
     """Name a run so that names sort by time and do not meet."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
-
-
-def _addressed(scenario: Scenario, registry: Registry) -> tuple[Ticket, ...]:
-    """Return the scenario's tickets with their models' full addresses."""
-    return tuple(
-        ticket
-        if ticket.model is None
-        else ticket.model_copy(
-            update={"model": str(registry.parse_address(ticket.model))}
-        )
-        for ticket in scenario.tickets or ()
-    )

@@ -1,4 +1,7 @@
-"""Settings for all runs of a folder: `mma.toml`, with prices and rate limits."""
+"""Settings for all runs of a folder: `mma.toml`.
+
+Prices, rate limits, MCP servers, and what walls commands in.
+"""
 
 import re
 import tomllib
@@ -13,24 +16,33 @@ from mma_runtime.errors import ConfigurationError
 from mma_runtime.governor import Limits
 from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.provider_table import SETTINGS_FILE as FILE
-from mma_runtime.scenario.schema import AccountLimits, Price, Table
+from mma_runtime.scenario.checks import server_findings
+from mma_runtime.scenario.schema import AccountLimits, Price
+from mma_runtime.scenario.table import Table
+from mma_runtime.scenario.toolset import McpServerEntry, Sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What holds for all runs where their scenario does not say otherwise.
 
-    *limits* is by `provider` or `provider:model`.
+    *limits* is by `provider` or `provider:model`, *mcp_servers* by name.
     """
 
     prices: tuple[PriceOverride, ...] = ()
     limits: Mapping[str, Limits] = field(default_factory=dict[str, Limits])
+    sandbox: Sandbox | None = None
+    mcp_servers: Mapping[str, McpServerEntry] = field(
+        default_factory=dict[str, McpServerEntry]
+    )
 
     def before(self, others: "Settings") -> "Settings":
         """Return both, these first."""
         return Settings(
             prices=(*self.prices, *others.prices),
             limits={**others.limits, **self.limits},
+            sandbox=self.sandbox or others.sandbox,
+            mcp_servers={**others.mcp_servers, **self.mcp_servers},
         )
 
 
@@ -56,6 +68,10 @@ class _File(Table):
 
     prices: tuple[_Price, ...] = ()
     limits: dict[str, AccountLimits] = Field(default_factory=dict[str, AccountLimits])
+    sandbox: Sandbox | None = None
+    mcp_servers: dict[str, McpServerEntry] = Field(
+        default_factory=dict[str, McpServerEntry]
+    )
 
 
 def load_settings(folders: Iterable[Path]) -> Settings:
@@ -88,6 +104,10 @@ def _read(path: Path) -> Settings:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
 
+    servers = {name: entry.model_dump() for name, entry in found.mcp_servers.items()}
+    if problems := "; ".join(map(str, server_findings(servers))):
+        raise ConfigurationError(f"{path}: {problems}")
+
     return Settings(
         prices=tuple(
             PriceOverride(**price.model_dump(), source=FILE) for price in found.prices
@@ -95,5 +115,9 @@ def _read(path: Path) -> Settings:
         limits={
             address: Limits(**limits.model_dump())
             for address, limits in found.limits.items()
+        },
+        sandbox=found.sandbox,
+        mcp_servers={
+            name: entry.beside(path.parent) for name, entry in found.mcp_servers.items()
         },
     )

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from mma_runtime.errors import ConfigurationError, did_you_mean
+from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import Event, ModelEndsSoon, Origin
 from mma_runtime.governor import Governor, Limits
 from mma_runtime.job import TierSettings
@@ -24,7 +24,6 @@ from mma_runtime.scenario.money import account_limits, price_overrides
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.settings import NO_SETTINGS, Settings
 from mma_runtime.tiers import AgentClass, Tier
-from mma_runtime.tools.native import NATIVE_TOOLS
 
 AGENTS = {
     Tier.ORCHESTRATOR: "mma_agents.orchestrator:Orchestrator",
@@ -173,12 +172,11 @@ def tier_settings(
     scenario: Scenario,
     registry: Registry,
     environment: Mapping[str, str],
-    tools: Iterable[str],
 ) -> dict[Tier, TierSettings]:
     """Return how each needed tier is manned; opens nothing.
 
     Raises:
-        ConfigurationError: A tier has no model, an address or a tool is unknown, or
+        ConfigurationError: A tier has no model, an address is unknown, or
             `MAX_TOOL_ROUNDS` in the environment is no number.
     """
     rounds = default_max_rounds(environment)
@@ -191,7 +189,6 @@ def tier_settings(
                 f" `defaults.model`, or give `--model {tier.value}=PROVIDER:MODEL`"
             )
 
-        _check_tools(own.tools, tools)
         settings[tier] = TierSettings(
             agent=load_agent(tier),
             address=str(registry.parse_address(own.model)),
@@ -206,9 +203,6 @@ def tier_settings(
             ladder=tuple(str(registry.parse_address(a)) for a in own.escalate),
             context_tokens=own.max_context_tokens or CONTEXT_TOKENS,
         )
-
-    for ticket in scenario.tickets or ():
-        _check_tools(ticket.tools, tools)
 
     return settings
 
@@ -329,13 +323,3 @@ def load_agent(tier: Tier) -> AgentClass:
         agent = getattr(import_module(module), name)
 
     return agent
-
-
-def _check_tools(names: Iterable[str] | None, known: Iterable[str]) -> None:
-    known = (*NATIVE_TOOLS, *known)
-    for name in names or ():
-        if name not in known:
-            raise ConfigurationError(
-                f"there is no tool {name!r}{did_you_mean(name, known)};"
-                f" known are {', '.join(sorted(known))}"
-            )

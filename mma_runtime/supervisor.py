@@ -48,6 +48,7 @@ from mma_runtime.tiers import (
     Tier,
     Verdict,
 )
+from mma_runtime.tools.choice import given
 from mma_runtime.tools.native import NATIVE_TOOLS
 from mma_runtime.workspace import directory_map
 
@@ -280,7 +281,7 @@ class Supervisor(Actor):
             docs=job.ground.docs,
             images=job.ground.images,
             taken=self.taken(),
-            tools=settings.tools if settings.tools is not None else known,
+            tools=given(settings.tools, known),
         )
 
     async def _rework(self, lead: Ref, card: TrackCard) -> tuple[Ticket, ...]:

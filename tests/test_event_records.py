@@ -33,7 +33,8 @@ SAMPLES: dict[Any, Any] = {
     int: 3,
     float: 0.5,
     bool: True,
-    dict: {"worker": "openai:x"},
+    dict[str, str]: {"worker": "openai:x"},
+    dict[str, int]: {"notes": 3},
     tuple: ("a", "b"),
     Decimal: Decimal("0.10"),
 }
@@ -46,7 +47,8 @@ def sample(kind: type[Event], *, all_fields: bool = False) -> Event:
     for field in fields(kind):
         if field.name in fact_names(kind) and (field.default is MISSING or all_fields):
             wanted = get_args(field.type) if "|" in str(field.type) else (field.type,)
-            values[field.name] = SAMPLES.get(get_origin(wanted[0]) or wanted[0])
+            found = SAMPLES.get(wanted[0])
+            values[field.name] = found or SAMPLES.get(get_origin(wanted[0]))
 
     if not issubclass(kind, events.ActorEvent):
         values["origin"] = WORKER
@@ -87,6 +89,8 @@ def test_an_events_place_is_left_out_where_it_has_none() -> None:
         "scripted",
         "max_tool_rounds",
         "priced_as",
+        "sandbox",
+        "mcp_servers",
     ]
 
 

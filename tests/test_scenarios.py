@@ -14,6 +14,7 @@ from mma_runtime.events import (
     Event,
     HintGiven,
     LintFixed,
+    RunStarted,
     TicketEscalated,
     TicketReturned,
     TicketStarted,
@@ -42,8 +43,8 @@ class Stage:
     """A copy of a scenario and its folder, and what came of a run."""
 
     def __init__(self, name: str, tmp_path: Path) -> None:
-        for file in (f"{name}.yaml", f"{name}.script.yaml"):
-            shutil.copy(SCENARIOS / file, tmp_path)
+        for file in SCENARIOS.glob(f"{name}.*"):
+            shutil.copy(file, tmp_path)
 
         self.file = tmp_path / f"{name}.yaml"
         self.home = tmp_path / "home"
@@ -167,6 +168,20 @@ async def test_step_mode(tmp_path: Path) -> None:
 
     assert outcome.state is RunState.COMPLETED, outcome.reason
     assert asked == ["start", "read_file", "edit_file"]
+
+
+async def test_mcp_tools(tmp_path: Path) -> None:
+    stage = Stage("mcp_tools", tmp_path)
+
+    outcome = await stage.play()
+
+    (started,) = [event for event in stage.events if isinstance(event, RunStarted)]
+    assert started.mcp_servers == {"catalogue": 2}
+    said = stage.told("worker")
+    assert "one plate weighs 1240 g" in said
+    assert "there is no 'nuts'; there are bolt, nut, plate" in said
+    assert "depot will hear of each change of 'plate'" in said
+    assert [change.path for change in outcome.changes] == ["depot/weights.py"]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -39,7 +39,7 @@ def team(day: date | None) -> Team:
         tiers=Tiers(worker=worker), tickets=(Ticket(id="a", description="x"),)
     )
     return Team(
-        tiers=tier_settings(scenario, Registry(), {}, ()),
+        tiers=tier_settings(scenario, Registry(), {}),
         providers={"openai": Ending(day)},
         prices=PriceList(),
         limits={},

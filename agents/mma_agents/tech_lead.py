@@ -26,12 +26,14 @@ class TechLead(PlanningAgent):
         super().__init__(equipment)
         self._track: Track | None = None
         self._own: set[str] = set()
+        self._tools: tuple[str, ...] | None = None
 
     @handles
     async def plan(self, request: PlanTrack) -> TrackPlan:
         """Cut the track into tickets; a plan that cannot be run goes back."""
         self.check_images(request.images)
         track = self._track = request.track
+        self._tools = request.tools
         brief = self.prompt(
             "brief_track",
             docs=section("Documents", request.docs),
@@ -122,7 +124,12 @@ class TechLead(PlanningAgent):
             raise PlanRejected(["there is no track that tickets could be added to"])
 
         problems = ticket_problems(
-            tickets, track=track, own=self._own, taken=taken, room=room
+            tickets,
+            track=track,
+            own=self._own,
+            taken=taken,
+            room=room,
+            tools=self._tools,
         )
         if problems:
             raise PlanRejected(problems)

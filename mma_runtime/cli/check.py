@@ -1,12 +1,15 @@
 """`mma check`: says what a scenario would do and what it lacks; runs nothing."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import Any
 
+import anyio
 import click
 
 from mma_runtime.cli.options import (
@@ -18,11 +21,17 @@ from mma_runtime.cli.options import (
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count, dollars
-from mma_runtime.errors import CredentialsMissing, MMAError
+from mma_runtime.errors import ConfigurationError, CredentialsMissing, MMAError
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
+from mma_runtime.scenario.tooling import mcp_server, sandbox_mode
+from mma_runtime.settings import Settings, load_settings
 from mma_runtime.staffing import SCRIPTED, registry_of, tier_settings
+from mma_runtime.tool_servers import load_mcp
+from mma_runtime.tools.command import search_path
+from mma_runtime.tools.sandbox import SandboxMode, find_confinement
+from mma_runtime.tools.servers import McpServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,15 @@ class Post:
         return f"real model, key from {self.key}" if self.key else "real model, no key"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """An MCP server, and how it is *reached*; *problem* says why it could not be."""
+
+    name: str
+    reached: str
+    problem: str
+
+
 @click.command("check")
 @scenario_file
 @models_option
@@ -63,27 +81,31 @@ def command(
     """Check the scenario FILE and say what it would do; nothing is run or sent.
 
     All problems are shown at once, each with its line. Exit codes: 0 valid, also when a
-    key is missing; 2 invalid.
+    key, a variable or bubblewrap is missing; 2 invalid.
     """
     results = Results(sys.stdout)
     try:
-        scenario = load(file, inputs=dict(inputs), environ=os.environ)
+        here = Registry(folders=[Path.cwd()])
+        scenario = load(file, inputs=dict(inputs), environ=os.environ, registry=here)
         folders = (file.absolute().parent, Path.cwd())
         registry = registry_of(scenario, Registry(), folders)
         posts = tuple(_posts(scenario.with_models(dict(models)), registry))
+        settings = load_settings(registry.folders)
+        walls = anyio.run(_walls, sandbox_mode(scenario, settings))
+        servers = tuple(_servers(scenario, settings, registry))
     except MMAError as error:
         return report_error(error, results if as_json else None)
 
     if as_json:
-        results.write(to_json(_record(file, scenario, posts), indent=2))
+        results.write(to_json(_record(file, scenario, posts, walls, servers), indent=2))
     else:
-        results.write("\n".join(_lines(file, scenario, posts)))
+        results.write("\n".join(_lines(file, scenario, posts, walls, servers)))
 
     return 0
 
 
 def _posts(scenario: Scenario, registry: Registry) -> Iterable[Post]:
-    tiers = tier_settings(scenario, registry, os.environ, ())
+    tiers = tier_settings(scenario, registry, os.environ)
     addresses = [settings.address for settings in tiers.values()]
     if any(address.startswith(f"{SCRIPTED}:") for address in addresses):
         # Made and dropped: it opens nothing, but reads the whole script.
@@ -105,11 +127,62 @@ def _posts(scenario: Scenario, registry: Registry) -> Iterable[Post]:
         )
 
 
-def _lines(file: Path, scenario: Scenario, posts: tuple[Post, ...]) -> Iterable[str]:
+async def _walls(mode: SandboxMode) -> str:
+    """Say what will stand around commands, or why a run would be refused."""
+    try:
+        return (await find_confinement(mode)).name
+    except ConfigurationError as error:
+        return f"MISSING: {error}"
+
+
+def _servers(
+    scenario: Scenario, settings: Settings, registry: Registry
+) -> Iterable[Server]:
+    for name, entry in {**settings.mcp_servers, **scenario.mcp_servers}.items():
+        command = entry.command or ""
+        reached = command if isinstance(command, str) else shlex.join(command)
+        problem = ""
+        try:
+            load_mcp()
+            server = mcp_server(name, entry, registry.variable)
+        except ConfigurationError as error:
+            problem = str(error)
+        else:
+            problem = _unstartable(server)
+
+        yield Server(name=name, reached=entry.url or reached, problem=problem)
+
+
+def _unstartable(server: McpServer) -> str:
+    if not server.command:
+        return ""
+
+    program, folder = server.command[0], Path(server.folder or "")
+    found = which(program, path=search_path())
+    if "/" in program:
+        found = which(folder / program)
+
+    return "" if found else f"there is no program {program!r}"
+
+
+def _lines(
+    file: Path,
+    scenario: Scenario,
+    posts: tuple[Post, ...],
+    walls: str,
+    servers: tuple[Server, ...],
+) -> Iterable[str]:
     yield f"ok: {file} ({scenario.name})"
     yield f"  begins with  {_entry(scenario)}"
     yield f"  workspace    {_workspace(scenario)}"
     yield f"  budget       {_budget(scenario)}"
+    if scenario.workspace is not None:
+        yield f"  sandbox      {walls}"
+
+    for server in servers:
+        problem = f"; PROBLEM: {server.problem}" if server.problem else ""
+        yield f"  MCP server   {server.name}: {server.reached}{problem}"
+
     tier_width = max(len(post.tier) for post in posts)
     model_width = max(len(post.model) for post in posts)
     for post in posts:
@@ -133,6 +206,9 @@ def _workspace(scenario: Scenario) -> str:
         return "none, so there are no file tools"
 
     then = "written back after a success" if workspace.apply else "kept apart"
+    if workspace.apply == "branch":
+        then = "made a branch after a success"
+
     return f"{workspace.path}; changes are {then}"
 
 
@@ -145,12 +221,23 @@ def _budget(scenario: Scenario) -> str:
     return ", ".join(limits) or "none"
 
 
-def _record(file: Path, scenario: Scenario, posts: tuple[Post, ...]) -> dict[str, Any]:
+def _record(
+    file: Path,
+    scenario: Scenario,
+    posts: tuple[Post, ...],
+    walls: str,
+    servers: tuple[Server, ...],
+) -> dict[str, Any]:
     return {
         "ok": True,
         "file": str(file),
         "name": scenario.name,
         "budget": scenario.budget.model_dump(mode="json"),
+        "sandbox": walls,
+        "mcp_servers": {
+            server.name: {"at": server.reached, "problem": server.problem or None}
+            for server in servers
+        },
         "tickets": [ticket.id for ticket in scenario.tickets or ()],
         "tiers": {
             post.tier: {

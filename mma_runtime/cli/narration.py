@@ -6,6 +6,7 @@ from mma_runtime.cli.wording import count, one_line
 from mma_runtime.events import (
     ActorCrashed,
     AnswerRejected,
+    BranchPublished,
     BudgetReached,
     BudgetWarning,
     ChangesApplied,
@@ -25,6 +26,11 @@ from mma_runtime.events import (
     TrackFinished,
     TrackPlanned,
 )
+
+_WALLS = {
+    "bubblewrap": "behind bubblewrap's walls",
+    "limits only": "under limits only: bubblewrap is not used",
+}
 
 
 @singledispatch
@@ -46,6 +52,12 @@ def _(event: RunStarted) -> str:
         lines.append(f"  {tier:<{width}}  {model}  ({kind})")
 
     lines.append(f"  at most {count(event.max_tool_rounds, 'tool round')} for a task")
+    if event.sandbox:
+        lines.append(f"  commands run {_WALLS.get(event.sandbox, event.sandbox)}")
+
+    for server, tools in event.mcp_servers.items():
+        lines.append(f"  MCP server {server}: {count(tools, 'tool')}")
+
     return "\n".join(lines)
 
 
@@ -163,6 +175,11 @@ def _(event: ExpectationChecked) -> str:
 @narrate.register
 def _(event: ChangesApplied) -> str:
     return f"changes applied: {count(len(event.files), 'file')}"
+
+
+@narrate.register
+def _(event: BranchPublished) -> str:
+    return f"changes published: branch {event.branch}"
 
 
 @narrate.register

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import tier_name
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,35 @@ inputs_option = click.option(
     multiple=True,
     help="A value for an input that the scenario declares.",
 )
+
+
+def apply_options(function: FunctionT) -> FunctionT:
+    """Add what becomes of the changes; `chosen_apply` reads both options."""
+    applied = click.option(
+        "--apply/--no-apply",
+        default=None,
+        help="Write the changes to the scenario's workspace after a success, or do not;"
+        " by default as the scenario says.",
+    )
+    branch = click.option(
+        "--branch",
+        is_flag=True,
+        help="After a success make the changes a branch of the workspace's git project,"
+        " mma/RUN, with one commit for each ticket.",
+    )
+    return applied(branch(function))
+
+
+def chosen_apply(*, apply: bool | None, branch: bool) -> Apply | None:
+    """Return what the options say becomes of the changes, `None` if nothing.
+
+    Raises `click.UsageError` where they contradict each other.
+    """
+    if branch and apply is not None:
+        raise click.UsageError("--branch and --apply or --no-apply exclude each other.")
+
+    return "branch" if branch else apply
+
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object."

@@ -10,7 +10,9 @@ import click
 from mma_runtime.cli.options import (
     DollarsType,
     LogChoice,
+    apply_options,
     backend_option,
+    chosen_apply,
     home_option,
     json_option,
     log_options,
@@ -38,11 +40,7 @@ from mma_runtime.recording import Changes, find_run, recorded_scenario
     metavar="+N",
     help="Add so many tool rounds to the bound of workers.",
 )
-@click.option(
-    "--apply/--no-apply",
-    default=None,
-    help="Write the changes to the scenario's workspace after a success, or do not.",
-)
+@apply_options
 @json_option
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
 @log_options
@@ -55,6 +53,7 @@ def command(
     budget: Decimal | None,
     rounds: int | None,
     apply: bool | None,
+    branch: bool,
     as_json: bool,
     jsonl: bool,
     logs: LogChoice | None,
@@ -68,6 +67,7 @@ def command(
     if as_json and jsonl:
         raise click.UsageError("--json and --jsonl exclude each other.")
 
+    handed_over = chosen_apply(apply=apply, branch=branch)
     results = Results(sys.stdout)
     try:
         folder = find_run(home, name)
@@ -78,7 +78,7 @@ def command(
     changes = Changes(usd=budget, rounds=rounds or 0, models=dict(models))
     order = Order(
         scenario=scenario,
-        start=lambda runtime: runtime.resume(folder.name, changes, apply=apply),
+        start=lambda runtime: runtime.resume(folder.name, changes, apply=handed_over),
         home=home,
         journal=True,
         logs=logs,

@@ -17,7 +17,9 @@ from mma_runtime.cli.live import Display
 from mma_runtime.cli.options import (
     DollarsType,
     LogChoice,
+    apply_options,
     backend_option,
+    chosen_apply,
     home_option,
     inputs_option,
     json_option,
@@ -38,6 +40,7 @@ from mma_runtime.errors import MMAError
 from mma_runtime.event_records import to_record
 from mma_runtime.events import Event
 from mma_runtime.outcome import Outcome, RunState
+from mma_runtime.registry import Registry
 from mma_runtime.run import Run
 from mma_runtime.runtime import Runtime
 from mma_runtime.scenario.load import load
@@ -77,12 +80,7 @@ class Order:
 @scenario_file
 @models_option
 @inputs_option
-@click.option(
-    "--apply/--no-apply",
-    default=None,
-    help="Write the changes to the scenario's workspace after a success, or do not;"
-    " by default as the scenario says.",
-)
+@apply_options
 @click.option(
     "--budget",
     type=DollarsType(),
@@ -112,6 +110,7 @@ def command(
     models: tuple[tuple[str, str], ...],
     inputs: tuple[tuple[str, str], ...],
     apply: bool | None,
+    branch: bool,
     budget: Decimal | None,
     as_json: bool,
     jsonl: bool,
@@ -133,9 +132,15 @@ def command(
     if svg is not None and not svg.absolute().parent.is_dir():
         raise click.UsageError(f"There is no folder {str(svg.parent)!r} for --svg.")
 
+    handed_over = chosen_apply(apply=apply, branch=branch)
     results = Results(sys.stdout)
     try:
-        scenario = load(file, inputs=dict(inputs), environ=os.environ)
+        scenario = load(
+            file,
+            inputs=dict(inputs),
+            environ=os.environ,
+            registry=Registry(folders=[home.absolute().parent]),
+        )
     except MMAError as error:
         return report_error(error, results if as_json else None)
 
@@ -146,7 +151,7 @@ def command(
     order = Order(
         scenario=scenario,
         start=lambda runtime: runtime.start(
-            scenario, models=dict(models), apply=apply, folder=file.parent
+            scenario, models=dict(models), apply=handed_over, folder=file.parent
         ),
         home=home,
         journal=journal,

@@ -167,11 +167,17 @@ def result_text(outcome: Outcome, folder: Path | None) -> str:
         ]
     elif outcome.applied:
         lines.append(f"{count(len(outcome.changes), 'file')} changed in {folder}")
+    elif outcome.branch:
+        files = count(len(outcome.changes), "file")
+        lines.append(f"{files} changed on the branch {outcome.branch} of {folder}")
     elif not outcome.changes:
         lines.append("no file was changed")
     else:
         lines.append(f"changed files: {shown(outcome.tree)}")
         lines.append(f"as a patch:    {shown(outcome.patch)}")
+
+    if outcome.sandbox:
+        lines.append(f"sandbox:       {outcome.sandbox}")
 
     return "\n".join(lines)
 

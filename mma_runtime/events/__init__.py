@@ -46,6 +46,7 @@ from mma_runtime.events.rounds import (
     WorkerStuck,
 )
 from mma_runtime.events.runs import (
+    BranchPublished,
     ChangesApplied,
     ExpectationChecked,
     ModelEndsSoon,
@@ -97,6 +98,7 @@ __all__ = [
     "AnswerRejected",
     "ApprovalAsked",
     "ApprovalGiven",
+    "BranchPublished",
     "BudgetReached",
     "BudgetWarning",
     "CallEvent",

@@ -10,7 +10,8 @@ class RunStarted(Event):
     """A run began. *models* maps each tier to its `provider:model`.
 
     *scripted* are the tiers whose replies are given; *priced_as* tells as which model
-    each of them is priced.
+    each of them is priced. *sandbox* says what stands around commands, `bubblewrap` or
+    `limits only`, and is empty where none can be run. *mcp_servers* counts their tools.
     """
 
     name: str
@@ -18,6 +19,8 @@ class RunStarted(Event):
     scripted: tuple[str, ...]
     max_tool_rounds: int
     priced_as: dict[str, str] = field(default_factory=dict[str, str])
+    sandbox: str = ""
+    mcp_servers: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,13 @@ class ChangesApplied(Event):
     """The run's changes were written to the user's folder."""
 
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchPublished(Event):
+    """The run's changes are a branch of the user's git repository."""
+
+    branch: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

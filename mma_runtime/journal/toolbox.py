@@ -20,6 +20,7 @@ from mma_runtime.journal.past import COMMAND, TOOLS, Recorded
 from mma_runtime.journal.record import Entry
 from mma_runtime.llm.chat import Text, ToolCall, ToolTurn
 from mma_runtime.tools.command import CommandResult, run_command
+from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.toolbox import Emit, RoundResults, Toolbox
 from mma_runtime.workspace import Checkout
 
@@ -171,6 +172,7 @@ async def recorded_command(
     *,
     name: str,
     origin: Origin,
+    sandbox: SandboxMode = SandboxMode.AUTO,
 ) -> CommandResult:
     """Run a ticket's acceptance *command*, or return what it came to before."""
     found = journal.take(COMMAND, name)
@@ -185,7 +187,9 @@ async def recorded_command(
     if footprint is not None:
         await footprint.begin()
 
-    result = await run_command(split(command), checkout.root, home=checkout.home)
+    result = await run_command(
+        split(command), checkout.root, home=checkout.home, sandbox=sandbox
+    )
     facts = asdict(result)
     contents = {"output": facts.pop("output").encode(errors="surrogatepass")}
     files: list[list[object]] = []

@@ -6,16 +6,19 @@ are found together with the wrong types and not only after them.
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, cast
 
 from mma_runtime.dag import find_problems
-from mma_runtime.errors import ConfigurationError, did_you_mean
+from mma_runtime.errors import ConfigurationError
 from mma_runtime.registry import Registry
+from mma_runtime.scenario.references import written_out
 
 ENTRIES = ("epic", "track", "tickets")
+
+_SERVER = re.compile(r"[A-Za-z0-9-]{1,24}")
 
 Loc = tuple[str | int, ...]
 
@@ -34,9 +37,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of all *tools* there are, and the *registry* of providers."""
+    """What only the surroundings tell: the *registry* of providers, and tools.
 
-    tools: Collection[str]
+    *tool_problem* returns what is wrong with a tool's name or pattern, or nothing.
+    """
+
+    tool_problem: Callable[[str], str]
     registry: Registry
 
 
@@ -69,10 +75,11 @@ def findings(data: Mapping[str, Any], names: Names | None = None) -> list[Findin
         *_tickets(data),
         *_commands(data),
         *_prices(data),
+        *server_findings(table_of(data.get("mcp_servers"))),
         *_paths(data),
     ]
     if names is not None:
-        found += _tools(data, names.tools)
+        found += _tools(data, names.tool_problem)
 
     return found
 
@@ -172,11 +179,16 @@ def _provider_problem(address: str, names: Names | None) -> str:
 
 def _worker_keys(tiers: Mapping[str, Any]) -> Iterator[Finding]:
     for name in ("orchestrator", "tech_lead", "qa"):
+        own = table_of(tiers.get(name))
         for key in ("count", "attempts"):
             # One of each is what there is, so saying so is no mistake.
-            if str(table_of(tiers.get(name)).get(key, 1)) != "1":
+            if str(own.get(key, 1)) != "1":
                 message = "only the `worker` tier has more than one"
                 yield Finding(("tiers", name, key), message)
+
+        if own.get("tools"):
+            message = "only the `worker` tier has tools; the others are shown what is"
+            yield Finding(("tiers", name, "tools"), f"{message} theirs to see")
 
 
 def _tickets(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -202,13 +214,17 @@ def _commands(data: Mapping[str, Any]) -> Iterator[Finding]:
         commands += _texts(ticket.get("acceptance"), (*loc, "acceptance"))
 
     for loc, command in commands:
-        try:
-            words = shlex.split(command)
-        except ValueError as error:
-            yield Finding(loc, f"{command!r} is not a command: {error}".lower())
-        else:
-            if not words:
-                yield Finding(loc, "an empty command")
+        if problem := _command_problem(command):
+            yield Finding(loc, problem)
+
+
+def _command_problem(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        return f"{command!r} is not a command: {error}".lower()
+
+    return "" if words else "an empty command"
 
 
 def _prices(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -240,10 +256,47 @@ def _paths(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(loc, message)
 
 
-def _tools(data: Mapping[str, Any], known: Collection[str]) -> Iterator[Finding]:
+def server_findings(servers: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find what is wrong between the keys of MCP servers, by their names."""
+    for name, entry in servers.items():
+        loc, table = ("mcp_servers", name), table_of(entry)
+        if not _SERVER.fullmatch(name):
+            message = "a server's name has letters, digits and `-`, at most 24 of them"
+            yield Finding(loc, message)
+
+        url = table.get("url")
+        if bool(table.get("command")) == bool(url):
+            yield Finding(loc, "has either a `command` or a `url`")
+        elif url and not str(url).startswith(("http://", "https://")):
+            yield Finding((*loc, "url"), f"{url!r} is no http(s) address")
+
+        for key, other in (("env", "url"), ("folder", "url"), ("headers", "command")):
+            if table.get(key) and table.get(other):
+                yield Finding((*loc, key), f"means nothing to a `{other}`")
+
+        for place, command in _text(table, "command", loc):
+            if problem := _command_problem(command):
+                yield Finding(place, problem)
+
+        yield from _written_out(table, loc)
+
+
+def _written_out(server: Mapping[str, Any], loc: Loc) -> Iterator[Finding]:
+    """Find secrets that are written out."""
+    for key in ("env", "headers"):
+        for name, value in table_of(server.get(key)).items():
+            if written_out(name, str(value)):
+                message = (
+                    "looks like a secret, and scenarios are recorded; set it in the"
+                    " environment or in `.env` and write `${NAME}` here"
+                )
+                yield Finding((*loc, key, name), message)
+
+
+def _tools(
+    data: Mapping[str, Any], problem_of: Callable[[str], str]
+) -> Iterator[Finding]:
     for loc, table in (*_each_tier(data), *_each_ticket(data)):
         for place, name in _texts(table.get("tools"), (*loc, "tools")):
-            if name not in known:
-                hint = did_you_mean(name, known)
-                hint = hint or f"; known: {', '.join(sorted(known))}"
-                yield Finding(place, f"unknown tool {name!r}{hint}")
+            if problem := problem_of(name):
+                yield Finding(place, problem)

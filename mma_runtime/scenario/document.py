@@ -12,6 +12,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from mma_runtime.errors import Problem
 from mma_runtime.scenario.checks import Loc, dotted
+from mma_runtime.scenario.references import is_kept
 
 # A scenario has some hundred nodes; aliases of aliases can make billions of a few.
 MAX_NODES = 100_000
@@ -184,6 +185,9 @@ class _Reader:
     def _scalar(self, node: Node, loc: Loc) -> str | None:
         if node.tag == _NULL:
             return None
+
+        if is_kept(loc):
+            return str(node.value)
 
         text, problems = self._expand(str(node.value))
         for reference, message in problems:

@@ -8,13 +8,18 @@ from mma_runtime.cost_report import CostReport
 from mma_runtime.outcome import Expectation, RunState
 from mma_runtime.scenario.schema import Expect
 from mma_runtime.tools.command import run_command
+from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.workspace import Workspace
 
 _SHOWN_LINES = 20
 
 
 async def check_expectations(
-    expect: Expect, state: RunState, costs: CostReport, workspace: Workspace | None
+    expect: Expect,
+    state: RunState,
+    costs: CostReport,
+    workspace: Workspace | None,
+    sandbox: SandboxMode = SandboxMode.AUTO,
 ) -> tuple[Expectation, ...]:
     """Check every line of *expect*; commands run in a checkout of the run's result.
 
@@ -47,7 +52,7 @@ async def check_expectations(
         checkout = await workspace.checkout("expect")
         for command in expect.commands:
             result = await run_command(
-                split(command), checkout.root, home=checkout.home
+                split(command), checkout.root, home=checkout.home, sandbox=sandbox
             )
             detail = "" if result.succeeded else _tail(result.output)
             found.append(

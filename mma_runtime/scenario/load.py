@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,9 @@ from mma_runtime.scenario.document import (
 from mma_runtime.scenario.references import expander
 from mma_runtime.scenario.schema import CHECKED, Scenario
 from mma_runtime.scenario.wording import words
+from mma_runtime.settings import load_settings
 from mma_runtime.sight import read_prompt
+from mma_runtime.tools.choice import pattern_problem
 from mma_runtime.tools.native import NATIVE_TOOLS
 
 
@@ -85,7 +88,13 @@ def loads(
         document = _document(text, inputs or {}, environ or {})
         own = _providers(document.data)
         known = (registry or Registry()).extended(own, folders=[folder])
-        names = Names({*NATIVE_TOOLS, *tools}, known)
+        servers = table_of(table_of(document.data).get("mcp_servers"))
+        problem_of = partial(
+            pattern_problem,
+            names={*NATIVE_TOOLS, *tools},
+            servers={*servers, *load_settings(known.folders).mcp_servers},
+        )
+        names = Names(problem_of, known)
         scenario = _scenario(document, folder.absolute(), names)
     except Unreadable as error:
         raise ScenarioInvalid(file, [error.problem]) from error
@@ -202,6 +211,13 @@ def _absent(data: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
         message = f"there is no folder {str(_absolute(folder, path))!r}"
         yield Finding(("workspace", "path"), message)
 
+    elif isinstance(path, str) and table_of(workspace).get("apply") == "branch":
+        top = _absolute(folder, path)
+        # What else it takes is seen when the run begins.
+        if not (top / ".git").exists():
+            message = f"{str(top)!r} is not the top of a git project"
+            yield Finding(("workspace", "apply"), message)
+
     script = data.get("script")
     if isinstance(script, str) and not _absolute(folder, script).is_file():
         message = f"there is no file {str(_absolute(folder, script))!r}"
@@ -228,8 +244,16 @@ def _with_paths(scenario: Scenario, folder: Path) -> Scenario:
         script = _absolute(folder, script)
 
     prompts = {name: _absolute(folder, path) for name, path in scenario.prompts.items()}
+    servers = {
+        name: entry.beside(folder) for name, entry in scenario.mcp_servers.items()
+    }
     return scenario.model_copy(
-        update={"workspace": workspace, "script": script, "prompts": prompts}
+        update={
+            "workspace": workspace,
+            "script": script,
+            "prompts": prompts,
+            "mcp_servers": servers,
+        }
     )
 
 

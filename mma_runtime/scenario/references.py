@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from mma_runtime.errors import did_you_mean
+from mma_runtime.errors import ConfigurationError, did_you_mean
 
 _REFERENCE = re.compile(
     r"(?P<escaped>\$\$\{)"
     r"|(?P<whole>\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\})"
     r"|(?P<broken>\$\{[^}\s]*\}?)"
 )
+
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 # What must not get into a prompt because a scenario file asks for it.
 _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
@@ -48,6 +50,52 @@ def expander(
         return _REFERENCE.sub(replace, text), problems
 
     return expand
+
+
+def resolve(text: str, look: Callable[[str], str | None]) -> str:
+    """Replace the references in *text* by what *look* finds, keys included.
+
+    Raises:
+        ConfigurationError: Nothing is found and there is no default; names it.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "${"
+
+        if match["broken"]:
+            raise ConfigurationError(_broken(match["broken"]))
+
+        found = look(match["name"]) or match["default"]
+        if found is None:
+            raise ConfigurationError(f"{match['name']} is not set in the environment")
+
+        return found
+
+    return _REFERENCE.sub(replace, text)
+
+
+def secret_names(name: str, text: str) -> tuple[str, ...]:
+    """Return the variables in *text*, the value of *name*, that may hold secrets."""
+    found = [match["name"] for match in _REFERENCE.finditer(text) if match["whole"]]
+    return tuple(one for one in found if _is_secret(name) or _is_secret(one))
+
+
+def is_kept(loc: tuple[str | int, ...]) -> bool:
+    """Tell whether references at *loc* are looked up only when the run starts.
+
+    They may be keys there, and so are in no scenario that is shown or recorded.
+    """
+    return loc[:1] == ("mcp_servers",) and loc[2:3] in (("env",), ("headers",))
+
+
+def written_out(name: str, text: str) -> bool:
+    """Tell whether *text* looks like a secret, by its *name*, that is no reference."""
+    return bool(_is_secret(name) and text.strip() and _REFERENCE.search(text) is None)
+
+
+def _is_secret(name: str) -> bool:
+    return name.lower() in _CREDENTIALS or _SECRET.search(name) is not None
 
 
 def _broken(reference: str) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -23,6 +22,9 @@ from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.plan import Ticket, Track
 from mma_runtime.provider_table import ProviderEntry
 from mma_runtime.scenario.checks import ENTRIES, findings
+from mma_runtime.scenario.project import Workspace
+from mma_runtime.scenario.table import Table
+from mma_runtime.scenario.toolset import Approvals, Decisions, McpServerEntry, Sandbox
 
 TIERS = ("orchestrator", "tech_lead", "worker", "qa")
 
@@ -52,12 +54,6 @@ def tier_name(text: str) -> str:
     return name
 
 
-class Table(BaseModel):
-    """Base of everything in a scenario that has keys; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Input(Table):
     """One value that a run is given by `--input name=value`; used as `${name}`."""
 
@@ -66,20 +62,6 @@ class Input(Table):
         default=None, description="The value when none is given."
     )
     required: bool = Field(default=False, description="Whether it has to be given.")
-
-
-class Workspace(Table):
-    """The folder that the team works on; it gets a private copy of it."""
-
-    path: Path = Field(description="The folder, relative to the scenario's file.")
-    apply: bool = Field(
-        default=False,
-        description="Write the changes back to the folder after a success.",
-    )
-    dirty: Literal["carry", "refuse"] = Field(
-        default="carry",
-        description="In a git project: work on what is not committed, or do not run.",
-    )
 
 
 class LevelBudget(Table):
@@ -133,33 +115,6 @@ class AccountLimits(Table):
     )
 
 
-Decisions = dict[
-    str,
-    Literal["auto", "ask", "deny"] | dict[str, Literal["auto", "ask", "deny"]],
-]
-"""What becomes of a tool's calls, or of those that match a pattern; see docs/tools."""
-
-
-class Approvals(Table):
-    """Which tool calls run, are asked about or denied, and what no answer means."""
-
-    policy: Decisions = Field(
-        default={},
-        description="By tool, or by tool and pattern: `auto`, `ask` or `deny`; before"
-        " the rules that hold by themselves.",
-    )
-    seconds: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Seconds that an answer is waited for.",
-    )
-    on_no_answer: Literal["reject", "pause"] = Field(
-        default="reject",
-        description="Reject what nobody answers, or pause the run (exit code 5).",
-    )
-
-
 class TierOptions(Table):
     """How one tier works; what is left out comes from `defaults`."""
 
@@ -188,7 +143,8 @@ class TierOptions(Table):
     )
     tools: tuple[str, ...] | None = Field(
         default=None,
-        description="Names of the tools; the tier's own choice if left out.",
+        description="Workers only: names of the tools, `*` standing for anything, as in"
+        " `mcp__tracker__*`; if left out all but `fetch_url`.",
     )
     count: int | None = Field(
         default=None,
@@ -359,6 +315,17 @@ class Scenario(Table):
     approvals: Approvals = Field(
         default=Approvals(),
         description="What people are asked, and what if they do not answer.",
+    )
+    sandbox: Sandbox | None = Field(
+        default=None,
+        description="`auto` runs commands behind bubblewrap's walls where it works,"
+        " `strict` begins no run without it, `off` does not use it; what `mma.toml`"
+        " says if left out, else `auto`.",
+    )
+    mcp_servers: dict[str, McpServerEntry] = Field(
+        default={},
+        description="MCP servers by name, beside those in `mma.toml`; their tools are"
+        " named `mcp__SERVER__TOOL`.",
     )
     budget: Budget = Field(default=Budget(), description="What the run may use up.")
     defaults: TierOptions = Field(

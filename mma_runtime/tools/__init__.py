@@ -2,12 +2,7 @@
 
 from mma_runtime.tools.approval import Approval, Approver, Consents, Gate
 from mma_runtime.tools.command import CommandResult, run_command
-from mma_runtime.tools.native import (
-    DEFAULT_TOOLS,
-    NATIVE_TOOLS,
-    TIER_TOOLS,
-    native_tools,
-)
+from mma_runtime.tools.native import DEFAULT_TOOLS, NATIVE_TOOLS, native_tools
 from mma_runtime.tools.policy import (
     ASK_ALWAYS,
     DEFAULT_POLICY,
@@ -26,7 +21,6 @@ __all__ = [
     "LIMITS",
     "NATIVE_TOOLS",
     "OUTPUT_LIMIT",
-    "TIER_TOOLS",
     "Approval",
     "Approver",
     "CommandResult",

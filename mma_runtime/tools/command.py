@@ -162,23 +162,28 @@ def environment(home: Path) -> dict[str, str]:
 
     The interpreter that runs us, and what is installed beside it, come first on `PATH`.
     """
-    own = Path(sys.executable).parent
-    inherited = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    path = [
-        os.fspath(own),
-        *(folder for folder in inherited if Path(folder).is_absolute()),
-    ]
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {
         "LANG": "C.UTF-8",
         **passed_on,
-        "PATH": os.pathsep.join(dict.fromkeys(path)),
+        "PATH": search_path(),
         "HOME": os.fspath(home),
         "TMPDIR": os.fspath(home),
         "TERM": "dumb",
         "NO_COLOR": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def search_path() -> str:
+    """Return where programs are looked for: beside our interpreter, then on `PATH`."""
+    own = Path(sys.executable).parent
+    inherited = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path = (
+        os.fspath(own),
+        *(folder for folder in inherited if Path(folder).is_absolute()),
+    )
+    return os.pathsep.join(dict.fromkeys(path))
 
 
 class _Output:

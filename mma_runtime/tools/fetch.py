@@ -105,7 +105,7 @@ class FetchTools:
             )
 
         first = addresses[0]
-        place = f"[{first}]" if first.version == 6 else str(first)  # noqa: PLR2004
+        place = f"[{first}]" if first.version == 6 else str(first)  # noqa: PLR2004 - as in IPv6
         target = httpx2.URL(url).copy_with(host=place, fragment=None)
         name = host if port is None else f"{host}:{port}"
         return client.build_request(
@@ -186,7 +186,11 @@ class _Page(HTMLParser):
         self.parts: list[str] = []
         self._unseen = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+    def handle_starttag(
+        self,
+        tag: str,
+        attrs: list[tuple[str, str | None]],  # noqa: ARG002 - as the parser calls it
+    ) -> None:
         self._unseen += tag in self._UNSEEN
         if tag in self._BREAKS:
             self.parts.append("\n")

@@ -3,22 +3,15 @@
 Needs the extra `mcp`; nothing else imports this module but whoever has servers.
 """
 
-import os
 import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import httpx2
-from anyio import BrokenResourceError, ClosedResourceError, fail_after
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.client import Transport
-from mcp.client.stdio import stdio_client
-from mcp.client.streamable_http import streamable_http_client
+from anyio import create_task_group, fail_after
+from mcp import Client, MCPError
 from mcp_types import (
     CONNECTION_CLOSED,
     AudioContent,
@@ -35,93 +28,29 @@ from mma_runtime.errors import (
     ActorStartFailed,
     ActorStopped,
     ConfigurationError,
+    Refused,
     ToolFailed,
     did_you_mean,
 )
-from mma_runtime.kernel import Actor, Message, Ref, Request, handles
+from mma_runtime.kernel import Actor, Ref, Request, handles
 from mma_runtime.llm.chat import Image, Text, ToolSpec
+from mma_runtime.tools.mcp_connection import (
+    LOST,
+    Connect,
+    ConnectionLost,
+    FindConnection,
+    Keeper,
+    Lost,
+    first_cause,
+)
 from mma_runtime.tools.servers import McpServer
 from mma_runtime.tools.tool import Content
-
-START_SECONDS = 30.0
-"""How long a server may take until it is ready."""
 
 _PAGES = 50
 _NAME_LENGTH = 64
 _HASH_LENGTH = 8
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
-_LOST = (ClosedResourceError, BrokenResourceError, httpx2.TransportError)
-
-
-@dataclass(frozen=True, slots=True)
-class Connect(Request[Client]):
-    """Asks for the client of the connection as it is now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost(Message):
-    """Says that a client is of no use any more; the connection is to be made anew."""
-
-    client: Client
-
-
-@dataclass(frozen=True, slots=True)
-class FindConnection(Request[Ref]):
-    """Asks the keeper for the connection."""
-
-
-class ConnectionLost(Exception):
-    """An MCP server is gone; its connection fails with this and is brought back."""
-
-
-class Connection(Actor):
-    """One connection to a server, alive as long as this actor's incarnation."""
-
-    def __init__(self, server: McpServer) -> None:
-        self._server = server
-        self._client: Client
-
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncGenerator[None]:
-        """Start the server, or reach it, and agree with it on a protocol."""
-        async with AsyncExitStack() as stack:
-            transport = _transport(self._server, stack)
-            # The limit is the client's: a scope of ours would end before its tasks do.
-            client = Client(transport, cache=None, read_timeout_seconds=START_SECONDS)
-            self._client = await stack.enter_async_context(client)
-            yield
-
-    @handles
-    async def connect(self, _: Connect) -> Client:
-        """Return the client, which many may use at the same time."""
-        return self._client
-
-    @handles
-    async def lost(self, message: Lost) -> None:
-        """Fail, unless the loss is that of an earlier connection."""
-        if message.client is self._client:
-            raise ConnectionLost(self._server.name)
-
-
-class Keeper(Actor):
-    """Supervises one connection; when it gives up, one server's tools are gone."""
-
-    restart = "temporary"
-    intensity = (5, 60.0)
-    backoff = (0.1, 5.0)
-
-    def __init__(self, server: McpServer) -> None:
-        self._server = server
-        self._connection: Ref | None = None
-
-    @handles
-    async def find(self, _: FindConnection) -> Ref:
-        """Return the connection; made by the first who asks."""
-        if self._connection is None:
-            self._connection = await self.spawn("connection", Connection, self._server)
-
-        return self._connection
 
 
 Spawn = Callable[..., Awaitable[Ref]]
@@ -145,12 +74,13 @@ async def open_server(spawn: Spawn, server: McpServer) -> tuple["McpTool", ...]:
     except (ActorFailed, ActorStartFailed, ActorStopped) as error:
         keeper.stop()
         raise ConfigurationError(
-            f"the MCP server {server.name!r} cannot be used: {_worded(error)}"
+            f"the MCP server {server.name!r} cannot be used: {first_cause(error)}"
         ) from error
-    except (MCPError, *_LOST) as error:
+    except (MCPError, *LOST) as error:
         keeper.stop()
         raise ConfigurationError(
-            f"the MCP server {server.name!r} does not list its tools: {_worded(error)}"
+            f"the MCP server {server.name!r} does not list its tools:"
+            f" {first_cause(error)}"
         ) from error
 
     names = [each.name for each in listed]
@@ -239,7 +169,7 @@ class McpTool:
 
             self._connection.tell(Lost(client))
             raise ConnectionLost(self._server.name) from error
-        except _LOST as error:
+        except LOST as error:
             self._connection.tell(Lost(client))
             raise ConnectionLost(self._server.name) from error
 
@@ -251,6 +181,41 @@ class McpTool:
         return content or (Text("(no output)"),)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenAll(Request[tuple[McpTool, ...]]):
+    """Asks for the tools of all servers, which are started for it."""
+
+
+class Servers(Actor):
+    """The MCP servers of one run; they end with this actor."""
+
+    restart = "temporary"
+
+    def __init__(self, servers: tuple[McpServer, ...]) -> None:
+        self._servers = servers
+
+    @handles
+    async def open_all(self, _: OpenAll) -> tuple[McpTool, ...]:
+        """Start them side by side; refuse, with every reason, if one cannot be used."""
+        opened: dict[str, tuple[McpTool, ...]] = {}
+        problems: dict[str, ConfigurationError] = {}
+
+        async def start(server: McpServer) -> None:
+            try:
+                opened[server.name] = await open_server(self.spawn, server)
+            except ConfigurationError as error:
+                problems[server.name] = error
+
+        async with create_task_group() as group:
+            for server in self._servers:
+                group.start_soon(start, server)
+
+        if problems:
+            raise Refused("; ".join(map(str, problems.values())))
+
+        return tuple(tool for server in self._servers for tool in opened[server.name])
+
+
 def tool_name(server: str, tool: str) -> str:
     """Return the name by which models know a server's tool, fit for all providers."""
     name = f"mcp__{server}__{_UNFIT.sub('_', tool)}"
@@ -260,29 +225,6 @@ def tool_name(server: str, tool: str) -> str:
     # Two that were cut or mended alike must still be told apart.
     mark = sha256(tool.encode()).hexdigest()[:_HASH_LENGTH]
     return f"{name[: _NAME_LENGTH - _HASH_LENGTH - 1]}_{mark}"
-
-
-def _transport(server: McpServer, stack: AsyncExitStack) -> Transport:
-    if server.url:
-        client = httpx2.AsyncClient(
-            headers=dict(server.headers),
-            timeout=httpx2.Timeout(START_SECONDS, read=None),
-        )
-        stack.push_async_callback(client.aclose)
-        return streamable_http_client(server.url, http_client=client)
-
-    program, *rest = server.command
-    # Its logs are nobody's: they would be in the way on a terminal.
-    silence = stack.enter_context(Path(os.devnull).open("w"))  # noqa: SIM115 - the stack is one
-    return stdio_client(
-        StdioServerParameters(
-            command=program,
-            args=rest,
-            env=dict(server.environment),
-            cwd=server.folder,
-        ),
-        errlog=silence,
-    )
 
 
 async def _list(client: Client) -> AsyncGenerator[ListedTool]:
@@ -312,14 +254,3 @@ def _parts(result: CallToolResult) -> Iterator[Text | Image]:
                 yield Text(f"({resource.uri} is no text and is left out)")
             case link:
                 yield Text(str(link.uri))
-
-
-def _worded(error: BaseException) -> str:
-    """Return what went wrong in the first place, in words."""
-    while True:
-        if isinstance(error, BaseExceptionGroup):
-            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-        elif error.__cause__ is not None:
-            error = error.__cause__
-        else:
-            return str(error) or type(error).__name__

@@ -1,6 +1,6 @@
 """The tools that every agent can be given, bound to the checkout it works in."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Protocol
 
@@ -35,20 +35,6 @@ DEFAULT_TOOLS = tuple(
 
 NATIVE_TOOLS = (*DEFAULT_TOOLS, "fetch_url")
 """The names of all, for those who have no checkout yet."""
-
-TIER_TOOLS: Mapping[str, tuple[str, ...]] = {
-    "orchestrator": ("list_directory",),
-    "tech_lead": (
-        "list_directory",
-        "find_symbol",
-        "get_skeleton",
-        "find_usages",
-        "get_definition",
-    ),
-    "worker": DEFAULT_TOOLS,
-    "qa": (),
-}
-"""What each tier may have unless told otherwise: it sees no more than is its to see."""
 
 
 class _Fetches(Protocol):

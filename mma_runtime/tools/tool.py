@@ -31,6 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ARGS_SECTION = re.compile(r"^Args:\s*$", re.MULTILINE)
 _ARGS_LINE = re.compile(r"^ {2,8}(\w+)(?: \([^)]*\))?: (.*)$")
 _CONFIG = pydantic.ConfigDict(extra="forbid")
+_SHOWN = 80
 
 
 class Tool(Protocol):
@@ -221,7 +222,7 @@ class ToolFunction:
                 return f"- {path}: there is no such argument{did_you_mean(path, names)}"
             case _:
                 got = repr(problem["input"])
-                shown = got if len(got) <= 80 else got[:80] + "…"  # noqa: PLR2004
+                shown = got if len(got) <= _SHOWN else got[:_SHOWN] + "…"
                 return f"- {path}: {problem['msg']}, got {shown}"
 
 
@@ -288,7 +289,10 @@ def as_content(value: object) -> Content:
 class _SchemaWithoutTitles(GenerateJsonSchema):
     """Leaves out the titles that only repeat the names: they cost tokens."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+    def field_title_should_be_set(
+        self,
+        schema: Any,  # noqa: ARG002 - pydantic asks about each
+    ) -> bool:
         return False
 
 

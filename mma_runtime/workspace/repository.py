@@ -200,10 +200,24 @@ class Repository:
     def publish(self) -> None:
         """Put the branch into the user's repository; nothing else changes there.
 
+        A branch of that name is left alone if it holds the same files: a run that is
+        resumed at its very end has made it before.
+
         Raises:
-            WorkspaceError: there is such a branch already, or git cannot write.
+            WorkspaceError: there is such a branch with other files, or git cannot
+                write.
         """
         reference = f"refs/heads/{self.branch}"
+        try:
+            found = _git(
+                self._source, "rev-parse", "-q", "--verify", f"{reference}^{{tree}}"
+            )
+        except WorkspaceError:
+            found = b""
+
+        if found and found == self._git("rev-parse", f"{reference}^{{tree}}"):
+            return
+
         _git(
             self._source,
             "fetch",

@@ -227,7 +227,8 @@ def remove_tree(root: Path) -> None:
     except RecursionError:
         # A command has made folders in folders, a thousand deep.
         remove = shutil.which("rm", path=os.defpath) or "/bin/rm"
-        subprocess.run((remove, "-rf", "--", root), check=False)  # noqa: S603
+        command = (remove, "-rf", "--", root)
+        subprocess.run(command, check=False)  # noqa: S603 - no shell; a path of ours
 
 
 def _with_folders(paths: Collection[str]) -> set[str]:
@@ -268,6 +269,6 @@ def _copy_content(source: int, target: int) -> None:
         os.lseek(target, 0, os.SEEK_SET)
         os.ftruncate(target, 0)
         while block := os.read(source, 1 << 20):
-            with memoryview(block) as rest:
-                while rest:
-                    rest = rest[os.write(target, rest) :]  # noqa: PLW2901
+            written = 0
+            while written < len(block):
+                written += os.write(target, memoryview(block)[written:])

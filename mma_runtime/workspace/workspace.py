@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote
@@ -69,22 +70,33 @@ class Workspace:
         return self._repository.branch if self._repository else None
 
     @classmethod
-    async def open(cls, source: Path, folder: Path, *, dirty: Dirty = "carry") -> Self:
+    async def open(
+        cls,
+        source: Path,
+        folder: Path,
+        *,
+        dirty: Dirty = "carry",
+        branch: bool = False,
+    ) -> Self:
         """Copy *source* into `folder/tree`, without what is in `EXCLUDED` or ignored.
 
         *dirty* says what becomes of changes in a git project that are not committed:
         they are carried along, as the branch's first commit, or the run is refused.
-        Cancellation removes what was copied so far.
+        *branch* demands that `publish` can make one. Cancellation removes what was
+        copied so far.
 
         Raises:
             WorkspaceError: the source is missing, no folder, unreadable, or would
-                contain its own copy; the folder holds another run's tree; or there
-                are uncommitted changes, and they are to be refused.
+                contain its own copy; the folder holds another run's tree; there are
+                uncommitted changes, and they are to be refused; or there can be no
+                branch, and there is to be one.
         """
-        return await to_thread.run_sync(cls._open, source, folder, dirty)
+        return await to_thread.run_sync(
+            partial(cls._open, source, folder, dirty=dirty, branch=branch)
+        )
 
     @classmethod
-    def _open(cls, source: Path, folder: Path, dirty: Dirty) -> Self:
+    def _open(cls, source: Path, folder: Path, *, dirty: Dirty, branch: bool) -> Self:
         real_source = Path(os.path.realpath(source))
         real_folder = Path(os.path.realpath(folder))
         if not real_source.exists():
@@ -114,6 +126,9 @@ class Workspace:
         own = real_folder / "repository"
         try:
             repository = Repository.open(real_source, own, f"mma/{real_folder.name}")
+            if branch:
+                _demand(repository, source)
+
             if repository is not None and dirty == "refuse":
                 repository.refuse_uncommitted()
 
@@ -381,6 +396,14 @@ class Workspace:
         apply_changes(self.source, pending)
         return diff.files
 
+    def demand_branch(self) -> None:
+        """Raise if `publish` cannot make a branch.
+
+        Raises:
+            WorkspaceError: the source is no git project that can have one.
+        """
+        _demand(self._repository, self.source)
+
     async def publish(self) -> str | None:
         """Put the run's branch into the user's git repository; return its name.
 
@@ -424,6 +447,15 @@ class Workspace:
                 f"{path!r} in the run's tree {self.tree} was changed from outside;"
                 " only merges may change it"
             ) from error
+
+
+def _demand(repository: Repository | None, source: Path) -> None:
+    if repository is None:
+        raise WorkspaceError(
+            f"a branch is wanted of the changes to {source}, which is not the top of a"
+            " git project with a commit and without submodules; run without `apply:"
+            " branch` and take the patch"
+        )
 
 
 def _clashes(current: Snapshot, merged: Sequence[FileChange]) -> list[str]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ def test_a_valid_scenario_is_summed_up(project: Project) -> None:
         "  begins with  1 ticket, ready for workers",
         f"  workspace    {project.workspace}; changes are kept apart",
         "  budget       $0.5000, 1,000 tokens, 60 s",
+        "  sandbox      bubblewrap"
+        if shutil.which("bwrap")
+        else "  sandbox      limits only",
         "  worker  scripted:worker  scripted, nothing is billed",
     ]
 

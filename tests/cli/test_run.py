@@ -22,11 +22,12 @@ def test_a_run_prints_its_result_to_stdout_and_all_else_to_stderr(
     result = project.run("--backend", backend)
 
     assert result.return_value == 0, result.stderr
-    outcome, changed, patch = result.stdout.splitlines()
+    outcome, changed, patch, sandbox = result.stdout.splitlines()
     assert outcome.startswith("completed: 1 ticket")
     tree = Path(changed.removeprefix("changed files: "))
     assert (tree / "b.txt").read_text() == "two\n"
     assert Path(patch.removeprefix("as a patch:    ")).is_file()
+    assert sandbox.removeprefix("sandbox:       ") in ("bubblewrap", "limits only")
     assert (
         "worker  scripted:worker  (scripted, priced as openai:gpt-4o-mini)"
         in result.stderr

@@ -260,7 +260,10 @@ def test_every_problem_is_found_at_once_in_the_order_of_the_file(
         ("name: [x]", "should be text, not a list"),
         ("name:", "should be text, not empty"),
         ("workspace: here", "should be a table of keys, not 'here'"),
-        ("workspace: {path: ., apply: maybe}", "should be true or false, not 'maybe'"),
+        (
+            "workspace: {path: ., apply: maybe}",
+            "should be true, false or branch, not 'maybe'",
+        ),
         ("budget: {tokens: 1.5}", "should be a whole number, not '1.5'"),
         ("budget: {usd: lots}", "should be a number, not 'lots'"),
         ("budget: {usd: nan}", "should be a finite number, not 'nan'"),

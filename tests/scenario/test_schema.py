@@ -6,13 +6,13 @@ from pydantic import ValidationError
 
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.plan import Ticket
+from mma_runtime.scenario.project import Workspace
 from mma_runtime.scenario.schema import (
     Budget,
     Expect,
     Scenario,
     TierOptions,
     Tiers,
-    Workspace,
     tier_name,
 )
 

@@ -11,7 +11,6 @@ from mma_runtime.llm.chat import Text, ToolCall
 from mma_runtime.tools import (
     DEFAULT_TOOLS,
     NATIVE_TOOLS,
-    TIER_TOOLS,
     Toolbox,
     native_tools,
 )
@@ -45,15 +44,6 @@ async def test_the_web_is_off_unless_it_is_asked_for(checkout: Checkout) -> None
     assert [each.name for each in native_tools(checkout, ["fetch_url", "mine"])] == [
         "fetch_url"
     ]
-
-
-async def test_upper_tiers_get_no_tool_that_changes_anything(
-    checkout: Checkout,
-) -> None:
-    read_only = {each.name for each in native_tools(checkout) if each.read_only}
-
-    assert set(TIER_TOOLS["orchestrator"]) | set(TIER_TOOLS["tech_lead"]) <= read_only
-    assert TIER_TOOLS["qa"] == ()
 
 
 async def test_only_the_tools_that_change_nothing_are_read_only(
