@@ -17,16 +17,19 @@ if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
     from mma_runtime.llm.usage import Usage
     from mma_runtime.outcome import Outcome, RunState
     from mma_runtime.plan import Ticket, Track
+    from mma_runtime.questions import Question
     from mma_runtime.rounds import MAX_TOOL_ROUNDS
     from mma_runtime.run import Run
     from mma_runtime.runtime import Runtime
     from mma_runtime.scenario.schema import Scenario
+    from mma_runtime.tools.approval import Approval
     from mma_runtime.tools.tool import Tool, tool
 
 __all__ = [
     "MAX_TOOL_ROUNDS",
     "Actor",
     "ActorSystem",
+    "Approval",
     "Budget",
     "CostReport",
     "Event",
@@ -34,6 +37,7 @@ __all__ = [
     "Message",
     "Outcome",
     "Provider",
+    "Question",
     "Ref",
     "Request",
     "Run",
@@ -65,10 +69,12 @@ _HOMES = {
     "mma_runtime.llm.usage": ("Usage",),
     "mma_runtime.outcome": ("Outcome", "RunState"),
     "mma_runtime.plan": ("Ticket", "Track"),
+    "mma_runtime.questions": ("Question",),
     "mma_runtime.rounds": ("MAX_TOOL_ROUNDS",),
     "mma_runtime.run": ("Run",),
     "mma_runtime.runtime": ("Runtime",),
     "mma_runtime.scenario.schema": ("Scenario",),
+    "mma_runtime.tools.approval": ("Approval",),
     "mma_runtime.tools.tool": ("Tool", "tool"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mma_runtime.cost_report import CostReport
+from mma_runtime.escalation import Escalation
 from mma_runtime.firewall import NO_FIREWALL, Firewall
 from mma_runtime.workspace import FileStat
 
@@ -132,6 +133,7 @@ class Outcome:
     sandbox: str = ""
     to_go_on_usd: Decimal | None = None
     firewall: Firewall = NO_FIREWALL
+    escalations: tuple[Escalation, ...] = ()
 
     @property
     def completed(self) -> bool:

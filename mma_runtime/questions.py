@@ -2,10 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from itertools import count
+from math import inf
+from typing import Any, Self
 
 import anyio
 
@@ -22,6 +25,7 @@ from mma_runtime.tools.policy import (
     Policy,
     Rule,
     alike,
+    subject,
 )
 
 SECONDS = 60.0
@@ -40,7 +44,7 @@ class Question:
     """Something that waits for somebody's word.
 
     It is about a call of *tool* with *arguments*; without a tool it is whether the
-    ticket in *origin* may start. *id* is for the answer.
+    ticket in *origin* may start. *id* is for the answer; no two of a run are the same.
     """
 
     id: str
@@ -48,11 +52,16 @@ class Question:
     tool: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    def as_call(self) -> ToolCall:
+        """Return the call that it is about, for rules."""
+        return ToolCall(self.id, self.tool, dict(self.arguments), "")
+
 
 @dataclass(slots=True)
 class _Waiting:
     question: Question
     answered: anyio.Event = field(default_factory=anyio.Event)
+    limit: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     answer: Approval | None = None
 
 
@@ -61,8 +70,9 @@ class Questions:
 
     *policy* decides about tool calls before anybody is asked; with *is_stepped* every
     call is asked about, and every ticket. After *seconds* without an answer a question
-    is rejected, or the run is paused (*unanswered* is called with the reason). Answers
-    are decisions: the *journal* keeps them, and a resumed run does not ask again.
+    is rejected, or the run is paused (*unanswered* is called with the reason); while
+    somebody attends, it waits. Answers are decisions: the *journal* keeps them, and a
+    resumed run does not ask again.
     """
 
     def __init__(
@@ -84,7 +94,11 @@ class Questions:
         self._seconds = seconds
         self._on_no_answer = on_no_answer
         self._waiting: dict[str, _Waiting] = {}
-        self._starts = Counter[str]()
+        self._numbers = count(1)
+        self._names = Counter[str]()
+        self._attending = 0
+        self._is_over = False
+        self._changed = anyio.Event()
 
     def _consents_before(self) -> list[Rule]:
         past = self._journal.past
@@ -98,6 +112,42 @@ class Questions:
         """The questions that wait for an answer, the oldest first."""
         return tuple(one.question for one in self._waiting.values())
 
+    @contextmanager
+    def attended(self) -> Generator[None]:
+        """Let questions wait without a limit for as long as the block lasts.
+
+        Those that are still open then have their whole time again.
+        """
+        self._attending += 1
+        self._set_limits()
+        try:
+            yield
+        finally:
+            self._attending -= 1
+            self._set_limits()
+
+    async def settled(self, question: str) -> None:
+        """Wait until the question with that id is not open, whatever has ended it."""
+        while question in self._waiting:
+            await self._changed.wait()
+
+    async def next_after(self, known: set[str]) -> Question | None:
+        """Wait for a question that is not *known*; `None` when there will be none."""
+        while True:
+            for question in self.open:
+                if question.id not in known:
+                    return question
+
+            if self._is_over:
+                return None
+
+            await self._changed.wait()
+
+    def close(self) -> None:
+        """Let nobody wait for questions any more: the run has ended."""
+        self._is_over = True
+        self._change()
+
     def policy(self, commands: tuple[str, ...], *, is_stepped: bool) -> Policy:
         """Return what holds for a ticket: its own acceptance *commands* may run.
 
@@ -110,24 +160,32 @@ class Questions:
         return Policy.of(own).over(self._policy) if commands else self._policy
 
     def answer(self, question: str, approval: Approval) -> None:
-        """Answer the question with that id; raises `Refused` when it is not open."""
-        waiting = self._waiting.get(question)
-        if waiting is None:
+        """Answer the question with that id, and those alike if *approval* says so.
+
+        Raises:
+            Refused: it is not open.
+        """
+        if question not in self._waiting:
             near = did_you_mean(question, self._waiting)
             raise Refused(f"there is no open question {question!r}{near}")
 
-        waiting.answer = approval
-        waiting.answered.set()
+        asked = self._waiting[question].question
+        self._settle(question, approval)
+        if approval.approved and approval.all_alike and asked.tool:
+            # Here and now: the gates' own consents would have them open for a moment.
+            rule = alike(asked.as_call())
+            for other in self.open:
+                if rule.matches("", other.tool, subject(other.as_call())):
+                    self._settle(other.id, Approval.approve())
+
+        self._change()
 
     async def ask_ticket(self, origin: Origin) -> Approval:
         """Ask whether the ticket in *origin* may start, and wait for the answer."""
-        question = Question(id=f"{origin.ticket}/start", origin=origin)
+        question = Question(id=self._id(origin), origin=origin)
         self._emit(ApprovalAsked(origin=origin, call="", tool=""))
         began = anyio.current_time()
-        # A ticket that is tried again by somebody's order is asked about again.
-        self._starts[question.id] += 1
-        name = f"{question.id}.{self._starts[question.id]}"
-        answer = await self._answer_to(question, name)
+        answer = await self._answer_to(question, f"{origin.ticket}/start")
         self._emit(
             ApprovalGiven(
                 origin=origin,
@@ -144,18 +202,23 @@ class Questions:
     async def ask_call(self, origin: Origin, call: ToolCall) -> Approval:
         """Ask about a tool call, and wait for the answer. Several may wait at once."""
         question = Question(
-            id=f"{origin.ticket}/{origin.attempt}/{call.id}",
+            id=self._id(origin),
             origin=origin,
             tool=call.name,
             arguments=call.arguments or {},
         )
-        return await self._answer_to(question, question.id, alike(call))
+        name = f"{origin.ticket}/{origin.attempt}/{call.id}"
+        return await self._answer_to(question, name, alike(call))
 
     async def _answer_to(
         self, question: Question, name: str, rule: Rule | None = None
     ) -> Approval:
         """Return the answer that was recorded under *name*, or wait for one."""
         journal = self._journal
+        # What has the same name is asked about again: a ticket that is tried again by
+        # somebody's order, or calls to which a model has given the same id.
+        self._names[name] += 1
+        name = f"{name}.{self._names[name]}"
         found = journal.take(ANSWER, name)
         if found is not None and (found.facts["given"] or journal.strict):
             told = json.loads(found.contents["answer"])
@@ -188,14 +251,37 @@ class Questions:
         )
         return answer
 
+    def _settle(self, question: str, approval: Approval) -> None:
+        waiting = self._waiting.pop(question)
+        waiting.answer = approval
+        waiting.answered.set()
+
+    def _id(self, origin: Origin) -> str:
+        # A call's own id will not do: models name calls, and not always uniquely.
+        return f"{origin.ticket}/{next(self._numbers)}"
+
+    def _deadline(self) -> float:
+        return inf if self._attending else anyio.current_time() + self._seconds
+
+    def _set_limits(self) -> None:
+        for waiting in self._waiting.values():
+            waiting.limit.deadline = self._deadline()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
     async def _wait(self, question: Question) -> tuple[Approval, bool]:
         """Return the answer, and whether somebody gave it."""
         waiting = self._waiting[question.id] = _Waiting(question)
+        waiting.limit.deadline = self._deadline()
+        self._change()
         try:
-            with anyio.move_on_after(self._seconds):
+            with waiting.limit:
                 await waiting.answered.wait()
         finally:
-            del self._waiting[question.id]
+            if self._waiting.pop(question.id, None) is not None:
+                self._change()
 
         if waiting.answer is not None:
             return waiting.answer, True
@@ -209,6 +295,26 @@ class Questions:
             await anyio.sleep_forever()
 
         return Approval.reject(reason), False
+
+
+class Asked:
+    """A run's questions, each once, as they come; ends with the run."""
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+        self._known = set[str]()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Question:
+        """Wait for a question. Cancelling the wait loses none."""
+        question = await self._questions.next_after(self._known)
+        if question is None:
+            raise StopAsyncIteration
+
+        self._known.add(question.id)
+        return question
 
 
 def _ignore(reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +12,7 @@ import anyio
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import ActorStopped, JournalUnavailable, Refused, WorkspaceError
+from mma_runtime.escalation import escalations
 from mma_runtime.events import (
     BranchPublished,
     ChangesApplied,
@@ -34,7 +36,7 @@ from mma_runtime.orders import (
 from mma_runtime.outcome import Expectation, Outcome, RunState
 from mma_runtime.outfit import Outfit
 from mma_runtime.plan import Priority
-from mma_runtime.questions import Question
+from mma_runtime.questions import Asked, Question
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.expect import check_expectations
 from mma_runtime.scenario.project import Apply
@@ -190,6 +192,29 @@ class Run:
         """
         self._job.questions.answer(question, approval)
 
+    def asked(self) -> Asked:
+        """Return the run's questions, to iterate over with `async for`.
+
+        Each comes once, those that are open already first, and the iteration ends with
+        the run. One may have been settled otherwise by the time that it is looked at.
+        """
+        return Asked(self._job.questions)
+
+    async def settled(self, question: str) -> None:
+        """Wait until the question with that id is open no more.
+
+        It was answered, its time was up, calls like it were approved, or what it was
+        about has been cancelled.
+        """
+        await self._job.questions.settled(question)
+
+    def attended(self) -> AbstractContextManager[None]:
+        """Return a block in which questions wait for an answer however long it takes.
+
+        Without it they wait as long as the scenario says.
+        """
+        return self._job.questions.attended()
+
     def pause(self, reason: str = "") -> None:
         """Start no further ticket; those at work go on to their end."""
         if self._supervisor is not None:
@@ -232,6 +257,7 @@ class Run:
             self._job.journal.give_up_order()
             self._outfit.servers.stop()
             self._ended.set()
+            self._job.questions.close()
             self.bus.close()
 
     async def _go(self, system: ActorSystem) -> None:
@@ -355,6 +381,7 @@ class Run:
             expectations=checked,
             firewall=board.firewall.report(),
             sandbox=self._outfit.confinement,
+            escalations=escalations(((one.id, one.models) for one in tickets), costs),
         )
 
     async def _check(self, state: RunState, costs: CostReport) -> str:

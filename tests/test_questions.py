@@ -36,13 +36,10 @@ async def answered(run: Run, *answers: Approval) -> list[Question]:
     """Answer one question after the other as they come; return them."""
     asked: list[Question] = []
     waiting = list(answers)
-    async for event in run.events():
-        if waiting and isinstance(event, ApprovalAsked):
-            await anyio.wait_all_tasks_blocked()
-            for question in run.questions:
-                if question not in asked and waiting:
-                    asked.append(question)
-                    run.answer(question.id, waiting.pop(0))
+    async for question in run.asked():
+        if waiting:
+            asked.append(question)
+            run.answer(question.id, waiting.pop(0))
 
     return asked
 
@@ -265,8 +262,8 @@ async def test_an_answer_to_nothing_is_refused(tmp_path: Path) -> None:
     async with started(team(), tmp_path) as run:
         await run.outcome()
 
-        with pytest.raises(Refused, match="no open question 'one/1/c'"):
-            run.answer("one/1/c", Approval.approve())
+        with pytest.raises(Refused, match="no open question 'one/1'"):
+            run.answer("one/1", Approval.approve())
 
 
 async def test_the_events_tell_of_question_and_answer(tmp_path: Path) -> None:
@@ -277,3 +274,74 @@ async def test_the_events_tell_of_question_and_answer(tmp_path: Path) -> None:
     (given,) = [event for event in events if isinstance(event, ApprovalGiven)]
     assert given.approved
     assert not given.edited
+
+
+async def test_every_question_comes_once_and_the_last_is_followed_by_the_end(
+    tmp_path: Path,
+) -> None:
+    calls = tuple(
+        # As from a model that gives two calls the same id.
+        ToolCall("same", "run_command", {"command": f"python -c {n}"}, "{}")
+        for n in range(2)
+    )
+
+    def work(request: ChatRequest) -> Said:
+        return AssistantTurn(calls) if request.turn == 1 else "done"
+
+    models = team(ticket=work)
+    async with started(models, tmp_path) as run:
+        first, second = run.asked(), run.asked()
+        one, two = await anext(first), await anext(first)
+        # Another reader gets those that are open, too.
+        assert (await anext(second)).id == one.id
+        run.answer(two.id, Approval.reject("no"))
+        with pytest.raises(Refused, match="no open question"):
+            run.answer(two.id, Approval.approve())
+
+        run.answer(one.id, Approval.approve())
+        rest = [question async for question in first]
+
+    assert one.id != two.id
+    assert rest == []
+    last = models.requests[-1].turns[-1]
+    assert isinstance(last, ToolTurn)
+    assert {result.is_error for result in last.results} == {False, True}
+
+
+async def test_a_question_that_is_settled_by_another_answer_tells_who_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    calls = tuple(
+        ToolCall(f"c{n}", "run_command", {"command": f"git init {n}"}, "{}")
+        for n in range(2)
+    )
+
+    def work(request: ChatRequest) -> Said:
+        return AssistantTurn(calls) if request.turn == 1 else "done"
+
+    async with started(team(ticket=work), tmp_path) as run:
+        questions = run.asked()
+        one, two = await anext(questions), await anext(questions)
+        run.answer(one.id, Approval.approve(all_alike=True))
+
+        await run.settled(two.id)
+
+        assert run.questions == ()
+        assert (await run.outcome()).state is RunState.COMPLETED
+
+
+async def test_no_time_is_up_while_somebody_attends(tmp_path: Path) -> None:
+    models = runs(TOUCH)
+    soon = {"seconds": 0.01}
+
+    async with started(models, tmp_path, approvals=soon) as run:
+        with run.attended():
+            question = await anext(run.asked())
+            with anyio.move_on_after(0.1):
+                await run.settled(question.id)
+
+            assert run.questions == (question,)
+
+        await run.outcome()
+
+    assert "nobody answered within 0.01 s" in last_result(models)

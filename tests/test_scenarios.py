@@ -105,6 +105,10 @@ async def test_refactor_across_modules(tmp_path: Path) -> None:
     assert models["units"] == ("scripted:worker", "scripted:worker")
     climbed = [e.origin.ticket for e in stage.events if isinstance(e, TicketEscalated)]
     assert climbed == ["arithmetic"]
+    (climb,) = outcome.escalations
+    assert (climb.ticket, climb.models) == ("arithmetic", models["arithmetic"])
+    assert climb.spent.calls == 3
+    assert 0 < climb.spent.usd < outcome.costs.total.usd
     stuck = [e.told for e in stage.events if isinstance(e, WorkerStuck)]
     assert stuck == [True, False]
 

@@ -1,7 +1,8 @@
 """What a person sees while a run goes on: plain lines, or a region that is redrawn."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -12,7 +13,7 @@ from mma_runtime.cli.narration import narrate
 from mma_runtime.cli.progress import Progress, Sum, TicketLine
 from mma_runtime.cli.tables import COLOURS
 from mma_runtime.cli.wording import price, printable
-from mma_runtime.events import Event
+from mma_runtime.events import ApprovalAsked, Event
 
 # Lines that the region leaves to what was said before.
 MARGIN = 8
@@ -22,7 +23,8 @@ class Display:
     """Says each noteworthy event in a line of its own.
 
     *transcript* keeps all that was printed. A display that does not narrate leaves
-    events to others; a silent one prints nothing.
+    events to others; a silent one prints nothing. With *is_attended* questions are put
+    to somebody, and are not told of beside that.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,21 +33,44 @@ class Display:
         self.transcript: list[RenderableType] = []
         self.narrates = True
         self.is_silent = False
+        self.is_attended = False
+        self._held: list[RenderableType] | None = None
 
     def add(self, event: Event) -> None:
         """Take in *event* and say what there is to say about it."""
         self.progress.add(event)
-        text = narrate(event) if self.narrates else ""
+        if self.is_attended and isinstance(event, ApprovalAsked):
+            return
+
+        # Names, too, are other people's words: none may steer the terminal.
+        text = printable(narrate(event)) if self.narrates else ""
         if text:
             self.say(Text(text, style=_style(event), overflow="fold"))
 
     def say(self, what: RenderableType) -> None:
-        """Print *what* for good."""
+        """Print *what* for good, once nothing is being typed below."""
         self.transcript.append(what)
         if self.is_silent:
             return
 
-        self.console.print(what, soft_wrap=isinstance(what, Text))
+        if self._held is not None:
+            self._held.append(what)
+        else:
+            self._print(what)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Say nothing for a block, in which somebody types; say it all afterwards."""
+        self._held = []
+        try:
+            yield
+        finally:
+            said, self._held = self._held, None
+            for what in said:
+                self._print(what)
+
+    def _print(self, what: RenderableType) -> None:
+        self.console.print(what, soft_wrap=isinstance(what, Text | str))
 
     def refresh(self) -> None:
         """Redraw what changes with time; called a few times a second."""
@@ -59,24 +84,41 @@ class LiveDisplay(Display):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
+        self._live: Live | None = None
+        self._start()
+
+    def refresh(self) -> None:
+        """Redraw the region."""
+        if self._live is not None:
+            room = max(1, self.console.height - MARGIN - len(self.progress.tiers))
+            self._live.update(region(self.progress, time.time(), room), refresh=True)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Remove the region, too, while somebody types."""
+        self.close()
+        try:
+            with super().held():
+                yield
+        finally:
+            self._start()
+
+    def close(self) -> None:
+        """Remove the region."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _start(self) -> None:
+        # A new one each time: where the last one was drawn is of the past.
         self._live = Live(
-            console=console,
+            console=self.console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
         self._live.start()
-
-    def refresh(self) -> None:
-        """Redraw the region."""
-        if self._live.is_started:
-            room = max(1, self.console.height - MARGIN - len(self.progress.tiers))
-            self._live.update(region(self.progress, time.time(), room), refresh=True)
-
-    def close(self) -> None:
-        """Remove the region."""
-        self._live.stop()
 
 
 def region(progress: Progress, now: float, room: int) -> Table:

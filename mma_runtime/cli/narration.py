@@ -4,27 +4,63 @@ from functools import singledispatch
 
 from mma_runtime.cli.wording import count, one_line
 from mma_runtime.events import (
+    AcceptanceChecked,
+    AccountRested,
     ActorCrashed,
+    ActorEnded,
+    ActorRestarted,
+    ActorStarted,
     AnswerRejected,
+    ApprovalAsked,
+    ApprovalGiven,
     BranchPublished,
     BudgetReached,
     BudgetWarning,
+    CallShrunk,
     ChangesApplied,
+    ConclusionAsked,
+    CostCounted,
+    DeadLetter,
     Event,
     EventsSkipped,
     ExpectationChecked,
+    FilesRefreshed,
     HintGiven,
+    HistoryCut,
+    LimitLearnt,
+    LintFixed,
+    MergeConflicted,
+    MessageDropped,
     ModelCallFailed,
+    ModelCallFinished,
+    ModelCallQueued,
+    ModelCallStarted,
     ModelEndsSoon,
     ModelFellBack,
+    OutputCut,
     ReviewGiven,
+    RoundStarted,
+    RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
+    TicketChosen,
+    TicketDropped,
+    TicketEscalated,
     TicketFinished,
+    TicketMerged,
     TicketPlanned,
+    TicketPrioritised,
+    TicketReopened,
     TicketReturned,
     TicketStarted,
+    ToolCallDenied,
+    ToolCallFinished,
+    ToolCallStarted,
     TrackFinished,
     TrackPlanned,
+    TrackReviewed,
+    WorkerStuck,
 )
 
 _WALLS = {
@@ -36,6 +72,35 @@ _WALLS = {
 @singledispatch
 def narrate(event: Event) -> str:
     """Return what is to be said about *event*, in one or more lines, or nothing."""
+    del event
+    return ""
+
+
+@narrate.register
+def _(
+    event: ActorStarted
+    | ActorEnded
+    | DeadLetter
+    | MessageDropped
+    | RoundStarted
+    | TicketChosen
+    | AcceptanceChecked
+    | TicketMerged
+    | MergeConflicted
+    | ModelCallQueued
+    | CallShrunk
+    | AccountRested
+    | LimitLearnt
+    | ModelCallStarted
+    | ModelCallFinished
+    | CostCounted
+    | ToolCallStarted
+    | ToolCallFinished
+    | FilesRefreshed
+    | RunFinished,
+) -> str:
+    # The steps of the work, which a live region shows, what is told by what follows
+    # from it, and what the result tells.
     del event
     return ""
 
@@ -87,6 +152,106 @@ def _(event: TicketPlanned) -> str:
 def _(event: TicketStarted) -> str:
     origin = event.origin
     return f"ticket {origin.ticket}: attempt {origin.attempt} on {event.model}"
+
+
+@narrate.register
+def _(event: TicketEscalated) -> str:
+    return f"ticket {event.origin.ticket}: climbs to {event.model}"
+
+
+@narrate.register
+def _(event: TicketReopened) -> str:
+    return f"ticket {event.origin.ticket}: is to be done again{_because(event.reason)}"
+
+
+@narrate.register
+def _(event: TicketPrioritised) -> str:
+    return f"ticket {event.origin.ticket}: has priority {event.priority} now"
+
+
+@narrate.register
+def _(event: RunPaused) -> str:
+    return f"paused: no further ticket starts{_because(event.reason)}"
+
+
+@narrate.register
+def _(event: RunResumed) -> str:
+    del event
+    return "goes on: tickets start again"
+
+
+@narrate.register
+def _(event: ApprovalAsked) -> str:
+    return f"ticket {event.origin.ticket}: waits for a word on {_asked(event.tool)}"
+
+
+@narrate.register
+def _(event: ApprovalGiven) -> str:
+    answer = "approved" if event.approved else "rejected"
+    edited = " with other arguments" if event.edited else ""
+    because = _because(event.reason)
+    return (
+        f"ticket {event.origin.ticket}: {_asked(event.tool)} is"
+        f" {answer}{edited}{because}"
+    )
+
+
+@narrate.register
+def _(event: ToolCallDenied) -> str:
+    return f"{_who(event)}: {_asked(event.tool)} is denied by the policy"
+
+
+@narrate.register
+def _(event: TicketDropped) -> str:
+    return f"ticket {event.origin.ticket}: is not added{_because(event.reason)}"
+
+
+@narrate.register
+def _(event: TrackReviewed) -> str:
+    if event.accepted:
+        # The track's end says so.
+        return ""
+
+    return f"track {event.origin.track}: is not accepted yet{_because(event.remarks)}"
+
+
+@narrate.register
+def _(event: ConclusionAsked) -> str:
+    return f"{_who(event)}: is to conclude{_because(event.reason)}"
+
+
+@narrate.register
+def _(event: LintFixed) -> str:
+    files = ", ".join(map(one_line, event.files))
+    return (
+        f"ticket {event.origin.ticket}: Tier 4 has mended {files}; {event.command}"
+        " passes"
+    )
+
+
+@narrate.register
+def _(event: WorkerStuck) -> str:
+    if not event.told:
+        # The ticket's return says the same and more.
+        return ""
+
+    return f"ticket {event.origin.ticket}: goes in circles{_because(event.reason)}"
+
+
+@narrate.register
+def _(event: HistoryCut) -> str:
+    return (
+        f"{_who(event)}: forgets its oldest {count(event.turns, 'turn')}, about"
+        f" {count(event.tokens, 'token')}"
+    )
+
+
+@narrate.register
+def _(event: OutputCut) -> str:
+    return (
+        f"{_who(event)}: {count(event.characters, 'character')} of"
+        f" {one_line(event.what)} not shown"
+    )
 
 
 @narrate.register
@@ -188,6 +353,11 @@ def _(event: ActorCrashed) -> str:
 
 
 @narrate.register
+def _(event: ActorRestarted) -> str:
+    return f"actor {event.actor} runs again after {event.delay:.1f} s"
+
+
+@narrate.register
 def _(event: EventsSkipped) -> str:
     return f"{count(event.count, 'event')} not shown: the display fell behind"
 
@@ -196,6 +366,10 @@ def _who(event: Event) -> str:
     origin = event.origin
     about = origin.ticket or origin.track
     return f"{origin.tier} ({about})" if about else origin.tier
+
+
+def _asked(tool: str) -> str:
+    return f"a call of {tool}" if tool else "its start"
 
 
 def _because(reason: str) -> str:

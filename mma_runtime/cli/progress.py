@@ -5,9 +5,12 @@ from decimal import Decimal
 from functools import singledispatchmethod
 
 from mma_runtime.events import (
+    ApprovalAsked,
+    ApprovalGiven,
     Event,
     ModelCallFailed,
     ModelCallFinished,
+    ModelCallQueued,
     ModelCallStarted,
     RoundStarted,
     RunFinished,
@@ -156,6 +159,21 @@ class Progress:
         if event.origin.ticket:
             ticket = self._ticket(event)
             ticket.round, ticket.max_rounds = event.round, event.max_rounds
+
+    @add.register
+    def _(self, event: ApprovalAsked) -> None:
+        if event.tool:
+            self._ticket(event).doing = f"waits for a word on {event.tool}"
+
+    @add.register
+    def _(self, event: ApprovalGiven) -> None:
+        if event.tool:
+            self._ticket(event).doing = ""
+
+    @add.register
+    def _(self, event: ModelCallQueued) -> None:
+        if event.origin.ticket:
+            self._ticket(event).doing = f"waits for room in the {event.reason}"
 
     @add.register
     def _(self, event: ModelCallStarted) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mma_runtime.cost_report import Spent
 from mma_runtime.errors import MMAError, ScenarioInvalid
+from mma_runtime.firewall import Firewall
 from mma_runtime.outcome import Outcome
 
 
@@ -74,6 +75,11 @@ def _(value: Spent) -> dict[str, Any]:
         plain["usd"] = None
 
     return plain
+
+
+@_plain.register
+def _(value: Firewall) -> dict[str, Any]:
+    return {**_plain_fields(value), "kept_back": round(value.kept_back, 4)}
 
 
 def _plain_fields(value: Any) -> dict[str, Any]:

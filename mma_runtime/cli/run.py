@@ -11,8 +11,10 @@ import anyio
 import click
 from rich.table import Table
 
+from mma_runtime.cli.answers import Answers
 from mma_runtime.cli.exit_codes import ExitCode, code_of_state
 from mma_runtime.cli.interruption import Interruption
+from mma_runtime.cli.keyboard import open_keyboard
 from mma_runtime.cli.live import Display
 from mma_runtime.cli.options import (
     DollarsType,
@@ -204,10 +206,15 @@ async def _conduct(
             return report_error(error, results if order.as_json else None)
 
         interruption.stop = run.stop
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_tick, display)
-            await _follow(run, order, display, results)
-            tasks.cancel_scope.cancel()
+        with open_keyboard() as keyboard:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_tick, display)
+                if keyboard is not None and not display.is_silent:
+                    display.is_attended = True
+                    tasks.start_soon(Answers(run, display, keyboard).give)
+
+                await _follow(run, order, display, results)
+                tasks.cancel_scope.cancel()
 
         return await run.outcome()
 

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from mma_runtime.cli.wording import count, dollars, one_line, price, printable
 from mma_runtime.cost_report import NOTHING_SPENT, CostReport, Spent
+from mma_runtime.escalation import Escalation
+from mma_runtime.firewall import Firewall
 from mma_runtime.outcome import Expectation, Outcome, TicketOutcome
 from mma_runtime.workspace.diff import FileStat
 
@@ -32,7 +34,10 @@ BAR = 30
 
 
 def end_tables(outcome: Outcome) -> Iterator[RenderableType]:
-    """Yield what is shown of *outcome*: tickets, costs, changes, expectations."""
+    """Yield what is shown of *outcome*: tickets, costs, changes, expectations.
+
+    What climbed, and how much was kept from the upper tiers, goes with the costs.
+    """
     if outcome.tickets:
         yield tickets_table(outcome.tickets, outcome.costs)
 
@@ -40,6 +45,12 @@ def end_tables(outcome: Outcome) -> Iterator[RenderableType]:
         yield costs_table(outcome.costs)
         if note := cost_note(outcome.costs):
             yield Text(note, style="dim")
+
+        if note := firewall_note(outcome.firewall):
+            yield Text(note, style="dim")
+
+    if outcome.escalations:
+        yield escalations_table(outcome.escalations)
 
     if outcome.changes:
         yield changes_table(outcome.changes)
@@ -114,6 +125,37 @@ def cost_note(costs: CostReport) -> str:
         notes.append(f"the price of {count(total.unknown_calls, 'call')} is unknown")
 
     return "; ".join(notes)
+
+
+def firewall_note(firewall: Firewall) -> str:
+    """Say how little of what was produced below went up; nothing if there is no up."""
+    if not firewall.passed:
+        return ""
+
+    return (
+        f"firewall: {count(firewall.produced, 'token')} produced below,"
+        f" {firewall.passed:,} went up: {firewall.kept_back:.0%} kept back"
+    )
+
+
+def escalations_table(escalations: tuple[Escalation, ...]) -> Table:
+    """Lay out which tickets climbed, over which models, and what that cost."""
+    table = _table("Escalations")
+    table.add_column("ticket", no_wrap=True)
+    table.add_column("attempts on")
+    for name in ("calls", "tokens", "US dollars"):
+        table.add_column(name, justify="right")
+
+    for one in escalations:
+        table.add_row(
+            printable(one.ticket),
+            ", ".join(map(printable, one.models)),
+            str(one.spent.calls),
+            f"{one.spent.usage.total:,}",
+            _price(one.spent),
+        )
+
+    return table
 
 
 def changes_table(changes: tuple[FileStat, ...]) -> Table:

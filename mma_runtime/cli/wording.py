@@ -23,6 +23,16 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
+def visible(text: str) -> str:
+    """Replace what cannot be seen, but line ends, by its escape: nothing is hidden."""
+    return "".join(
+        char
+        if char.isprintable() or char == "\n"
+        else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def count(number: int, noun: str) -> str:
     """Return `1 ticket`, `1,200 tickets`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

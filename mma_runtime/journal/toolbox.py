@@ -10,6 +10,7 @@ from mma_runtime.events import (
     ApprovalGiven,
     Event,
     Origin,
+    OutputCut,
     ToolCallFinished,
     ToolCallStarted,
 )
@@ -67,6 +68,7 @@ class RecordedToolbox(Toolbox):
                 _tell_approval_again(approval, origin, emit, model_call)
 
             _tell_again(results, calls, origin, emit, model_call)
+            _tell_cuts_again(found, origin, emit)
             return results
 
         await self._journal.demand_new(f"the tool round {name!r}", origin)
@@ -74,12 +76,10 @@ class RecordedToolbox(Toolbox):
         if self._footprint is not None and changes:
             await self._footprint.begin()
 
-        approvals: list[ApprovalGiven] = []
+        told: list[Event] = []
 
         def tell(event: Event) -> None:
-            if isinstance(event, ApprovalGiven):
-                approvals.append(event)
-
+            told.append(event)
             emit(event)
 
         results = await self._inner.run(
@@ -94,12 +94,7 @@ class RecordedToolbox(Toolbox):
             files, changed = await self._footprint.take()
             contents |= changed
 
-        facts: dict[str, object] = {"failures": failure_facts(results), "files": files}
-        if approvals:
-            facts["approvals"] = [
-                [one.call, one.tool, one.approved, one.edited] for one in approvals
-            ]
-
+        facts = {"failures": failure_facts(results), "files": files, **_told(told)}
         self._journal.note(
             Entry(kind=TOOLS, origin=origin, call=name, facts=facts, contents=contents)
         )
@@ -116,6 +111,24 @@ class RecordedToolbox(Toolbox):
             await self._footprint.restore(found.facts["files"], found.contents)
 
         return results
+
+
+def _told(events: Sequence[Event]) -> dict[str, list[list[object]]]:
+    """Return what of *events* the results do not tell."""
+    facts: dict[str, list[list[object]]] = {}
+    for one in events:
+        if isinstance(one, ApprovalGiven):
+            given: list[object] = [one.call, one.tool, one.approved, one.edited]
+            facts.setdefault("approvals", []).append(given)
+        elif isinstance(one, OutputCut):
+            facts.setdefault("cuts", []).append([one.what, one.characters])
+
+    return facts
+
+
+def _tell_cuts_again(found: Recorded, origin: Origin, emit: Emit) -> None:
+    for what, characters in found.facts.get("cuts", ()):
+        emit(OutputCut(origin=origin, what=what, characters=characters))
 
 
 def _tell_approval_again(

@@ -19,6 +19,7 @@ from mma_runtime.events import (
     ApprovalGiven,
     Event,
     Origin,
+    OutputCut,
     ToolCallDenied,
     ToolCallFinished,
     ToolCallStarted,
@@ -248,7 +249,8 @@ class Toolbox:
         content, error = await self._watched(call, approval, at)
         size = _size(content)
         if size > OUTPUT_LIMIT:
-            content = await self._cut(content)
+            content, missing = await self._cut(content)
+            at.emit(OutputCut(origin=at.origin, what=call.name, characters=missing))
             size = _size(content)
 
         at.emit(
@@ -330,8 +332,11 @@ class Toolbox:
             )
             raise
 
-    async def _cut(self, content: Content) -> Content:
-        """Cut the text of *content* in the middle and say how to see the rest."""
+    async def _cut(self, content: Content) -> tuple[Content, int]:
+        """Cut the text of *content* in the middle and say how to see the rest.
+
+        Returns what is left, and how many characters are not in it.
+        """
         text = "\n".join(part.text for part in content if isinstance(part, Text))
         rest = "the rest is lost; ask for less"
         if self._keep is not None:
@@ -340,11 +345,12 @@ class Toolbox:
 
         # Room for the marker, which is to be inside the limit.
         half = (OUTPUT_LIMIT - len(rest) - _MARKER_ROOM) // 2
-        missing = f"{len(text) - 2 * half:,} characters"
+        missing = len(text) - 2 * half
         line = text.count("\n", 0, half) + 1
-        marker = f"\n[… {missing} from line {line:,} on are left out; {rest} …]\n"
+        cut = f"{missing:,} characters from line {line:,} on are left out"
+        marker = f"\n[… {cut}; {rest} …]\n"
         images = tuple(part for part in content if not isinstance(part, Text))
-        return (Text(text[:half] + marker + text[-half:]), *images)
+        return (Text(text[:half] + marker + text[-half:]), *images), missing
 
     def _unknown(self, name: str) -> str:
         near = did_you_mean(name, self._tools)

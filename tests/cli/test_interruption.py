@@ -1,13 +1,9 @@
 """Ctrl-C and its kin, on the real program in a process of its own."""
 
-import fcntl
 import os
-import pty
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,9 +15,7 @@ import pytest
 
 from mma_runtime.cli.interruption import Interruption
 from tests.cli.conftest import WRITE, Project
-
-# Seconds after which a test that waits for another process gives up.
-GUARD = 60
+from tests.cli.ptys import GUARD, Terminal, environ
 
 
 class Endless:
@@ -142,42 +136,6 @@ def test_a_display_that_nobody_watches_does_not_end_the_run(project: Project) ->
 
 
 # --- on a terminal ------------------------------------------------------------
-
-
-class Terminal:
-    """`mma` on a terminal of its own, 120 columns wide."""
-
-    def __init__(self, args: list[str], environ: dict[str, str]) -> None:
-        self._master, inner = pty.openpty()
-        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        self.process = subprocess.Popen(
-            args, stdin=inner, stdout=inner, stderr=inner, env=environ
-        )
-        os.close(inner)
-
-    def read(self, until: str = "") -> str:
-        """Return all that is shown until *until* is, or until the program ends."""
-        shown = b""
-        while not until or until.encode() not in shown:
-            try:
-                more = os.read(self._master, 65_536)
-            except OSError:  # How Linux tells that the other side is closed.
-                break
-
-            shown += more
-
-        return shown.decode(errors="replace")
-
-    def wait(self) -> int:
-        """Return the program's exit code."""
-        os.close(self._master)
-        return self.process.wait(GUARD)
-
-
-def environ(**more: str) -> dict[str, str]:
-    plain = {"NO_COLOR", "CI", "COLUMNS", "LINES"}
-    kept = {name: value for name, value in os.environ.items() if name not in plain}
-    return kept | {"TERM": "xterm-256color"} | more
 
 
 def test_a_terminal_shows_a_live_region_and_ctrl_c_leaves_it_clean(

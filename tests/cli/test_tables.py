@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mma_runtime.cli.tables import cost_note, end_tables, result_text
+from mma_runtime.cli.tables import (
+    cost_note,
+    end_tables,
+    firewall_note,
+    result_text,
+)
 from mma_runtime.cli.wording import dollars, price
 from mma_runtime.cost_report import CostLine, CostReport, Spent
+from mma_runtime.escalation import Escalation
+from mma_runtime.firewall import Firewall
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import (
     Expectation,
@@ -258,3 +265,35 @@ def test_the_result_without_a_workspace_is_what_the_workers_answered() -> None:
     )
 
     assert text == ("completed: 1 ticket completed (1.5 s)\n\na: One.\nTwo. [2J")
+
+
+def test_what_climbed_is_shown_with_its_cost() -> None:
+    climbed = Escalation(
+        ticket="a", models=("m:small", "m:big", "m:big"), spent=spent("0.25", 4)
+    )
+
+    assert shown(outcome(escalations=(climbed,))) == [
+        "Escalations",
+        "ticket attempts on calls tokens US dollars",
+        "a m:small, m:big, m:big 4 1,050 $0.2500",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("firewall", "note"),
+    [
+        (
+            Firewall(produced=12_000, passed=600),
+            "firewall: 12,000 tokens produced below, 600 went up: 95% kept back",
+        ),
+        (Firewall(produced=12_000), ""),
+        (
+            Firewall(produced=10, passed=20),
+            "firewall: 10 tokens produced below, 20 went up: 0% kept back",
+        ),
+    ],
+)
+def test_the_firewall_is_told_where_something_went_up(
+    firewall: Firewall, note: str
+) -> None:
+    assert firewall_note(firewall) == note

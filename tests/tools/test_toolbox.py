@@ -3,7 +3,13 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from mma_runtime.errors import CommandFailed, ConfigurationError, ToolFailed
-from mma_runtime.events import Origin, ToolCallFinished, ToolCallStarted
+from mma_runtime.events import (
+    Event,
+    Origin,
+    OutputCut,
+    ToolCallFinished,
+    ToolCallStarted,
+)
 from mma_runtime.llm.chat import Image, Text, ToolCall
 from mma_runtime.tools import OUTPUT_LIMIT, RoundResults, Toolbox, tool
 from mma_runtime.tools.toolbox import MAX_CONCURRENT_CALLS
@@ -206,6 +212,23 @@ async def test_long_output_is_cut_in_the_middle_and_kept_whole() -> None:
     missing = int(text.text.split("[… ")[1].split(" ")[0].replace(",", ""))
     shown = len(text.text) - len(text.text.split("\n[…")[1].split("…]\n")[0]) - 6
     assert missing == len(kept[0]) - shown
+
+
+async def test_what_a_cut_left_out_is_an_event() -> None:
+    @tool
+    async def chatter() -> str:
+        return "x" * 50_000
+
+    events: list[Event] = []
+    done = await Toolbox([chatter]).run(
+        [call("chatter")], origin=ORIGIN, emit=events.append
+    )
+
+    (cut,) = [event for event in events if isinstance(event, OutputCut)]
+    content = done.results[0].content[0]
+    assert isinstance(content, Text)
+    assert cut.what == "chatter"
+    assert f"{cut.characters:,} characters from line 1 on" in content.text
 
 
 async def test_without_a_place_to_keep_it_the_model_is_told_that_the_rest_is_lost() -> (
