@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mma_runtime.cost_report import NOTHING_SPENT, CostReport, Spent
-from mma_runtime.tiers import Tier
+
+_WORKER = "worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ def escalations(
     spent = dict.fromkeys(climbed, NOTHING_SPENT)
     for line in costs.lines:
         first, *later = climbed.get(line.ticket, ("",))
-        if line.tier == Tier.WORKER and line.model in later and line.model != first:
+        if line.tier == _WORKER and line.model in later and line.model != first:
             spent[line.ticket] += line.spent
 
     return tuple(
