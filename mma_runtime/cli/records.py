@@ -15,6 +15,8 @@ from mma_runtime.errors import MMAError, ScenarioInvalid
 from mma_runtime.firewall import Firewall
 from mma_runtime.outcome import Outcome
 
+_TO_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def outcome_record(outcome: Outcome, exit_code: int) -> dict[str, Any]:
     """Return the one object that `--json` prints."""
@@ -33,6 +35,9 @@ def error_record(error: MMAError | OSError, exit_code: int) -> dict[str, Any]:
 
 def to_json(record: Mapping[str, Any], *, indent: int | None = None) -> str:
     """Write *record* as JSON text."""
+    if indent is None:
+        return _TO_JSON(record)
+
     return json.dumps(record, ensure_ascii=False, indent=indent)
 
 

@@ -60,17 +60,19 @@ def command(
                     continue
 
                 if as_json:
-                    results.write(to_json(_facts(record)))
+                    results.write(to_json(_facts(record)), at_once=follow)
                     continue
 
                 if everything or _is_told(record):
-                    results.write(_line(record, summary.began))
+                    results.write(_line(record, summary.began), at_once=follow)
 
                 if diffs and record.kind == MERGE:
                     patch = reader.content(record.contents["patch"])
                     results.write(printable(patch.decode(errors="replace")))
     except MMAError as error:
         return report_error(error, results if as_json else None)
+    finally:
+        results.flush()
 
     if not as_json:
         results.write(_closing(summary, path))

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib import import_module
 from io import StringIO, TextIOWrapper
 from pathlib import Path
@@ -68,14 +69,25 @@ class Results:
         self._stream: TextIO = stream
         self.closed = False
 
-    def write(self, line: str) -> None:
-        """Write *line* at once, unless nobody reads any more."""
-        if self.closed:
-            return
+    def write(self, line: str, *, at_once: bool = True) -> None:
+        """Write *line*, unless nobody reads any more.
 
+        Of many lines in a row none needs to be written *at_once*: `flush` ends them.
+        """
+        if not self.closed:
+            self._do(partial(self._stream.write, line + "\n"))
+
+        if at_once:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        if not self.closed:
+            self._do(self._stream.flush)
+
+    def _do(self, act: Callable[[], object]) -> None:
         try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            act()
         except BrokenPipeError:
             self.closed = True
             _discard(self._stream)

@@ -20,6 +20,9 @@ def one_line(text: str, width: int = WIDTH) -> str:
 
 def printable(text: str) -> str:
     """Replace control characters but line ends by spaces."""
+    if text.isprintable():
+        return text
+
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 

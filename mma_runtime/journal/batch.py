@@ -11,7 +11,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mma_runtime.events import Origin
 from mma_runtime.journal.record import Record
@@ -74,7 +74,7 @@ def unpack(form: int, stored: bytes) -> list[Listed]:
     except zlib.error as error:
         raise ValueError(f"it cannot be unpacked: {error}") from error
 
-    found: list[Listed] = json.loads(text)
+    found: list[Listed] = _from_json(text)
     return found
 
 
@@ -85,6 +85,14 @@ def in_json(value: object) -> bytes:
     except PydanticSerializationError:
         # Half a surrogate pair, from the name of a file.
         return json.dumps(value, separators=(",", ":"), default=_worded).encode()
+
+
+def _from_json(text: bytes) -> Any:
+    try:
+        return from_json(text, cache_strings="keys")
+    except ValueError:
+        # Half a surrogate pair, or no JSON at all.
+        return json.loads(text)
 
 
 def mark_of(before: bytes, last: int, stored: bytes, digests: Sequence[bytes]) -> bytes:
