@@ -13,6 +13,7 @@ from mma_runtime.errors import (
     BudgetExhausted,
     ConfigurationError,
     MergeConflict,
+    NotRepeated,
     ProviderError,
     Refused,
 )
@@ -255,7 +256,7 @@ class Delivery:
                         taken=self._desk.taken() if room else frozenset(),
                         room=room,
                     )
-                except UNUSABLE as error:
+                except (*UNUSABLE, NotRepeated) as error:
                     raise self._unusable(error) from error
 
                 by, remarks = judgement.by, judgement.remarks
@@ -325,7 +326,9 @@ class Delivery:
 
         # Another worker would meet the same wall: what may be sent again has been. Only
         # what broke off after output had begun has not, and deserves a fresh attempt.
-        final = isinstance(cause, BudgetExhausted | ConfigurationError) or (
+        final = isinstance(
+            cause, BudgetExhausted | ConfigurationError | NotRepeated
+        ) or (
             isinstance(cause, ProviderError)
             and not (cause.retryable and cause.facts.in_stream)
         )
@@ -377,6 +380,7 @@ class Delivery:
         if not tools:
             return NO_TOOLS
 
+        tools = self._job.once.guard(tools, self._origin())
         keep = checkout.keep_output if checkout is not None else None
         toolbox = Toolbox(
             tools, keep=keep, gate=self._gate(), observer=self._job.observer
@@ -397,7 +401,10 @@ class Delivery:
         if not journal.is_on:
             return toolbox
 
-        return RecordedToolbox(toolbox, journal, bench.footprint if bench else None)
+        ended = partial(self._job.once.take_ended, self._origin())
+        return RecordedToolbox(
+            toolbox, journal, bench.footprint if bench else None, ended
+        )
 
     async def _keep(self, path: Path, content: bytes) -> None:
         place = anyio.Path(path)

@@ -36,6 +36,7 @@
      ├─ BudgetExhausted         a limit in dollars, tokens or seconds was reached
      ├─ PlanRejected            a plan that cannot be run: cycle, unknown id, duplicate
      ├─ AnswerUnusable          a tier's model did not answer in the form that is due
+     ├─ NotRepeated             a call that is to happen once was not made again
      ├─ ToolFailed              what a tool tells the model that went wrong
      │   └─ CommandFailed       a command's exit code is not 0, or its time is up
      ├─ WorkspaceError
@@ -478,6 +479,23 @@ class CommandFailed(ToolFailed):
         self.output = output
         verdict = "time is up" if exit_code is None else f"exit code {exit_code}"
         super().__init__(f"{verdict}\n{output or '(no output)'}")
+
+
+class NotRepeated(MMAError):
+    """A call that is to happen once may have happened, and was not made again.
+
+    It fails its ticket, and no model is told: it would look for a way around. Somebody
+    has to look what became of it, and say so when they are asked.
+    """
+
+    def __init__(self, about: str, why: str, reason: str) -> None:
+        self.about = about
+        self.why = why
+        self.reason = reason
+        super().__init__(
+            f"{about} is to run once and was not run again: {why}; asked whether it may"
+            f" run again: {reason}"
+        )
 
 
 class WorkspaceError(MMAError):

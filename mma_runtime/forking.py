@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.journal import Record
-from mma_runtime.journal.past import RESUMED
+from mma_runtime.journal.past import ONCE
 
-_ENDS = frozenset(("RunFinished", "TrackFinished", "ExpectationChecked", RESUMED))
+_ENDS = frozenset(("RunFinished", "TrackFinished", "ExpectationChecked"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ForkPoint:
                     f"there is no event {self.event}; the run has {len(records)}"
                 )
 
-            return [record for record in records if record.seq <= self.event]
+            return [r for r in records if r.seq <= self.event or r.kind == ONCE]
 
         needs = {
             record.origin.ticket: set[str](record.facts["depends_on"])
@@ -52,6 +52,10 @@ class ForkPoint:
         return [r for r in records if r.seq <= start or self._stays(r, anew)]
 
     def _stays(self, record: Record, anew: AbstractSet[str]) -> bool:
+        if record.kind == ONCE:
+            # What has happened in the world has happened for this future, too.
+            return True
+
         if record.origin.ticket:
             return record.origin.ticket not in anew
 

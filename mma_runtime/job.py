@@ -13,6 +13,7 @@ from mma_runtime.journal import Journal
 from mma_runtime.kernel import Ref
 from mma_runtime.model import Model
 from mma_runtime.observing import RunObserver
+from mma_runtime.once import Once
 from mma_runtime.plan import Ticket, Track
 from mma_runtime.questions import Questions
 from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
@@ -56,8 +57,9 @@ class Job:
     *workers* is the most tickets in work at once, *attempts* the most workers for one
     ticket. *max_added_tickets* bounds what Tier 2 adds to one track after its plan.
     *folder* is where unfinished work is kept. *ground* is what all are told of the
-    project, *prompts* are the scenario's own, *questions* what people are asked.
-    *sandbox* says how commands are walled in. The *journal* is off by default, and no
+    project, *prompts* are the scenario's own, *questions* what people are asked, *once*
+    are the calls that must not happen twice. *sandbox* says how commands are walled in.
+    The *journal* is off by default, and no
     *observer* looks on.
     """
 
@@ -79,6 +81,7 @@ class Job:
     prompts: Mapping[str, Template] = field(default_factory=dict[str, Template])
     questions: Questions = field(default_factory=lambda: Questions(_unheard))
     board: Board = field(default_factory=Board)
+    once: Once = field(default_factory=Once)
     ledger: Ledger = field(default_factory=Ledger)
     journal: Journal = field(default_factory=Journal)
     observer: RunObserver | None = None

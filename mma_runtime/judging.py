@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from shlex import split
 
 from mma_runtime.board import TicketCard
 from mma_runtime.errors import CommandFailed
@@ -20,6 +22,7 @@ from mma_runtime.journal.toolbox import recorded_command
 from mma_runtime.kernel import Ref
 from mma_runtime.plan import Ticket
 from mma_runtime.tiers import CommandVerdict, Review, ReviewTicket
+from mma_runtime.tools.command import run_command
 from mma_runtime.workspace import Checkout, Diff
 
 OUTPUT_CHARACTERS = 4_000
@@ -146,18 +149,25 @@ class Judging:
         return None
 
     async def _run(self, bench: Bench, command: str, name: str) -> CommandFailed | None:
+        origin, checkout, once = self._origin(), bench.checkout, self._job.once
+        run = partial(
+            run_command,
+            split(command),
+            checkout.root,
+            home=checkout.home,
+            sandbox=self._job.sandbox,
+        )
         result = await recorded_command(
             self._job.journal,
             bench.footprint,
-            command,
-            bench.checkout,
+            partial(once.run_command, command, origin, run),
+            partial(once.take_ended, origin),
             name=name,
-            origin=self._origin(),
-            sandbox=self._job.sandbox,
+            origin=origin,
         )
         self._job.emit(
             AcceptanceChecked(
-                origin=self._origin(),
+                origin=origin,
                 command=command,
                 passed=result.succeeded,
                 exit_code=result.exit_code,

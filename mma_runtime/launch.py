@@ -12,6 +12,7 @@ from mma_runtime.governor import Governor
 from mma_runtime.job import Job
 from mma_runtime.journal import Past
 from mma_runtime.observing import RunObserver
+from mma_runtime.once import Once
 from mma_runtime.outfit import Outfit
 from mma_runtime.plan import Ticket
 from mma_runtime.questions import NoAnswer, Questions
@@ -68,6 +69,14 @@ async def make_run(
 
     outfit.servers.note(journal, session.run)
     worker = scenario.tier("worker")
+    questions = Questions(
+        bus.emit,
+        policy=_policy(scenario, outfit.own),
+        is_stepped=scenario.mode == "step",
+        seconds=scenario.approvals.seconds,
+        on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
+        journal=journal,
+    )
     job = Job(
         run=session.run,
         tiers=outfit.tiers(team.tiers),
@@ -92,14 +101,8 @@ async def make_run(
             occasion: read_prompt(occasion, path)
             for occasion, path in scenario.prompts.items()
         },
-        questions=Questions(
-            bus.emit,
-            policy=_policy(scenario, outfit.own),
-            is_stepped=scenario.mode == "step",
-            seconds=scenario.approvals.seconds,
-            on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
-            journal=journal,
-        ),
+        questions=questions,
+        once=Once(scenario.once, journal, questions),
         board=board,
         observer=observer,
     )

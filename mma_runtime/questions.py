@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from itertools import count
 from math import inf
 from typing import Any, Self
@@ -45,12 +46,14 @@ class Question:
 
     It is about a call of *tool* with *arguments*; without a tool it is whether the
     ticket in *origin* may start. *id* is for the answer; no two of a run are the same.
+    *why* tells what is special: what is to happen once may have happened already.
     """
 
     id: str
     origin: Origin
     tool: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    why: str = ""
 
     def as_call(self) -> ToolCall:
         """Return the call that it is about, for rules."""
@@ -209,6 +212,35 @@ class Questions:
         )
         name = f"{origin.ticket}/{origin.attempt}/{call.id}"
         return await self._answer_to(question, name, alike(call))
+
+    async def ask_again(
+        self, origin: Origin, call: ToolCall, times: int, why: str
+    ) -> Approval:
+        """Ask whether *call* may happen again, which has begun so many *times*."""
+        about = blake2b(subject(call).encode(), digest_size=6).hexdigest()
+        question = Question(
+            id=self._id(origin),
+            origin=origin,
+            tool=call.name,
+            arguments=call.arguments or {},
+            why=why,
+        )
+        self._emit(ApprovalAsked(origin=origin, call="", tool=call.name))
+        began = anyio.current_time()
+        name = f"{origin.ticket}/{origin.attempt}/again/{call.name}-{about}.{times}"
+        answer = await self._answer_to(question, name)
+        self._emit(
+            ApprovalGiven(
+                origin=origin,
+                call="",
+                tool=call.name,
+                approved=answer.approved,
+                edited=False,
+                seconds=anyio.current_time() - began,
+                reason=answer.reason,
+            )
+        )
+        return answer
 
     async def _answer_to(
         self, question: Question, name: str, rule: Rule | None = None

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from mma_agents.prompts import fenced, section
 from mma_agents.tier import TierAgent
 from mma_runtime.circles import Circles
-from mma_runtime.errors import AnswerUnusable, BudgetExhausted, ProviderError
+from mma_runtime.errors import (
+    AnswerUnusable,
+    BudgetExhausted,
+    NotRepeated,
+    ProviderError,
+)
 from mma_runtime.events import FilesRefreshed, WorkerStuck
 from mma_runtime.kernel import handles
 from mma_runtime.llm.chat import ToolCall
@@ -83,7 +88,12 @@ class Worker(TierAgent):
                     conclude=self.prompt("conclude"),
                     context_tokens=equipment.context_tokens,
                 )
-        except (ProviderError, AnswerUnusable, BudgetExhausted) as error:
+        except (
+            ProviderError,
+            AnswerUnusable,
+            BudgetExhausted,
+            NotRepeated,
+        ) as error:
             rounds = self.conversation.calls - before
             return TicketReport(answer="", rounds=rounds, error=error)
 

@@ -33,6 +33,7 @@ VIEW = "view"
 STEP = "step"
 MERGE = "merge"
 ANSWER = "answer"
+ONCE = "once"
 FORGOTTEN = "forgotten"
 
 OURS = frozenset(
@@ -48,6 +49,7 @@ OURS = frozenset(
         STEP,
         MERGE,
         ANSWER,
+        ONCE,
         FORGOTTEN,
     )
 )
@@ -87,6 +89,19 @@ class Recorded:
         return self.record.facts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnceCall:
+    """A call that must not happen twice: how often it began, how it ended.
+
+    *name* is a digest of what it does. *succeeded* is `None` while nobody knows.
+    """
+
+    name: str
+    times: int
+    succeeded: bool | None = None
+    output: str = ""
+
+
 class Past:
     """What was recorded and has not been used again yet; get it from `Past.read`.
 
@@ -94,7 +109,8 @@ class Past:
     at what they share. *events* counts what was told. *ended* is the state that the run
     ended in, empty when it was killed. *settled* are the tickets that stay as they are:
     completed, or given up by somebody. *consents* are the rules of calls that were
-    approved for all alike. *legs* are the records from which on another scenario held.
+    approved for all alike. *once* are the calls that must not happen twice, by name.
+    *legs* are the records from which on another scenario held.
     """
 
     def __init__(self, path: Path, run: str) -> None:
@@ -111,6 +127,7 @@ class Past:
         self.settled: set[str] = set()
         self.consents: list[tuple[str, str]] = []
         self.legs: list[int] = []
+        self.once: dict[str, OnceCall] = {}
         self.costs: list[CostEvent] = []
         self.ended = ""
         self.without_content = False
@@ -266,6 +283,19 @@ class Past:
         if record.kind == FORGOTTEN:
             self._forget_again(record)
             return
+
+        if record.kind == ONCE:
+            known = self.once.get(record.call)
+            times = known.times + 1 if known is not None else 1
+            self.once[record.call] = OnceCall(name=record.call, times=times)
+            return
+
+        for number, (name, succeeded) in enumerate(record.facts.get("once", ())):
+            output = one.contents[f"once{number}"].decode(errors="surrogatepass")
+            times = self.once[name].times if name in self.once else 1
+            self.once[name] = OnceCall(
+                name=name, times=times, succeeded=succeeded, output=output
+            )
 
         self.done[record.kind, record.call] = one
         whose = (record.origin.ticket, record.origin.attempt)

@@ -1,10 +1,10 @@
 """Tools whose results are recorded, and not run again when they have been before."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from shlex import split
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+from mma_runtime.errors import NotRepeated
 from mma_runtime.events import (
     ApprovalAsked,
     ApprovalGiven,
@@ -17,28 +17,37 @@ from mma_runtime.events import (
 from mma_runtime.journal.codec import decode_results, failure_facts
 from mma_runtime.journal.footprint import Footprint
 from mma_runtime.journal.journal import Journal
-from mma_runtime.journal.past import COMMAND, TOOLS, Recorded
+from mma_runtime.journal.past import COMMAND, TOOLS, OnceCall, Recorded
 from mma_runtime.journal.record import Entry
 from mma_runtime.llm.chat import Text, ToolCall, ToolTurn
-from mma_runtime.tools.command import CommandResult, run_command
-from mma_runtime.tools.sandbox import SandboxMode
+from mma_runtime.tools.command import CommandResult
 from mma_runtime.tools.toolbox import Emit, RoundResults, Toolbox
-from mma_runtime.workspace import Checkout
+
+EndedOnce = Callable[[], Sequence[OnceCall]]
+"""Returns the calls that must not happen twice and have ended since it was asked."""
 
 
 class RecordedToolbox(Toolbox):
-    """A toolbox with a journal: keeps each round's results and changes of files."""
+    """A toolbox with a journal: keeps each round's results and changes of files.
 
-    __slots__ = ("_footprint", "_inner", "_journal", "_rounds")
+    What *ended* returns is recorded with them.
+    """
+
+    __slots__ = ("_ended", "_footprint", "_inner", "_journal", "_rounds")
 
     def __init__(
-        self, inner: Toolbox, journal: Journal, footprint: Footprint | None
+        self,
+        inner: Toolbox,
+        journal: Journal,
+        footprint: Footprint | None,
+        ended: EndedOnce,
     ) -> None:
         super().__init__(())
         self.specs = inner.specs
         self._inner = inner
         self._journal = journal
         self._footprint = footprint
+        self._ended = ended
         self._rounds = 0
 
     @property
@@ -61,7 +70,7 @@ class RecordedToolbox(Toolbox):
         """Run the calls of one round, or return what they came to before."""
         self._rounds += 1
         name = f"{origin.ticket}/{origin.attempt}.{self._rounds}"
-        found = self._journal.take(TOOLS, name)
+        found = _usable(self._journal, self._journal.take(TOOLS, name))
         if found is not None:
             results = await self._again(found)
             for approval in found.facts.get("approvals", ()):
@@ -82,9 +91,14 @@ class RecordedToolbox(Toolbox):
             told.append(event)
             emit(event)
 
-        results = await self._inner.run(
-            calls, origin=origin, emit=tell, model_call=model_call
-        )
+        try:
+            results = await self._inner.run(
+                calls, origin=origin, emit=tell, model_call=model_call
+            )
+        except NotRepeated as error:
+            _note_refusal(self._journal, TOOLS, name, origin, error)
+            raise
+
         contents = {"turn": self._journal.digests.encoded(ToolTurn(results.results))}
         for number, failure in enumerate(results.failures):
             contents[f"output{number}"] = failure.output.encode(errors="surrogatepass")
@@ -95,9 +109,10 @@ class RecordedToolbox(Toolbox):
             contents |= changed
 
         facts = {"failures": failure_facts(results), "files": files, **_told(told)}
-        self._journal.note(
-            Entry(kind=TOOLS, origin=origin, call=name, facts=facts, contents=contents)
+        entry = Entry(
+            kind=TOOLS, origin=origin, call=name, facts=facts, contents=contents
         )
+        await _keep(self._journal, entry, self._ended())
         return results
 
     async def _again(self, found: Recorded) -> RoundResults:
@@ -180,15 +195,17 @@ def _tell_again(
 async def recorded_command(
     journal: Journal,
     footprint: Footprint | None,
-    command: str,
-    checkout: Checkout,
+    run: Callable[[], Awaitable[CommandResult]],
+    ended: EndedOnce,
     *,
     name: str,
     origin: Origin,
-    sandbox: SandboxMode = SandboxMode.AUTO,
 ) -> CommandResult:
-    """Run a ticket's acceptance *command*, or return what it came to before."""
-    found = journal.take(COMMAND, name)
+    """Have *run* run a ticket's acceptance command, or return what it came to before.
+
+    What *ended* returns is recorded with it. Raises what *run* raises.
+    """
+    found = _usable(journal, journal.take(COMMAND, name))
     if found is not None:
         if footprint is not None:
             await footprint.restore(found.facts["files"], found.contents)
@@ -196,27 +213,67 @@ async def recorded_command(
         output = found.contents["output"].decode(errors="surrogatepass")
         return CommandResult(output=output, **found.facts["result"])
 
-    await journal.demand_new(f"the command {command!r}", origin)
+    await journal.demand_new(f"the command {name!r}", origin)
     if footprint is not None:
         await footprint.begin()
 
-    result = await run_command(
-        split(command), checkout.root, home=checkout.home, sandbox=sandbox
-    )
-    facts = asdict(result)
-    contents = {"output": facts.pop("output").encode(errors="surrogatepass")}
+    try:
+        result = await run()
+    except NotRepeated as error:
+        _note_refusal(journal, COMMAND, name, origin, error)
+        raise
+
+    shown = asdict(result)
+    contents = {"output": shown.pop("output").encode(errors="surrogatepass")}
     files: list[list[object]] = []
     if footprint is not None:
         files, changed = await footprint.take()
         contents |= changed
 
-    journal.note(
-        Entry(
-            kind=COMMAND,
-            origin=origin,
-            call=name,
-            facts={"result": facts, "files": files},
-            contents=contents,
+    entry = Entry(
+        kind=COMMAND,
+        origin=origin,
+        call=name,
+        facts={"result": shown, "files": files},
+        contents=contents,
+    )
+    await _keep(journal, entry, ended())
+    return result
+
+
+async def _keep(journal: Journal, entry: Entry, ended: Sequence[OnceCall]) -> None:
+    """Record a result; at once, if something in it must not happen twice."""
+    if not ended:
+        journal.note(entry)
+        return
+
+    outputs = {
+        f"once{number}": one.output.encode(errors="surrogatepass")
+        for number, one in enumerate(ended)
+    }
+    once = [[one.name, one.succeeded] for one in ended]
+    await journal.append(
+        replace(
+            entry,
+            facts={**entry.facts, "once": once},
+            contents={**entry.contents, **outputs},
         )
     )
-    return result
+
+
+def _note_refusal(
+    journal: Journal, kind: str, name: str, origin: Origin, error: NotRepeated
+) -> None:
+    facts = {"refused": [error.about, error.why, error.reason]}
+    journal.note(Entry(kind=kind, origin=origin, call=name, facts=facts))
+
+
+def _usable(journal: Journal, found: Recorded | None) -> Recorded | None:
+    """Return *found* unless it is a refusal: that is raised by a replay, or redone."""
+    if found is None or "refused" not in found.facts:
+        return found
+
+    if journal.strict:
+        raise NotRepeated(*found.facts["refused"])
+
+    return None

@@ -20,6 +20,9 @@ ENTRIES = ("epic", "track", "tickets")
 
 _SERVER = re.compile(r"[A-Za-z0-9-]{1,24}")
 
+# What makes a pattern of a tool's name.
+_SIGNS = frozenset("*?[")
+
 Loc = tuple[str | int, ...]
 
 
@@ -300,3 +303,7 @@ def _tools(
         for place, name in _texts(table.get("tools"), (*loc, "tools")):
             if problem := problem_of(name):
                 yield Finding(place, problem)
+
+    for name in table_of(data.get("once")):
+        if not _SIGNS.intersection(name) and (problem := problem_of(name)):
+            yield Finding(("once", name), problem)

@@ -327,6 +327,13 @@ class Scenario(Table):
         description="MCP servers by name, beside those in `mma.toml`; their tools are"
         " named `mcp__SERVER__TOOL`.",
     )
+    once: dict[str, bool | tuple[str, ...]] = Field(
+        default={},
+        description="Calls that must not happen twice, however often the run is"
+        " resumed: by tool `true`, or patterns as in `approvals.policy`. Patterns of"
+        " `run_command` hold for acceptance commands, too.",
+        examples=[{"run_command": ["./deploy.sh *"], "send_mail": True}],
+    )
     budget: Budget = Field(default=Budget(), description="What the run may use up.")
     defaults: TierOptions = Field(
         default=TierOptions(),

@@ -10,6 +10,7 @@ from anyio import CapacityLimiter, create_task_group
 from mma_runtime.errors import (
     CommandFailed,
     ConfigurationError,
+    NotRepeated,
     ToolFailed,
     WorkspaceError,
     did_you_mean,
@@ -116,7 +117,7 @@ class Toolbox:
         emit: Emit,
         model_call: str = "",
     ) -> RoundResults:
-        """Run the calls of one round; what goes wrong is in the results, never raised.
+        """Run the calls of one round; what goes wrong is in the results.
 
         *model_call* names the call that asked for them, for their events.
 
@@ -284,6 +285,9 @@ class Toolbox:
         """Return what the model gets to see, and the error that it tells of."""
         try:
             return await self._call(call, approval, at), None
+        except NotRepeated:
+            # Not the model's news: somebody has to look at it.
+            raise
         except CommandFailed as error:
             return (Text(str(error)),), error
         except (ToolFailed, WorkspaceError) as error:
