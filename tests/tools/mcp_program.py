@@ -77,6 +77,10 @@ def surroundings() -> list[str]:
 
 
 if __name__ == "__main__":
+    if "STARTS" in os.environ:
+        with Path(os.environ["STARTS"]).open("a") as starts:
+            starts.write(f"{os.getpid()}\n")
+
     if sys.argv[1] == "http":
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
     else:
