@@ -13,8 +13,11 @@ from typing import Any
 
 import structlog
 
+from mma_runtime.discretion import worded_facts
 from mma_runtime.event_records import kind_name, to_record
 from mma_runtime.events import (
+    AcceptanceChecked,
+    AccountRested,
     ActorCrashed,
     ActorEnded,
     ActorEvent,
@@ -25,7 +28,9 @@ from mma_runtime.events import (
     ApprovalGiven,
     BudgetReached,
     BudgetWarning,
+    CallShrunk,
     ChangesApplied,
+    ConclusionAsked,
     CostCounted,
     DeadLetter,
     Event,
@@ -34,7 +39,9 @@ from mma_runtime.events import (
     FilesRefreshed,
     HintGiven,
     HistoryCut,
+    LimitLearnt,
     LintFixed,
+    MergeConflicted,
     MessageDropped,
     ModelCallFailed,
     ModelCallFinished,
@@ -50,17 +57,22 @@ from mma_runtime.events import (
     RunPaused,
     RunResumed,
     RunStarted,
+    TicketChosen,
+    TicketDropped,
     TicketEscalated,
     TicketFinished,
+    TicketMerged,
     TicketPlanned,
     TicketPrioritised,
     TicketReopened,
     TicketReturned,
     TicketStarted,
+    ToolCallDenied,
     ToolCallFinished,
     ToolCallStarted,
     TrackFinished,
     TrackPlanned,
+    TrackReviewed,
     WorkerStuck,
 )
 from mma_runtime.llm.chat import ChatRequest, Completion, Image, Text, ToolCall
@@ -75,6 +87,8 @@ DEBUG, INFO, WARNING, ERROR = (
 )
 
 LEVELS: Mapping[type[Event], int] = {
+    AcceptanceChecked: WARNING,
+    AccountRested: WARNING,
     ActorCrashed: ERROR,
     ActorEnded: DEBUG,
     ActorRestarted: WARNING,
@@ -84,7 +98,9 @@ LEVELS: Mapping[type[Event], int] = {
     ApprovalGiven: INFO,
     BudgetReached: WARNING,
     BudgetWarning: WARNING,
+    CallShrunk: INFO,
     ChangesApplied: INFO,
+    ConclusionAsked: INFO,
     CostCounted: INFO,
     DeadLetter: DEBUG,
     EventsSkipped: WARNING,
@@ -92,7 +108,9 @@ LEVELS: Mapping[type[Event], int] = {
     FilesRefreshed: DEBUG,
     HintGiven: INFO,
     HistoryCut: INFO,
+    LimitLearnt: INFO,
     LintFixed: INFO,
+    MergeConflicted: WARNING,
     MessageDropped: WARNING,
     ModelCallFailed: ERROR,
     ModelCallFinished: INFO,
@@ -107,34 +125,25 @@ LEVELS: Mapping[type[Event], int] = {
     RunPaused: WARNING,
     RunResumed: INFO,
     RunStarted: INFO,
+    TicketChosen: DEBUG,
+    TicketDropped: WARNING,
     TicketEscalated: WARNING,
     TicketFinished: WARNING,
+    TicketMerged: INFO,
     TicketPlanned: INFO,
     TicketPrioritised: INFO,
     TicketReopened: INFO,
     TicketReturned: WARNING,
     TicketStarted: INFO,
+    ToolCallDenied: WARNING,
     ToolCallFinished: INFO,
     ToolCallStarted: DEBUG,
     TrackFinished: WARNING,
     TrackPlanned: INFO,
+    TrackReviewed: INFO,
     WorkerStuck: WARNING,
 }
 """The level of each kind of event: the highest, where `level_of` has to look at it."""
-
-CONTENT: Mapping[type[Event], tuple[str, ...]] = {
-    AnswerRejected: ("problem",),
-    ExpectationChecked: ("detail",),
-    HintGiven: ("hint",),
-    ReviewGiven: ("remarks",),
-    TicketFinished: ("reason",),
-    TicketPlanned: ("title",),
-    TicketReturned: ("reason",),
-    TrackFinished: ("reason",),
-    TrackPlanned: ("title", "goal"),
-    WorkerStuck: ("reason",),
-}
-"""Facts of events that a model or a tool may have worded: content, like a prompt."""
 
 
 def _failure_level(event: ModelCallFailed) -> int:
@@ -147,6 +156,7 @@ def _failure_level(event: ModelCallFailed) -> int:
 _RUN_LEVELS = {"completed": INFO, "cancelled": WARNING, "paused": WARNING}
 _WORK_LEVELS = {"completed": INFO, "accepted": INFO, "skipped": INFO}
 _LOOKS: Mapping[type[Event], Callable[[Any], int]] = {
+    AcceptanceChecked: lambda event: INFO if event.passed else WARNING,
     ExpectationChecked: lambda event: INFO if event.passed else WARNING,
     ModelCallFailed: _failure_level,
     RunFinished: lambda event: _RUN_LEVELS.get(event.state, ERROR),
@@ -155,10 +165,6 @@ _LOOKS: Mapping[type[Event], Callable[[Any], int]] = {
     TrackFinished: lambda event: _WORK_LEVELS.get(event.state, WARNING),
 }
 _METHODS = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error"}
-# How a run may end whose reason the runtime itself has worded.
-_OWN_WORDS = frozenset(
-    ("completed", "cancelled", "over_budget", "paused", "provider_failed")
-)
 _LEFT_OUT = frozenset(("version", "kind", "time", "run", "agent", "about", "parent"))
 # To structlog this is something else.
 _RENAMED = {"level": "budget_level"}
@@ -255,7 +261,7 @@ class LogObserver:
             left_out |= {"agent"}
 
         if not self._wants_content:
-            left_out |= _worded(event)
+            left_out |= worded_facts(event)
 
         return {
             _RENAMED.get(name, name): round(one, 6) if isinstance(one, float) else one
@@ -302,13 +308,6 @@ class _Tool:
     def ended(self, content: tuple[Text | Image, ...], error: Exception | None) -> None:
         result = {"result": text_of(content), "is_error": error is not None}
         self._log("tool_result", {**self._keys, **result})
-
-
-def _worded(event: Event) -> frozenset[str]:
-    if isinstance(event, RunFinished) and event.state not in _OWN_WORDS:
-        return frozenset(("reason",))
-
-    return frozenset(CONTENT.get(type(event), ()))
 
 
 def _place(origin: Origin) -> dict[str, Any]:
