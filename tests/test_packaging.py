@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mma_runtime
-from mma_runtime.scenario.load import load, loads
+from mma_runtime.scenario.load import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -114,29 +114,6 @@ def test_every_shipped_scenario_loads_and_names_its_schema(path: Path) -> None:
     assert load(path, environ={}).name
     first = path.read_text().splitlines()[0]
     assert first == "# yaml-language-server: $schema=../docs/scenario.schema.json"
-
-
-def test_the_readmes_scenario_is_valid(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "project").mkdir()
-
-    assert loads(text, folder=tmp_path).name == "todo"
-
-
-def test_the_readmes_embedding_example_runs(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    code = code.replace("Runtime()", f"Runtime(home={str(tmp_path)!r})")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert "TicketFinished shorten" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("completed 4 tickets completed")
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:

@@ -20,7 +20,8 @@ Unknown keys are errors. `${name}` stands for an input or an environment variabl
 
 def manual() -> str:
     """Return the page."""
-    schema = Scenario.model_json_schema()
+    raw = Scenario.model_json_schema()
+    schema = _with_choices(raw, raw["$defs"])
     tables: Mapping[str, Any] = schema["$defs"]
     lines = [_HEAD, "## The whole file", "", *_table(schema), ""]
     done: set[str] = set()
@@ -37,6 +38,21 @@ def manual() -> str:
         waiting += _named(table)
 
     return "\n".join(lines)
+
+
+def _with_choices(value: Any, tables: Mapping[str, Any]) -> Any:
+    """Return *value* with references to what is no table replaced by what it is."""
+    match value:
+        case {"$ref": str() as reference, **beside}:
+            meant = tables[_name(reference)]
+            return value if "properties" in meant else {**meant, **beside}
+        case dict():
+            keyed = cast("Mapping[str, object]", value)
+            return {key: _with_choices(one, tables) for key, one in keyed.items()}
+        case list():
+            return [_with_choices(one, tables) for one in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def _table(table: Mapping[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import os
 import resource
 import socket
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -332,7 +333,7 @@ async def test_python_finds_packages_that_are_installed_where_they_are_written(
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         (Path(folder) / "edited.py").write_text("print('found')\n")
-        monkeypatch.syspath_prepend(folder)
+        monkeypatch.setattr(sys, "path", [folder, *sys.path])
 
         result = await run_command(
             ["python", f"{folder}/edited.py"],

@@ -1,0 +1,57 @@
+"""The fenced blocks of the README and of the pages, with where they stand."""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,})(?P<info>.*)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A fenced block; *number* counts from 0 within its page and language."""
+
+    page: Path
+    line: int
+    language: str
+    number: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks() -> list[Block]:
+    """Return every block of every page."""
+    return [block for page in PAGES for block in _blocks_of(page)]
+
+
+def _blocks_of(page: Path) -> Iterator[Block]:
+    fence, start, language = "", 0, ""
+    lines: list[str] = []
+    counts: dict[str, int] = {}
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        found = _FENCE.match(line)
+        if fence and found and found["fence"].startswith(fence) and not found["info"]:
+            yield Block(
+                page=page,
+                line=start,
+                language=language,
+                number=counts.get(language, 0),
+                text=textwrap.dedent("\n".join(lines)) + "\n",
+            )
+            counts[language] = counts.get(language, 0) + 1
+            fence = ""
+        elif fence:
+            lines.append(line)
+        elif found:
+            fence, start, lines = found["fence"], number, []
+            language = found["info"].strip()
+
+    if fence:
+        raise ValueError(f"{page}:{start}: the block is not closed")
