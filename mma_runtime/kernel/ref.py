@@ -135,10 +135,11 @@ class Ref:
 
         The actor makes at most *buffer* items in advance and handles nothing else until
         the stream is over. Leaving the block early cancels the work, and nothing else.
+        What `ask` raises, the iteration raises, after the items that came before the
+        error.
 
         Raises:
-            Everything that `ask` raises; from the iteration, after the items that came
-            before the error.
+            ValueError: *buffer* is less than 1.
         """
         if buffer < 1:
             raise ValueError(f"a stream needs a buffer of at least 1, not {buffer}")

@@ -11,19 +11,30 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,})(?P<info>.*)$")
 
+_TITLE = re.compile(r'title="(?P<file>[^"]+)"')
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A fenced block; *number* counts from 0 within its page and language."""
+    """A fenced block; *number* counts from 0 within its page and language.
+
+    *file* is its title: the file in which a reader saves it.
+    """
 
     page: Path
     line: int
     language: str
     number: int
+    file: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        return f"{name_of(self.page)}:{self.line}"
+
+
+def name_of(page: Path) -> str:
+    """Return where *page* is in the repository."""
+    return str(page.relative_to(ROOT))
 
 
 def blocks() -> list[Block]:
@@ -31,8 +42,17 @@ def blocks() -> list[Block]:
     return [block for page in PAGES for block in _blocks_of(page)]
 
 
+def save_files(page: Path, folder: Path) -> None:
+    """Save the blocks of *page* that are files where a reader would."""
+    for block in _blocks_of(page):
+        if block.file:
+            path = folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+
+
 def _blocks_of(page: Path) -> Iterator[Block]:
-    fence, start, language = "", 0, ""
+    fence, start, language, file = "", 0, "", ""
     lines: list[str] = []
     counts: dict[str, int] = {}
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
@@ -43,6 +63,7 @@ def _blocks_of(page: Path) -> Iterator[Block]:
                 line=start,
                 language=language,
                 number=counts.get(language, 0),
+                file=file,
                 text=textwrap.dedent("\n".join(lines)) + "\n",
             )
             counts[language] = counts.get(language, 0) + 1
@@ -51,7 +72,12 @@ def _blocks_of(page: Path) -> Iterator[Block]:
             lines.append(line)
         elif found:
             fence, start, lines = found["fence"], number, []
-            language = found["info"].strip()
+            language, _, rest = found["info"].strip().partition(" ")
+            title = _TITLE.fullmatch(rest)
+            if rest and title is None:
+                raise ValueError(f"{page}:{start}: {rest!r} is no title")
+
+            file = title["file"] if title else ""
 
     if fence:
         raise ValueError(f"{page}:{start}: the block is not closed")

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from mma_runtime.cli.main import COMMANDS, cli, command_first
-from tests.docs.blocks import PAGES, ROOT, Block, blocks
+from tests.docs.blocks import PAGES, ROOT, Block, blocks, name_of
 
 FOREIGN = {"chmod", "export", "git", "pip"}
 """Programs that are nobody's business here."""
@@ -71,7 +71,7 @@ def test_each_command_of_a_console_could_be_run(block: Block) -> None:
         _check(words)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_command_in_a_sentence_exists_with_its_options(page: Path) -> None:
     for text in re.findall(r"`mma ([^`]+)`", page.read_text("utf-8")):
         words = text.split()

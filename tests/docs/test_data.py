@@ -13,7 +13,7 @@ from mma_providers.script import Script
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import loads
 from mma_runtime.settings import load_settings
-from tests.docs.blocks import ROOT, Block, blocks
+from tests.docs.blocks import ROOT, Block, blocks, save_files
 
 LANGUAGES = {"python", "yaml", "toml", "json", "console", "text", ""}
 """What is without a language, or `text`, is a picture or a program's output."""
@@ -57,6 +57,7 @@ def test_yaml_is_a_scenario_a_part_of_one_or_a_script(
         return
 
     (tmp_path / "project").mkdir()
+    save_files(block.page, tmp_path)
     shutil.copytree(ROOT / "scenarios", tmp_path / "scenarios")
     text = block.text
     if not data.keys() & {"epic", "track", "tickets"}:

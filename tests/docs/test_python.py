@@ -22,7 +22,7 @@ from mma_runtime.bus import Bus
 from mma_runtime.events import ApprovalAsked, Origin
 from mma_runtime.questions import Question
 from mma_runtime.testing import Answer, FunctionProvider, ScriptedServer, wire_server
-from tests.docs.blocks import ROOT, Block, blocks
+from tests.docs.blocks import ROOT, Block, blocks, name_of, save_files
 
 BLOCKS = [block for block in blocks() if block.language == "python"]
 
@@ -100,8 +100,10 @@ def _python(*arguments: str, folder: Path, server: ScriptedServer) -> tuple[str,
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
 def test_a_program_runs_and_prints_what_it_says(
-    block: Block, workplace: Path, service: ScriptedServer
+    block: Block, tmp_path: Path, workplace: Path, service: ScriptedServer
 ) -> None:
+    (tmp_path / "scenarios").symlink_to(workplace / "scenarios")
+    save_files(block.page, tmp_path)
     last = block.text.splitlines()[-1]
     _, _, promised = last.partition("  # ")
     programs = [block.text]
@@ -112,14 +114,14 @@ def test_a_program_runs_and_prints_what_it_says(
         )
 
     for program in programs:
-        stdout, stderr = _python("-c", program, folder=workplace, server=service)
+        stdout, stderr = _python("-c", program, folder=tmp_path, server=service)
 
         assert stderr == ""
         assert stdout != ""
         assert promised in ("", ", ".join(stdout.splitlines()))
 
 
-@pytest.mark.parametrize("page", TESTED, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TESTED, ids=name_of)
 def test_the_tests_of_a_page_pass(
     page: Path, tmp_path: Path, workplace: Path, service: ScriptedServer
 ) -> None:

@@ -2,28 +2,25 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
-from tests.docs.blocks import PAGES, ROOT
+from tests.docs.blocks import PAGES, ROOT, name_of
 
 SITE = ROOT / "mkdocs.yml"
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads the site's settings; its tags are mkdocs' own."""
-
-
-_Loader.add_multi_constructor("tag:yaml.org,2002:python", lambda *_: None)
-
-
 def _pages(nav: Any) -> list[str]:
-    if isinstance(nav, str):
-        return [nav]
+    match nav:
+        case str():
+            return [nav]
+        case dict():
+            entries: list[Any] = [*cast("dict[str, Any]", nav).values()]
+        case _:
+            entries = nav
 
-    entries = nav.values() if isinstance(nav, dict) else nav
     return [page for entry in entries for page in _pages(entry)]
 
 
@@ -34,7 +31,7 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[\s]+", "-", one) for one in plain}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
         if target.startswith("https://"):
@@ -50,7 +47,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    nav = _pages(yaml.load(SITE.read_text("utf-8"), _Loader)["nav"])  # noqa: S506 - safe
+    nav = _pages(yaml.safe_load(SITE.read_text("utf-8"))["nav"])
     docs = ROOT / "docs"
     there = {str(page.relative_to(docs)) for page in PAGES if docs in page.parents}
 
