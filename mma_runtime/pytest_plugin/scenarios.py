@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ import anyio
 import pytest
 
 from mma_runtime.cli.narration import narrate
-from mma_runtime.errors import CredentialsMissing, MMAError
-from mma_runtime.events import ApprovalAsked
+from mma_runtime.errors import CredentialsMissing, MMAError, Refused
 from mma_runtime.outcome import Outcome
 from mma_runtime.run import Run
 from mma_runtime.runtime import Runtime
@@ -98,25 +98,23 @@ class ScenarioItem(pytest.Item):
         recorded = self.config.option.mma_home is not None
         async with Runtime(home=home, journal=recorded) as runtime:
             run = await runtime.start(scenario, apply=False, folder=self.path.parent)
-            said = [line async for line in self._follow(run)]
-            self.add_report_section("call", "mma", "\n".join(said))
+            said: list[str] = []
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._answer, run)
+                said += [narrate(event) async for event in run.events(capacity=BACKLOG)]
+
+            self.add_report_section("call", "mma", "\n".join(filter(None, said)))
             return await run.outcome()
 
-    async def _follow(self, run: Run) -> AsyncIterator[str]:
-        """Tell what happens in *run*, and answer what it asks."""
+    async def _answer(self, run: Run) -> None:
+        """Answer whatever the run asks, until it ends."""
         answer = Approval.reject("nobody is asked in a test")
         if self.config.option.mma_approve:
             answer = Approval.approve()
 
-        async for event in run.events(capacity=BACKLOG):
-            if line := narrate(event):
-                yield line
-
-            if isinstance(event, ApprovalAsked):
-                # The question is there as soon as the one who asks waits for it.
-                await anyio.wait_all_tasks_blocked()
-                for question in run.questions:
-                    run.answer(question.id, answer)
+        async for question in run.asked():
+            with suppress(Refused):  # It was settled otherwise meanwhile.
+                run.answer(question.id, answer)
 
     def repr_failure(
         self,

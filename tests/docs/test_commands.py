@@ -44,8 +44,8 @@ def _check(words: list[str]) -> None:
             assert (ROOT / file).is_file() or (ROOT / "docs" / file).is_file()
         case ["pytest", *rest]:
             _check_pytest(rest)
-        case [program, *_]:
-            assert program in FOREIGN
+        case _:
+            assert words[0] in FOREIGN
 
 
 def _check_mma(arguments: list[str]) -> None:

@@ -33,12 +33,12 @@ def _in(*languages: str) -> list[Block]:
 
 def _merged(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
     """Return *whole* with what *part* says, table by table."""
-    both = {
-        key: _merged(value, whole[key])
-        for key, value in part.items()
-        if isinstance(value, dict) and isinstance(whole.get(key), dict)
-    }
-    return {**whole, **part, **both}
+    merged = {**whole, **part}
+    for key in part.keys() & whole.keys():
+        if isinstance(whole[key], dict):
+            merged[key] = _merged(part[key], whole[key])
+
+    return merged
 
 
 def test_no_block_is_in_a_language_that_nobody_checks() -> None:

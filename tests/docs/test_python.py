@@ -91,7 +91,7 @@ def _python(*arguments: str, folder: Path, server: ScriptedServer) -> tuple[str,
         env={**os.environ, **server.environment()},
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
