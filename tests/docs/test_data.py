@@ -63,7 +63,9 @@ def test_yaml_is_a_scenario_a_part_of_one_or_a_script(
     if not data.keys() & {"epic", "track", "tickets"}:
         text = yaml.safe_dump(_merged(data, WHOLE))
 
-    assert loads(text, file=str(block), folder=tmp_path, environ={})
+    scenario = loads(text, file=str(block), folder=tmp_path, environ={})
+
+    assert scenario.version == 1
 
 
 @pytest.mark.parametrize("block", _in("toml"), ids=str)
