@@ -1,4 +1,4 @@
-"""Every error of the runtime, in one tree; imports nothing.
+"""Every error of the runtime, in one tree; imports the words of rate limits alone.
 
 ::
 
@@ -55,6 +55,8 @@ An error takes the facts and words itself. All are picklable: they hold plain va
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+
+from mma_runtime.rate_limits import RateLimits
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -226,12 +228,14 @@ class ProviderError(MMAError):
     """A model provider did not answer as asked; the SDK's error is the `__cause__`.
 
     Subclasses tell the meaning. `retryable` says whether the same request may succeed
-    when it is sent again later, unchanged.
+    when it is sent again later, unchanged. `limits` is what the answer said of the
+    account's rate limits.
     """
 
     meaning = "the provider failed"
     advice = ""
     retryable = False
+    limits: RateLimits | None = None
 
     def __init__(self, message: str, facts: ProviderFacts) -> None:
         self.message = message

@@ -1,7 +1,6 @@
 """The governor: one gate per provider account, for all tiers and runs of a process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf
 
 import anyio
@@ -9,11 +8,12 @@ from anyio.lowlevel import RunVar
 
 from mma_runtime.breaker import Breaker
 from mma_runtime.errors import ProviderError, ProviderFacts
-from mma_runtime.llm.limits import RateLimit, RateLimits
 from mma_runtime.llm.provider import Accounted, Provider
 from mma_runtime.llm.usage import Usage
-from mma_runtime.pacing import MinuteWindow, Throttle
+from mma_runtime.pacing import Throttle
 from mma_runtime.queueing import Demand, Permit, Queue, Waiter
+from mma_runtime.rate_limits import NO_LIMITS, Limits, RateLimits
+from mma_runtime.windows import Amounts, Windows, amounts_of
 
 PAUSE = (1.0, 60.0)
 """How long a refused account rests, in seconds: at first and, doubling, at most."""
@@ -21,34 +21,18 @@ PAUSE = (1.0, 60.0)
 LONG_WAIT = 60.0
 """A pause that callers are not left to wait for, in seconds: they get the error."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a provider allows an account; `None` is unknown, to be learnt.
-
-    All are per minute but *in_flight*, the most requests at the same time.
-    *tokens_per_minute* counts input and output together.
-    """
-
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    input_tokens_per_minute: int | None = None
-    output_tokens_per_minute: int | None = None
-    in_flight: int | None = None
-
-
-NO_LIMITS = Limits()
+PATIENCE = 300.0
+"""How long an account may refuse all requests until those who wait get the error."""
 
 
 OPEN = Permit(Demand(), -inf)
 """The permit of a gate that holds nobody up."""
 
+# How many refusals a provider is believed that names a time.
+_WORDS = 4
+
 # Shorter waits are rounding errors of the clock, in seconds.
 _TICK = 1e-6
-
-
-Amounts = Mapping[str, float]
-"""How much a request counts for, by the name of the window."""
 
 
 class Gate:
@@ -69,8 +53,7 @@ class Gate:
         self.in_flight = 0
         self._learns = learns
         self._most: int | None = None
-        self._windows: dict[str, MinuteWindow] = {}
-        self._learnt: set[str] = set()
+        self._windows = Windows()
         self._throttle = Throttle() if adapts else None
         self._queue = Queue()
         self._waiting = 0
@@ -80,6 +63,7 @@ class Gate:
         self._sent_at = -inf
         self._paused_until = -inf
         self._strikes = 0
+        self._refused_since = inf
         self._on_trial = False
         self._probe: Permit | None = None
         self._refusal: ProviderError | None = None
@@ -94,7 +78,7 @@ class Gate:
     @property
     def counts_tokens(self) -> bool:
         """Whether a demand needs to say how large it is."""
-        return len(self._windows) > ("requests" in self._windows)
+        return self._windows.counts_tokens
 
     @property
     def waiting(self) -> int:
@@ -104,7 +88,7 @@ class Gate:
     @property
     def limits(self) -> dict[str, int]:
         """The limits a minute that it keeps to, by unit: `requests`, `tokens`, …"""
-        return {name: window.limit for name, window in self._windows.items()}
+        return self._windows.limits
 
     @property
     def most_in_flight(self) -> int | None:
@@ -117,16 +101,7 @@ class Gate:
 
     def configure(self, limits: Limits) -> None:
         """Keep to *limits*; what they leave open stays as it is."""
-        for name, limit in (
-            ("requests", limits.requests_per_minute),
-            ("tokens", limits.tokens_per_minute),
-            ("input_tokens", limits.input_tokens_per_minute),
-            ("output_tokens", limits.output_tokens_per_minute),
-        ):
-            if limit is not None:
-                self._learnt.discard(name)
-                self._window(name, limit).allow(limit)
-
+        self._windows.configure(limits)
         if limits.in_flight is not None and limits.in_flight != self._most:
             self._most = limits.in_flight
             self._throttle = Throttle(self._most, self._most)
@@ -151,11 +126,14 @@ class Gate:
         """Wait for a permit.
 
         A cancelled wait leaves nothing behind. Raises the provider's refusal when that
-        asks for a longer rest than `LONG_WAIT`.
+        asks for a longer rest than `LONG_WAIT`, or when it has refused everybody for
+        longer than `PATIENCE`: then one caller may try after each rest.
         """
         rest = self.paused_for()
-        if rest > LONG_WAIT and self._refusal is not None:
-            raise too_long(self._refusal, rest)
+        if rest and self._refusal is not None:
+            final = self._final(self._refusal, rest, anyio.current_time())
+            if final is not None:
+                raise final
 
         waiter = Waiter(demand, demand.since or anyio.current_time())
         self._queue.push(waiter)
@@ -190,6 +168,7 @@ class Gate:
             self._probe = None
             self._on_trial = False
             self._strikes = 0
+            self._refused_since = inf
             if self._throttle is not None:
                 self._throttle.reopened(self.in_flight)
 
@@ -209,12 +188,11 @@ class Gate:
             self._throttle.succeeded(self.in_flight, now - permit.sent_at, now)
 
         if permit.charges:
-            used = _amounts(usage.input, usage.output)
-            for name, (entry, amount) in permit.charges.items():
-                self._windows[name].correct(entry, used[name] - amount)
+            used = amounts_of(usage.input, usage.output)
+            self._windows.correct(permit.charges, used)
 
-        if limits is not None and self._learns:
-            self._learn(limits, now)
+        if limits is not None:
+            self.learn(limits)
 
         self.accepted(permit)
         self._leave(permit)
@@ -228,26 +206,33 @@ class Gate:
         rest = error.facts.retry_after
         if permit.is_probe or not self._on_trial:
             self._strikes += 1
-            if rest is None:
-                rest = min(PAUSE[0] * 2.0 ** (self._strikes - 1), PAUSE[1])
+            # Who names a time is taken at its word, until that has failed repeatedly.
+            doublings = self._strikes - (1 if rest is None else _WORDS)
+            least = PAUSE[0] * 2.0**doublings if doublings >= 0 else 0.0
+            rest = max(rest or 0.0, min(least, PAUSE[1]))
 
         if rest is not None:
             self._paused_until = max(self._paused_until, now + rest)
 
         self._on_trial = True
         self._refusal = error
-        if rest is not None and rest > LONG_WAIT:
-            self._turn_away(error, rest)
+        self._refused_since = min(self._refused_since, now)
+        if rest is not None and self._final(error, rest, now) is not None:
+            self._turn_away(error, rest, now)
 
         self._leave(permit)
 
     def leave(self, permit: Permit, *, sent: bool = True) -> None:
         """Give *permit* back after a call that says nothing of the limits."""
         if not sent:
-            for name, (entry, amount) in permit.charges.items():
-                self._windows[name].correct(entry, -amount)
+            self._windows.give_back(permit.charges)
 
         self._leave(permit)
+
+    def learn(self, limits: RateLimits) -> None:
+        """Keep to what an answer, good or bad, has said of the limits."""
+        if self._learns:
+            self._windows.learn(limits, anyio.current_time())
 
     # --- who may go -----------------------------------------------------------
 
@@ -260,27 +245,21 @@ class Gate:
         if self._throttle is not None:
             wait = max(wait, self._throttle.wait(self.in_flight, self._sent_at, now))
 
-        for name, window in self._windows.items():
-            wait = max(wait, window.wait(amounts[name], now))
-
+        wait = max(wait, self._windows.wait(amounts, now))
         return wait if wait > _TICK else 0.0
 
     def _grant(self, demand: Demand, amounts: Amounts, now: float) -> Permit:
-        permit = Permit(demand, now)
+        permit = Permit(demand, now, self._windows.take(amounts, now))
         self.in_flight += 1
         self._sent_at = now
         if self._on_trial:
             permit.is_probe = True
             self._probe = permit
 
-        for name, window in self._windows.items():
-            amount = amounts[name]
-            permit.charges[name] = (window.take(amount, now), amount)
-
         return permit
 
     def _amounts_of(self, demand: Demand) -> Amounts:
-        return _amounts(demand.input, demand.output or self._output)
+        return amounts_of(demand.input, demand.output or self._output)
 
     def _leave(self, permit: Permit) -> None:
         self.in_flight -= 1
@@ -333,58 +312,36 @@ class Gate:
             waiter.news.set()
             return
 
-    # --- what is learnt -------------------------------------------------------
+    def _final(
+        self, error: ProviderError, rest: float, now: float
+    ) -> ProviderError | None:
+        """Return the error for those who wait, once it would be for too long."""
+        if rest > LONG_WAIT:
+            return too_long(error, rest)
 
-    def _window(self, name: str, limit: int) -> MinuteWindow:
-        if name not in self._windows:
-            self._windows[name] = MinuteWindow(limit)
+        refused = now - self._refused_since
+        if refused > PATIENCE:
+            return _worded(error, f"it has refused all requests for {refused:,.0f} s")
 
-        return self._windows[name]
+        return None
 
-    def _learn(self, limits: RateLimits, now: float) -> None:
-        known: tuple[tuple[str, RateLimit | None], ...] = (
-            ("requests", limits.requests),
-            ("tokens", limits.tokens),
-            ("input_tokens", limits.input_tokens),
-            ("output_tokens", limits.output_tokens),
-        )
-        for name, said in known:
-            if said is None or not said.limit:
-                continue
-
-            if name not in self._windows:
-                self._learnt.add(name)
-
-            window = self._window(name, said.limit)
-            # A configured limit stands where it is the lower one.
-            limit = said.limit
-            if name not in self._learnt:
-                limit = min(limit, window.limit)
-
-            window.learn(limit, said.remaining, said.reset, now)
-
-    def _turn_away(self, error: ProviderError, rest: float) -> None:
-        """Tell those who wait that it would be too long."""
+    def _turn_away(self, error: ProviderError, rest: float, now: float) -> None:
         for waiter in tuple(self._queue):
-            waiter.error = too_long(error, rest)
+            waiter.error = self._final(error, rest, now)
             waiter.news.set()
-
-
-def _amounts(tokens: int, output: float) -> Amounts:
-    """Return what a request with *tokens* of input counts for in each window."""
-    return {
-        "requests": 1,
-        "tokens": tokens + output,
-        "input_tokens": tokens,
-        "output_tokens": output,
-    }
 
 
 def too_long(error: ProviderError, rest: float) -> ProviderError:
     """Word that the provider asks for more time than callers are left to wait."""
+    return _worded(error, f"the provider asks to wait for {rest:,.0f} s", rest)
+
+
+def _worded(
+    error: ProviderError, message: str, rest: float | None = None
+) -> ProviderError:
     facts = error.facts
-    return type(error)(
-        f"the provider asks to wait for {rest:,.0f} s",
+    final = type(error)(
+        message,
         ProviderFacts(
             provider=facts.provider,
             model=facts.model,
@@ -393,6 +350,9 @@ def too_long(error: ProviderError, rest: float) -> ProviderError:
             retry_after=rest,
         ),
     )
+    # Sent again at once, it would be turned away here and not by the provider.
+    final.retryable = False
+    return final
 
 
 class Governor:

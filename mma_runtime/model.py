@@ -82,6 +82,9 @@ class Model:
                     if asked is not None and asked > self._retry.patience:
                         raise too_long(error, asked) from error
 
+                    if tries > 1 and error.retryable:
+                        raise _given_up(error, tries, now - first_failure) from error
+
                     raise
 
             # Where the account rests, its gate does the waiting.
@@ -137,6 +140,13 @@ class Model:
                 seconds=route.breaker.rests_for(anyio.current_time()),
             )
         )
+
+
+def _given_up(error: ProviderError, tries: int, seconds: float) -> ProviderError:
+    """Word that a call was sent again in vain."""
+    tried = f"given up after {tries} attempts in {seconds:,.0f} s"
+    message = f"{error.message}; {tried}" if error.message else tried
+    return type(error)(message, error.facts)
 
 
 class _Call:

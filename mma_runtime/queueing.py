@@ -8,7 +8,7 @@ from itertools import count
 import anyio
 
 from mma_runtime.errors import ProviderError
-from mma_runtime.pacing import Entry
+from mma_runtime.windows import NO_CHARGES, Charges
 
 PATIENCE = 30.0
 """Seconds after which a waiting lower tier gets every other place."""
@@ -36,10 +36,12 @@ class Permit:
 
     __slots__ = ("charges", "demand", "is_probe", "sent_at")
 
-    def __init__(self, demand: Demand, sent_at: float) -> None:
+    def __init__(
+        self, demand: Demand, sent_at: float, charges: Charges = NO_CHARGES
+    ) -> None:
         self.demand = demand
         self.sent_at = sent_at
-        self.charges: dict[str, tuple[Entry, float]] = {}
+        self.charges = charges
         self.is_probe = False
 
 

@@ -13,7 +13,7 @@ class RetryPolicy:
     failure. The wait is random between 0 and *base* · 2ⁿ seconds, at most *longest*.
 
     A rate limit is another matter: the account's gate does the waiting, for all callers
-    at once, and only *seconds* bounds how often. A provider that names a time is obeyed
+    at once, so it may take *refusals* attempts. A provider that names a time is obeyed
     up to *patience* seconds; beyond that the error is final.
 
     Nothing is sent again after output has begun, which would be paid for twice, unless
@@ -21,6 +21,7 @@ class RetryPolicy:
     """
 
     attempts: int = 4
+    refusals: int = 20
     seconds: float = 300.0
     base: float = 0.5
     longest: float = 20.0
@@ -39,11 +40,8 @@ class RetryPolicy:
             return None
 
         wait = error.facts.retry_after
-        if isinstance(error, RateLimited):
+        if isinstance(error, RateLimited) or wait is not None:
             return wait or 0.0
-
-        if wait is not None:
-            return wait
 
         return draw * min(self.longest, self.base * 2.0 ** (attempt - 1))
 
@@ -62,7 +60,8 @@ class RetryPolicy:
         if facts.retry_after is not None and facts.retry_after > self.patience:
             return f"the provider asks for more than {self.patience:g} s"
 
-        if attempt >= self.attempts and not isinstance(error, RateLimited):
-            return f"it was tried {self.attempts} times"
+        most = self.refusals if isinstance(error, RateLimited) else self.attempts
+        if attempt >= most:
+            return f"it was tried {most} times"
 
         return ""

@@ -36,13 +36,13 @@ from mma_runtime.events import (
 from mma_runtime.governor import Gate
 from mma_runtime.kernel import Ref
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion, ToolCallDelta
-from mma_runtime.llm.limits import RateLimits
 from mma_runtime.llm.pricing import Rates
 from mma_runtime.llm.provider import Provider
 from mma_runtime.llm.tokens import InputBound, estimate_request, estimate_tokens
 from mma_runtime.llm.usage import NO_USAGE, Usage
 from mma_runtime.observing import ChatWatch, RunObserver
 from mma_runtime.queueing import Demand, Permit
+from mma_runtime.rate_limits import RateLimits
 from mma_runtime.reservations import Reservation, State, WrapUp
 
 _ZERO = Decimal(0)
@@ -354,6 +354,11 @@ class Route:
         self, attempt: "_Attempt", permit: Permit, error: BaseException
     ) -> None:
         received = "".join(attempt.received)
+        known = self.gate.limits
+        if isinstance(error, ProviderError) and error.limits is not None:
+            self.gate.learn(error.limits)
+            self._tell_learnt(attempt, known)
+
         if isinstance(error, RateLimited | ProviderOverloaded) and not received:
             self._refused(attempt, permit, error)
         else:
@@ -384,6 +389,9 @@ class Route:
 
         known = self.gate.limits
         self.gate.succeeded(permit, usage, limits)
+        self._tell_learnt(attempt, known)
+
+    def _tell_learnt(self, attempt: "_Attempt", known: dict[str, int]) -> None:
         for unit, limit in self.gate.limits.items():
             if known.get(unit) != limit:
                 self.emit(

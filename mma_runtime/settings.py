@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.governor import Limits
 from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.provider_table import SETTINGS_FILE as FILE
+from mma_runtime.rate_limits import Limits
 from mma_runtime.scenario.checks import server_findings
 from mma_runtime.scenario.schema import AccountLimits, Price
 from mma_runtime.scenario.table import Table

@@ -10,13 +10,14 @@ from typing import Any
 
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import Event, ModelEndsSoon, Origin
-from mma_runtime.governor import Governor, Limits
+from mma_runtime.governor import Governor
 from mma_runtime.job import TierSettings
 from mma_runtime.kernel import Ref
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
 from mma_runtime.observing import RunObserver
+from mma_runtime.rate_limits import Limits
 from mma_runtime.registry import Registry
 from mma_runtime.rounds import CONTEXT_TOKENS, Sampling, default_max_rounds
 from mma_runtime.route import Route

@@ -20,9 +20,9 @@ from mma_runtime.llm.chat import (
     Text,
     TextDelta,
 )
-from mma_runtime.llm.limits import RateLimit, RateLimits
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
+from mma_runtime.rate_limits import RateLimit, RateLimits
 from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
 
@@ -158,7 +158,7 @@ class Account(FunctionProvider):
 
         if wait > 0 or (self.most is not None and self.in_flight >= self.most):
             self.count.refused += 1
-            raise RateLimited(
+            refusal = RateLimited(
                 "too many",
                 ProviderFacts(
                     provider="account",
@@ -166,6 +166,8 @@ class Account(FunctionProvider):
                     retry_after=wait if self.asks and wait > 0 else None,
                 ),
             )
+            refusal.limits = self._limits() if self.tells else None
+            raise refusal
 
         for bucket, amount in wanted:
             if bucket is not None:

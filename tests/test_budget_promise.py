@@ -40,7 +40,7 @@ from mma_runtime.errors import (
     RequestRejected,
 )
 from mma_runtime.events import CostCounted, Event, ModelCallFinished, Origin
-from mma_runtime.governor import Gate, Limits
+from mma_runtime.governor import Gate
 from mma_runtime.kernel import Actor, ActorSystem, Message, Ref, Request, handles
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -54,6 +54,7 @@ from mma_runtime.llm.chat import (
 from mma_runtime.llm.pricing import FlatRates, Rates, TieredRates
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
+from mma_runtime.rate_limits import Limits
 from mma_runtime.reservations import NOTHING, Amount, Reservation, WrapUp, add
 from mma_runtime.retries import RetryPolicy
 from mma_runtime.route import Route

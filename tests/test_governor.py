@@ -15,12 +15,13 @@ from mma_runtime.errors import (
     RateLimited,
 )
 from mma_runtime.events import Event, ModelCallFailed, ModelCallQueued
-from mma_runtime.governor import Gate, Governor, Limits, shared_governor
+from mma_runtime.governor import Gate, Governor, shared_governor
 from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.queueing import Demand, Permit
+from mma_runtime.rate_limits import Limits
 from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.testing.clock import virtual_backend
@@ -252,6 +253,42 @@ async def test_a_failed_probe_doubles_the_rest() -> None:
         await model.complete(ask())
 
     assert sent == pytest.approx([0, 1, 3, 7, 15])
+
+
+@pytest.mark.parametrize(
+    ("wait", "most"), [(None, 12), (0.0, 30)], ids=["no word", "at once"]
+)
+async def test_an_account_that_refuses_for_ever_ends_all_calls(
+    wait: float | None, most: int
+) -> None:
+    """Those in the queue too: each would otherwise try for as long on its own."""
+    problems: list[str] = []
+    began = anyio.current_time()
+
+    def never(_request: ChatRequest) -> str:
+        raise limited(wait)
+
+    provider = FunctionProvider(never)
+    async with model_on(provider, Gate(Limits(in_flight=1)), []) as model:
+
+        async def work(number: int) -> None:
+            try:
+                await model.complete(ask(ticket=f"{number}"))
+            except RateLimited as error:
+                problems.append(error.message)
+
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(work, number)
+        first = anyio.current_time() - began
+        late = anyio.current_time()
+        await work(50)
+
+    assert first < 300 + 61
+    assert len(provider.requests) <= most
+    assert len(problems) == 51
+    assert sum("it has refused all requests for 3" in one for one in problems) >= 49
+    assert anyio.current_time() == late
 
 
 async def test_a_cancelled_probe_lets_another_try() -> None:

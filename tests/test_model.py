@@ -194,7 +194,7 @@ async def test_what_may_succeed_later_is_sent_again(times: int) -> None:
 async def test_the_last_attempt_raises_the_providers_error() -> None:
     provider = failing(ProviderFailed, 10, status=503)
     async with rig(provider) as tried:
-        with pytest.raises(ProviderFailed):
+        with pytest.raises(ProviderFailed, match=r"given up after 4 attempts in 0 s"):
             await tried.model.complete(REQUEST)
 
     assert len(provider.requests) == 4
@@ -312,6 +312,13 @@ def test_the_wait_doubles_up_to_the_longest_and_ends_with_the_attempts() -> None
 
     assert delays(policy, lambda _: 1.0) == [1.0, 2.0, 4.0, 4.0, None]
     assert delays(policy, lambda _: 0.0) == [0.0, 0.0, 0.0, 0.0, None]
+
+
+def test_a_rate_limit_is_tried_more_often_but_not_for_ever() -> None:
+    limited = error(RateLimited, status=429)
+
+    assert RetryPolicy().delay(limited, 19, 0.5) == 0.0
+    assert RetryPolicy().delay(limited, 20, 0.5) is None
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.0), (60.0, 60.0), (60.1, None)])

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from mma_runtime.events import NOWHERE, Origin
-from mma_runtime.llm.limits import RateLimits
 from mma_runtime.llm.usage import Usage
+from mma_runtime.rate_limits import RateLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a scenario says of budgets, prices and limits, in the runtime's own words."""
 
 from mma_runtime.budget import Budget, Budgets
-from mma_runtime.governor import Limits
 from mma_runtime.llm.pricing import PriceOverride
+from mma_runtime.rate_limits import Limits
 from mma_runtime.scenario.schema import TIERS, LevelBudget, Scenario
 
 

@@ -44,6 +44,7 @@ from mma_runtime.llm.chat import (
     UserTurn,
 )
 from mma_runtime.llm.provider import Capabilities, ModelInfo
+from mma_runtime.rate_limits import RateLimits
 
 T = TypeVar("T")
 Meaning = Report | type[ProviderError]
@@ -149,10 +150,12 @@ class Client:
         pace = Pace(self._transport.limits)
         decoder = EventDecoder()
         request_id: str | None = None
+        limits: RateLimits | None = None
         begun = False
         try:
             response = await pace.answer(self._send(request, body))
             request_id = response.headers.get(self.request_id_header)
+            limits = rate_limits(response.headers)
             if request.streamed:
                 await self._check_is_stream(response, pace)
                 async with reading(response) as source:
@@ -174,13 +177,13 @@ class Client:
                 for chunk in _read(answer.take_whole, whole):
                     yield chunk
             completion = answer.completion(request_id)
-            limits = rate_limits(response.headers)
             if limits is not None:
                 completion = replace(completion, limits=limits)
         except self._failures as error:
             progress = Progress(
                 model=request.model,
                 request_id=request_id,
+                limits=limits,
                 begun=begun,
                 partial_text=answer.text,
             )
@@ -297,7 +300,7 @@ class Client:
             case _:
                 found = self._meaning(error) or ProtocolViolated
         message = "" if isinstance(found, Report) else _words(error)
-        return provider_error(
+        failure = provider_error(
             self._name,
             found,
             progress,
@@ -305,6 +308,11 @@ class Client:
             secret=self._key,
             sent=not never_connected(error),
         )
+        failure.limits = progress.limits or _limits_in(error)
+        if failure.limits is None and isinstance(found, Report):
+            failure.limits = found.limits
+
+        return failure
 
     def _cause(self, error: Exception) -> Exception | None:
         """Return what to chain: the SDK's error, unless it repeats the key."""
@@ -325,6 +333,15 @@ def _read(take: Callable[[T], list[Chunk]], what: T) -> list[Chunk]:
         return take(what)
     except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:
         raise Malformed(f"a part of the answer has a wrong shape: {error}") from error
+
+
+def _limits_in(error: Exception) -> RateLimits | None:
+    """Read the head of the answer that an SDK's error holds, if it holds one."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, httpx2.Response):
+        return None
+
+    return rate_limits(response.headers)
 
 
 def _has_image(request: ChatRequest) -> bool:

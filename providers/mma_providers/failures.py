@@ -25,6 +25,7 @@ from mma_runtime.errors import (
     RateLimited,
     RequestRejected,
 )
+from mma_runtime.rate_limits import RateLimits
 
 _BY_CODE: Mapping[str, type[ProviderError]] = {
     # OpenAI and those who speak its dialect.
@@ -105,7 +106,7 @@ class Report:
     """An error as a provider tells it, in plain values.
 
     *kind* is the wider word that some providers give beside *code*. *retry_after* is in
-    seconds.
+    seconds. *limits* are those that the body tells of; most are told in the head.
     """
 
     message: str
@@ -114,6 +115,7 @@ class Report:
     kind: str | None = None
     request_id: str | None = None
     retry_after: float | None = None
+    limits: RateLimits | None = None
 
     @property
     def meaning(self) -> type[ProviderError]:
@@ -157,6 +159,7 @@ class Progress:
 
     model: str
     request_id: str | None = None
+    limits: RateLimits | None = None
     begun: bool = False
     partial_text: str = ""
 

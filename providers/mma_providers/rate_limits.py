@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 
-from mma_runtime.llm.limits import RateLimit, RateLimits
+from mma_runtime.rate_limits import RateLimit, RateLimits
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _SPAN = re.compile(r"([\d.]+)(ms|s|m|h|d)")

@@ -21,6 +21,7 @@ from mma_runtime.errors import (
     RateLimited,
     RequestRejected,
 )
+from mma_runtime.rate_limits import RateLimit, RateLimits
 from mma_runtime.testing.wire import (
     chat_completions,
     generate_content,
@@ -305,6 +306,94 @@ async def test_the_server_says_how_long_to_wait(
             await collect(provider, service.ask())
 
     assert caught.value.facts.retry_after == seconds
+
+
+TOLD_IN_CHAT = {
+    "x-ratelimit-limit-requests": "500",
+    "x-ratelimit-remaining-requests": "0",
+    "x-ratelimit-reset-requests": "120ms",
+}
+TOLD_IN_MESSAGES = {
+    "anthropic-ratelimit-input-tokens-limit": "40000",
+    "anthropic-ratelimit-input-tokens-remaining": "0",
+}
+FEW_REQUESTS = {
+    "quotaMetric": "generate_content_free_tier_requests",
+    "quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+    "quotaValue": "15",
+}
+FEW_TOKENS = {
+    "quotaMetric": "generate_content_free_tier_input_token_count",
+    "quotaId": "GenerateContentInputTokensPerModelPerMinute-FreeTier",
+    "quotaValue": "250000",
+}
+NONSENSE = {"quotaId": "GenerateRequestsPerMinute", "quotaValue": "few"}
+
+
+def violated(*quotas: object) -> dict[str, object]:
+    kind = "type.googleapis.com/google.rpc.QuotaFailure"
+    return {"@type": kind, "violations": [*quotas]}
+
+
+@pytest.mark.parametrize(
+    ("service", "reply", "told"),
+    [
+        (
+            OPENAI,
+            chat_completions.error_reply(429, headers=TOLD_IN_CHAT),
+            RateLimits(requests=RateLimit(limit=500, remaining=0, reset=0.12)),
+        ),
+        (
+            RESPONSES,
+            chat_completions.error_reply(500, headers=TOLD_IN_CHAT),
+            RateLimits(requests=RateLimit(limit=500, remaining=0, reset=0.12)),
+        ),
+        (
+            ANTHROPIC,
+            messages.error_reply(429, headers=TOLD_IN_MESSAGES),
+            RateLimits(input_tokens=RateLimit(limit=40_000, remaining=0)),
+        ),
+        (
+            GEMINI,
+            generate_content.error_reply(429, details=[violated(FEW_REQUESTS), WAIT]),
+            RateLimits(requests=RateLimit(limit=15, remaining=0, reset=7.0)),
+        ),
+        (
+            GEMINI,
+            generate_content.error_reply(429, details=[violated(FEW_TOKENS)]),
+            RateLimits(input_tokens=RateLimit(limit=250_000, remaining=0)),
+        ),
+        (GEMINI, generate_content.error_reply(429, details=[violated(NONSENSE)]), None),
+        (GEMINI, generate_content.error_reply(429, details=[violated("x")]), None),
+        (OPENAI, chat_completions.error_reply(429), None),
+    ],
+)
+async def test_a_refusal_tells_of_limits(
+    wire: ScriptedServer, service: Service, reply: Reply, told: RateLimits | None
+) -> None:
+    wire.say(reply)
+
+    async with opened(service, wire) as provider:
+        with pytest.raises(ProviderError) as caught:
+            await collect(provider, service.ask())
+
+    assert caught.value.limits == told
+
+
+async def test_an_answer_that_breaks_off_has_told_of_limits(
+    wire: ScriptedServer,
+) -> None:
+    def respond(request: Recorded) -> Reply:
+        begun = rendered(request, Answer(text="partial text", pieces=4)).body[:5]
+        return event_reply([*begun], headers=TOLD_IN_CHAT)
+
+    wire.say(respond)
+
+    async with opened(OPENAI, wire) as provider:
+        with pytest.raises(ProviderError) as caught:
+            await collect(provider, OPENAI.ask())
+
+    assert caught.value.limits is not None
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=named)

@@ -3,7 +3,7 @@
 import pytest
 
 from mma_providers.rate_limits import rate_limits
-from mma_runtime.llm.limits import RateLimit, RateLimits
+from mma_runtime.rate_limits import RateLimit, RateLimits
 
 
 def test_openais_headers_are_read() -> None:

@@ -1,6 +1,24 @@
-"""What a provider says of an account's rate limits, in no provider's dialect."""
+"""Rate limits of an account: as the user sets them, and as a provider tells them."""
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a provider allows an account; `None` is unknown, to be learnt.
+
+    All are per minute but *in_flight*, the most requests at the same time.
+    *tokens_per_minute* counts input and output together.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    input_tokens_per_minute: int | None = None
+    output_tokens_per_minute: int | None = None
+    in_flight: int | None = None
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
