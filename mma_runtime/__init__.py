@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
-    from mma_runtime.budget import Budget
+    from mma_runtime.agent import Agent, Answer
     from mma_runtime.cost_report import CostReport
     from mma_runtime.errors import MMAError
     from mma_runtime.events import Event
@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
     from mma_runtime.rounds import MAX_TOOL_ROUNDS
     from mma_runtime.run import Run
     from mma_runtime.runtime import Runtime
-    from mma_runtime.scenario.schema import Scenario
+    from mma_runtime.scenario.project import Workspace
+    from mma_runtime.scenario.schema import Budget, Scenario, TierOptions, Tiers
+    from mma_runtime.tiers import Tier
     from mma_runtime.tools.approval import Approval
     from mma_runtime.tools.tool import Tool, tool
 
@@ -29,6 +31,8 @@ __all__ = [
     "MAX_TOOL_ROUNDS",
     "Actor",
     "ActorSystem",
+    "Agent",
+    "Answer",
     "Approval",
     "Budget",
     "CostReport",
@@ -45,15 +49,19 @@ __all__ = [
     "Runtime",
     "Scenario",
     "Ticket",
+    "Tier",
+    "TierOptions",
+    "Tiers",
     "Tool",
     "Track",
     "Usage",
+    "Workspace",
     "handles",
     "tool",
 ]
 
 _HOMES = {
-    "mma_runtime.budget": ("Budget",),
+    "mma_runtime.agent": ("Agent", "Answer"),
     "mma_runtime.cost_report": ("CostReport",),
     "mma_runtime.errors": ("MMAError",),
     "mma_runtime.events": ("Event",),
@@ -73,7 +81,9 @@ _HOMES = {
     "mma_runtime.rounds": ("MAX_TOOL_ROUNDS",),
     "mma_runtime.run": ("Run",),
     "mma_runtime.runtime": ("Runtime",),
-    "mma_runtime.scenario.schema": ("Scenario",),
+    "mma_runtime.scenario.project": ("Workspace",),
+    "mma_runtime.scenario.schema": ("Budget", "Scenario", "TierOptions", "Tiers"),
+    "mma_runtime.tiers": ("Tier",),
     "mma_runtime.tools.approval": ("Approval",),
     "mma_runtime.tools.tool": ("Tool", "tool"),
 }

@@ -71,6 +71,7 @@ class Crew:
             rules=self._job.ground.rules,
             hint=hint,
             known=known,
+            check=settings.check,
             observer=self._job.observer,
         )
         agent = await self._parent.spawn(

@@ -37,6 +37,7 @@
      ├─ PlanRejected            a plan that cannot be run: cycle, unknown id, duplicate
      ├─ AnswerUnusable          a tier's model did not answer in the form that is due
      ├─ NotRepeated             a call that is to happen once was not made again
+     ├─ AnswerMissing           a single agent's run ended without an answer
      ├─ ToolFailed              what a tool tells the model that went wrong
      │   └─ CommandFailed       a command's exit code is not 0, or its time is up
      ├─ WorkspaceError
@@ -54,6 +55,7 @@ An error takes the facts and words itself. All are picklable: they hold plain va
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 
 from mma_runtime.rate_limits import RateLimits
@@ -61,8 +63,14 @@ from mma_runtime.rate_limits import RateLimits
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean `x`?" for the nearest of *known*, or nothing."""
+    near = nearest(word, known)
+    return f"; did you mean `{near}`?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the one of *known* that *word* is most like, or nothing."""
     near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    return near[0] if near else ""
 
 
 class MMAError(Exception):
@@ -460,6 +468,35 @@ class AnswerUnusable(MMAError):
         super().__init__(
             f"{agent} gave no usable answer in {attempts} attempts; the last: {problem}"
         )
+
+
+class AnswerMissing(MMAError):
+    """The run of a question to a single agent ended without an answer.
+
+    *state* is the outcome's (`failed`, `over_budget`, `bounded`, `provider_failed`,
+    `cancelled`), *partial* what the model had said by then. *usd* is what is known to
+    have been spent, in US dollars; what *unknown_calls* calls cost is not.
+
+    Not `AnswerUnusable`, which may be the reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        state: str,
+        reason: str,
+        partial: str,
+        usd: Decimal,
+        unknown_calls: int,
+    ) -> None:
+        self.run = run
+        self.state = state
+        self.reason = reason
+        self.partial = partial
+        self.usd = usd
+        self.unknown_calls = unknown_calls
+        super().__init__(f"no answer: {state}: {reason}")
 
 
 class ToolFailed(MMAError):

@@ -17,7 +17,7 @@ from mma_runtime.once import Once
 from mma_runtime.plan import Ticket, Track
 from mma_runtime.questions import Questions
 from mma_runtime.rounds import CONTEXT_TOKENS, MAX_TOOL_ROUNDS, PLAIN, Sampling
-from mma_runtime.tiers import AgentClass, Tier
+from mma_runtime.tiers import AgentClass, Check, Tier
 from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace import Workspace
@@ -30,6 +30,7 @@ class TierSettings:
     *address* is `provider:model`, *fallbacks* are those after it. *tools* are the names
     or patterns of what workers have; `None` is all but what has to be named. *ladder*
     holds the models of later attempts at a ticket; *context_tokens* bounds a history.
+    *check* looks at closing answers.
     """
 
     agent: AgentClass
@@ -40,6 +41,7 @@ class TierSettings:
     tools: tuple[str, ...] | None = None
     ladder: tuple[str, ...] = ()
     context_tokens: int = CONTEXT_TOKENS
+    check: Check | None = None
 
 
 def _unheard(event: Event) -> None:

@@ -98,8 +98,11 @@ async def make_run(
         journal=journal,
         ground=ground,
         prompts={
-            occasion: read_prompt(occasion, path)
-            for occasion, path in scenario.prompts.items()
+            **{
+                occasion: read_prompt(occasion, path)
+                for occasion, path in scenario.prompts.items()
+            },
+            **outfit.prompts,
         },
         questions=questions,
         once=Once(scenario.once, journal, questions),

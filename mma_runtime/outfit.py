@@ -1,7 +1,8 @@
 """What the workers of a run are given besides a model: tools, servers, and walls."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from string import Template
 
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.job import TierSettings
@@ -10,7 +11,7 @@ from mma_runtime.plan import Ticket
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.scenario.tooling import Look, mcp_servers, sandbox_mode
 from mma_runtime.settings import Settings
-from mma_runtime.tiers import Tier
+from mma_runtime.tiers import Check, Tier
 from mma_runtime.tool_servers import (
     NO_SERVERS,
     Spawn,
@@ -30,12 +31,16 @@ class Outfit:
 
     *own* are the host's tools. *sandbox* says how commands are walled in, *confinement*
     what that comes to on this machine; it is empty where no command can be run.
+    *prompts* go before those of the scenario, *answer_check* looks at closing
+    answers.
     """
 
     own: tuple[Tool, ...] = ()
     servers: ToolServers = NO_SERVERS
     sandbox: SandboxMode = SandboxMode.AUTO
     confinement: str = ""
+    prompts: Mapping[str, Template] = field(default_factory=dict[str, Template])
+    answer_check: Check | None = None
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -43,10 +48,13 @@ class Outfit:
         return (*self.own, *self.servers.tools)
 
     def tiers(self, tiers: Mapping[Tier, TierSettings]) -> dict[Tier, TierSettings]:
-        """Return *tiers* with the names of the workers' tools."""
+        """Return *tiers* with the workers' check and the names of their tools."""
         worker = tiers[Tier.WORKER]
         tools = given(worker.tools, self._names)
-        return {**tiers, Tier.WORKER: replace(worker, tools=tools)}
+        return {
+            **tiers,
+            Tier.WORKER: replace(worker, tools=tools, check=self.answer_check),
+        }
 
     def tickets(self, tickets: Iterable[Ticket]) -> tuple[Ticket, ...]:
         """Return *tickets* with the names of their own tools."""

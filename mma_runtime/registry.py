@@ -6,14 +6,18 @@ Third parties add theirs by an entry point of the group `mma.providers`.
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
 from mma_runtime.credentials import Credentials, CredentialStore, KeyPlaces
-from mma_runtime.errors import ConfigurationError, UnknownProvider
+from mma_runtime.errors import (
+    ConfigurationError,
+    UnknownProvider,
+    did_you_mean,
+    nearest,
+)
 from mma_runtime.llm.provider import Provider
 from mma_runtime.provider_table import BUILT_IN, ProviderSpec, read_providers
 
@@ -164,9 +168,8 @@ class Registry:
         ]
 
     def _suggestion(self, name: str) -> str:
-        near = get_close_matches(name, self.names, n=1)
-        question = f"; did you mean {near[0]!r}?" if near else "."
-        return f"is not known{question} Known: {', '.join(sorted(self.names))}"
+        known = ", ".join(sorted(self.names))
+        return f"is not known{did_you_mean(name, self.names)} (known are {known})"
 
     def _no_single_provider(self, model: str, candidates: list[str]) -> str:
         if not model:
@@ -178,8 +181,8 @@ class Registry:
             return f"{model!r} names a provider but no model; write {model}:MODEL"
 
         known = {part: spec for spec in self._specs.values() for part in spec.models}
-        near = get_close_matches(model.partition("-")[0] + "-", known, n=1)
-        question = f"; did you mean a model of {known[near[0]].name!r}?" if near else ""
+        near = nearest(model.partition("-")[0] + "-", known)
+        question = f"; did you mean a model of `{known[near].name}`?" if near else ""
         return (
             f"{model!r} does not say which provider serves it{question};"
             f" write PROVIDER:{model}"

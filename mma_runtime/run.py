@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import anyio
 
@@ -214,6 +216,24 @@ class Run:
         Without it they wait as long as the scenario says.
         """
         return self._job.questions.attended()
+
+    def approve(
+        self,
+        question: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        all_alike: bool = False,
+    ) -> None:
+        """Answer yes: let the tool call run, or the ticket start.
+
+        With *arguments* the call runs with those. With *all_alike* calls like it run
+        from now on without a question. Raises what `answer` raises.
+        """
+        self.answer(question, Approval.approve(arguments, all_alike=all_alike))
+
+    def reject(self, question: str, reason: str = "") -> None:
+        """Answer no, and tell the model why; raises what `answer` raises."""
+        self.answer(question, Approval.reject(reason))
 
     def pause(self, reason: str = "") -> None:
         """Start no further ticket; those at work go on to their end."""

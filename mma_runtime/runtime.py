@@ -1,23 +1,27 @@
 """The embedding API: a runtime inside a running async program."""
 
 import os
-import secrets
-import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, ParamSpec
 
 import anyio
 from anyio import AsyncContextManagerMixin, to_thread
 from anyio.abc import TaskGroup, TaskStatus
+from anyio.from_thread import BlockingPortal
 
+from mma_runtime.agent import Agent, Answer, OutputT, answer_of
+from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import ActorEvent, Event
 from mma_runtime.forking import ForkPoint
 from mma_runtime.governor import Governor, shared_governor
-from mma_runtime.journal import Journal, Scrubber
-from mma_runtime.kernel import ActorSystem
+from mma_runtime.home import Home, new_run
+from mma_runtime.job import TierSettings
+from mma_runtime.journal import Scrubber
+from mma_runtime.kernel import Actor, ActorSystem, Ref
 from mma_runtime.launch import handed_over, make_run
 from mma_runtime.listing import ListedModel, ListingCache, list_models
 from mma_runtime.llm.pricing import PriceList
@@ -30,7 +34,6 @@ from mma_runtime.recording import (
     Changes,
     Session,
     Silent,
-    begin,
     find_run,
     fork,
     recorded_scenario,
@@ -43,7 +46,7 @@ from mma_runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.project import Apply
-from mma_runtime.scenario.schema import Scenario
+from mma_runtime.scenario.schema import Scenario, tier_name
 from mma_runtime.scenario.tooling import server_secrets
 from mma_runtime.settings import NO_SETTINGS, Settings, load_settings
 from mma_runtime.staffing import (
@@ -53,9 +56,12 @@ from mma_runtime.staffing import (
     registry_of,
     tier_settings,
 )
+from mma_runtime.tally import Tally
+from mma_runtime.tiers import AgentClass, Tier
 from mma_runtime.tool_servers import SUFFIX
 from mma_runtime.tools.tool import Tool
-from mma_runtime.workspace import Workspace
+
+P = ParamSpec("P")
 
 GIVEN = "given by the host"
 """Stands where the registry has a target, for providers that are open already."""
@@ -76,6 +82,7 @@ class Runtime(AsyncContextManagerMixin):
     then `.env`, `credentials.toml` and `mma.toml` beside the scenario and beside
     *home* are. *settings* holds prices and rate limits for all runs. *governor* keeps
     to the rate limits; by default all runtimes of an event loop share one.
+    *agents* are classes of one's own for tiers, by name, as `{"tech_lead": Reviewer}`.
     With *journal* each run is recorded in its folder and can be resumed and replayed;
     without *capture_content* prompts, replies and outputs are kept out of it, and it
     can only be looked at. *telemetry* looks on at the runs: `mma_runtime.telemetry`
@@ -94,12 +101,16 @@ class Runtime(AsyncContextManagerMixin):
         journal: bool = False,
         capture_content: bool = True,
         telemetry: Observer | None = None,
+        agents: Mapping[str, AgentClass] | None = None,
     ) -> None:
-        self._home = Path(home)
+        self._home = Home(Path(home))
         self._journal = journal
         self._content = capture_content
         self._telemetry = telemetry
         self._tools = tuple(tools)
+        self._agents = {
+            Tier(tier_name(name)): agent for name, agent in (agents or {}).items()
+        }
         self._environment = os.environ if environment is None else environment
         given = tuple(providers)
         self._registry = Registry(
@@ -110,18 +121,23 @@ class Runtime(AsyncContextManagerMixin):
         self._settings = settings
         self._governor = governor
         self._runs: dict[str, Run] = {}
-        self._spent: list[CostReport] = []
+        self._spent = Tally()
         self._system: ActorSystem | None = None
+        self._bus = Bus()
+        self._guests = ActorSystem(emit=self._bus.emit)
+        self._failure: Exception | None = None
         self._tasks: TaskGroup
         self._closing: anyio.Event
+        self._runs_ended: anyio.Event
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator["Runtime"]:
         """Open the runtime for the length of an `async with` block."""
-        self._closing = anyio.Event()
+        self._closing, self._runs_ended = anyio.Event(), anyio.Event()
         error: Exception | None = None
         async with anyio.create_task_group() as group:
             await group.start(self._serve)
+            await group.start(self._house_guests, group.cancel_scope)
             try:
                 yield self
             except Exception as caught:  # noqa: BLE001 - raised below, unwrapped
@@ -130,6 +146,9 @@ class Runtime(AsyncContextManagerMixin):
                 self._closing.set()
 
         # Outside of the group, which would wrap it: a host catches what it raised.
+        if self._failure is not None:
+            raise self._failure from error
+
         if error is not None:
             raise error
 
@@ -141,7 +160,7 @@ class Runtime(AsyncContextManagerMixin):
         models: Mapping[str, str] | None = None,
         apply: Apply | None = None,
         folder: str | os.PathLike[str] | None = None,
-    ) -> "Run":
+    ) -> Run:
         """Start *scenario* and return its run, which goes on in the background.
 
         *scenario* is a `Scenario` or the path of a file. *folder* is where keys and
@@ -160,7 +179,7 @@ class Runtime(AsyncContextManagerMixin):
         if self._system is None:
             raise RuntimeError("use the runtime inside `async with`")
 
-        folders = self._folders(scenario, folder)
+        folders = self._home.places(scenario, folder)
         if not isinstance(scenario, Scenario):
             scenario = load(
                 Path(scenario),
@@ -176,7 +195,7 @@ class Runtime(AsyncContextManagerMixin):
         registry = registry_of(scenario, self._registry, folders)
         team = self._assemble(scenario, registry)
         scenario = handed_over(scenario, apply)
-        name = _run_id()
+        name = new_run()
         outfit = await self._equip(scenario, registry, name)
         try:
             session = await self._begin(scenario, name, self._scrub(scenario, registry))
@@ -187,7 +206,7 @@ class Runtime(AsyncContextManagerMixin):
 
     async def resume(
         self, run: str, changes: Changes = NO_CHANGES, *, apply: Apply | None = None
-    ) -> "Run":
+    ) -> Run:
         """Go on with a recorded *run*: what was done and paid for is not done again.
 
         *run* is its name, the beginning of its name, or `last`. Calls that were sent
@@ -199,11 +218,11 @@ class Runtime(AsyncContextManagerMixin):
             ConfigurationError: As `start`.
             WorkspaceError: The files in the run's folder are not what they were.
         """
-        folder = find_run(self._home, run)
+        folder = find_run(self._home.path, run)
         session = await resume(folder, changes, scrub=await self._scrub_of(folder))
         return await self._go_on(session, apply)
 
-    async def replay(self, run: str, scratch: Path, *, leg: int | None = None) -> "Run":
+    async def replay(self, run: str, scratch: Path, *, leg: int | None = None) -> Run:
         """Go through a recorded *run* again: no model is called, no tool is run.
 
         Works in the folder *scratch*. The outcome is that of the run when everything
@@ -212,31 +231,31 @@ class Runtime(AsyncContextManagerMixin):
         0 is what it was with its first scenario; all of it by default. Raises what
         `resume` raises.
         """
-        folder = find_run(self._home, run)
+        folder = find_run(self._home.path, run)
         scrub = await self._scrub_of(folder)
         session = await replay(folder, scratch, leg=leg, scrub=scrub)
         registry = self._registry_of(session.scenario)
         silent = ProviderPool([Silent(name) for name in registry.names])
-        tiers = tier_settings(session.scenario, registry, self._environment)
+        tiers = self._tiers(session.scenario, registry)
         team = assemble(session.scenario, tiers, registry, silent, self._settings)
         outfit = replayed(session.journal, self._tools)
         return await self._launch(session, team, registry, outfit, apply=False)
 
     async def fork(
         self, run: str, point: ForkPoint, changes: Changes = NO_CHANGES
-    ) -> "Run":
+    ) -> Run:
         """Begin a new run with the past of *run* up to *point*, and another future.
 
         What was paid for in the common past counts in its costs. Raises what `resume`
         raises, and `ConfigurationError` when there is no such point.
         """
-        folder = find_run(self._home, run)
-        new = self._home.absolute() / "runs" / _run_id()
+        folder = find_run(self._home.path, run)
+        new = self._home.run_folder(new_run())
         scrub = await self._scrub_of(folder)
         session = await fork(folder, new, point, changes, scrub=scrub)
         return await self._go_on(session, apply=False)
 
-    async def _go_on(self, session: Session, apply: Apply | None) -> "Run":
+    async def _go_on(self, session: Session, apply: Apply | None) -> Run:
         """Begin the rest of a recorded run."""
         outfit = Outfit()
         try:
@@ -263,7 +282,7 @@ class Runtime(AsyncContextManagerMixin):
         )
 
     def _registry_of(self, scenario: Scenario) -> Registry:
-        return registry_of(scenario, self._registry, self._folders(scenario))
+        return registry_of(scenario, self._registry, self._home.places(scenario))
 
     def _scrub(self, scenario: Scenario, registry: Registry) -> Scrubber:
         settings = self._all_settings(registry)
@@ -285,7 +304,10 @@ class Runtime(AsyncContextManagerMixin):
         outfit: Outfit,
         *,
         apply: Apply | None = None,
-    ) -> "Run":
+    ) -> Run:
+        if self._system is None:
+            raise RuntimeError("use the runtime inside `async with`")
+
         try:
             run = await make_run(
                 session,
@@ -306,13 +328,89 @@ class Runtime(AsyncContextManagerMixin):
         self._tasks.start_soon(self._conduct, run)
         return run
 
+    async def ask(self, agent: Agent[OutputT], question: str) -> Answer[OutputT]:
+        """Ask a single *agent* and return its answer.
+
+        Cancelling this ends the run of the question at once: its model call and tools
+        are cancelled, and what it spent is in `costs`.
+
+        Raises:
+            AnswerMissing: The agent failed, or its rounds or its budget were used up.
+            ConfigurationError: A model, provider, tool or key is missing.
+        """
+        run = await self.start_agent(agent, question)
+        try:
+            outcome = await run.outcome()
+        except BaseException:
+            run.stop("the question was cancelled")
+            raise
+
+        return answer_of(agent, outcome)
+
+    async def start_agent(self, agent: Agent[Any], question: str) -> Run:
+        """Ask a single *agent* and return the run of its question, to follow it.
+
+        `ask` is shorter where only the answer matters. In the outcome it is the answer
+        of the one ticket, as text. Such a run is recorded like any other, but resumed
+        it would be a worker's, without the agent's instructions and tools.
+
+        Raises what `start` raises.
+        """
+        scenario = agent.scenario(question)
+        registry = self._registry_of(scenario)
+        team = self._assemble(scenario, registry)
+        outfit = Outfit(
+            own=agent.tools, prompts=agent.prompts, answer_check=agent.check
+        )
+        scrub = self._scrub(scenario, registry)
+        session = await self._begin(scenario, new_run(), scrub)
+        return await self._launch(session, team, registry, outfit)
+
+    async def spawn(
+        self, name: str, kind: Callable[P, Actor], *args: P.args, **kwargs: P.kwargs
+    ) -> Ref:
+        """Start an actor of the host's own; it lives until the runtime is left.
+
+        Returns once it has entered its lifespan. It is supervised as ours are:
+        restarted as its class says, and when it fails too often the runtime is left
+        with that error, its runs ended in order. Runs end before it does, so tools may
+        ask it. What happens to it is in `events`. If cancelled, the actor has ended
+        before this returns.
+
+        Raises:
+            ActorStartFailed: The constructor or the entry of the lifespan raised.
+            ActorStopped: The runtime is being left, or was not entered.
+            NameTaken: Another live actor of the host has that name.
+        """
+        return await self._guests.spawn(name, kind, *args, **kwargs)
+
+    def events(self, *, replay: bool = True, capacity: int = HISTORY) -> Subscription:
+        """Return the events of the host's own actors, to iterate over; as `Run.events`.
+
+        What happens in a run is in its own events. The iteration ends with the runtime.
+        """
+        return self._bus.subscribe(replay=replay, capacity=capacity)
+
+    @asynccontextmanager
+    async def portal(self) -> AsyncGenerator[BlockingPortal]:
+        """Let threads use this runtime for the length of an `async with` block.
+
+        In a thread, `portal.call(runtime.start, scenario)` starts a run and
+        `portal.call(run.outcome)` waits for its end; whatever else is async goes the
+        same way, keywords by `functools.partial`. Leaving the block waits for the calls
+        of threads that are under way; cancelling it cancels them, and the threads see
+        that as `concurrent.futures.CancelledError`.
+        """
+        async with BlockingPortal() as portal:
+            yield portal
+
     async def costs(self) -> CostReport:
         """Return what all runs have spent so far, those that have ended included.
 
-        What runs that have ended spent on each track and ticket is in their outcomes.
+        What runs that have ended spent on each track and ticket is in their outcomes;
+        only the last thousand of them are told apart.
         """
-        reports = [*self._spent, *(run.costs() for run in self._runs.values())]
-        return CostReport.of(line for report in reports for line in report.lines)
+        return self._spent.report(run.costs() for run in self._runs.values())
 
     async def models(
         self, provider: str, *, fresh: bool = False
@@ -325,7 +423,7 @@ class Runtime(AsyncContextManagerMixin):
             ConfigurationError: There is no such provider, or no key for it.
             ProviderError: The provider did not answer.
         """
-        registry = self._registry.extended(folders=self._folders(None))
+        registry = self._registry.extended(folders=self._home.places(None))
         opened = self._pool.provide([provider], registry)[provider]
         cache = None
         if registry.spec(provider).target != GIVEN:
@@ -350,25 +448,31 @@ class Runtime(AsyncContextManagerMixin):
                     run.stop("the runtime was closed")
 
             self._system = None
+            self._runs_ended.set()
             await self._pool.aclose()
 
-    def _folders(
-        self,
-        scenario: Scenario | str | os.PathLike[str] | None,
-        folder: str | os.PathLike[str] | None = None,
-    ) -> tuple[Path, ...]:
-        """Return where files with keys may lie: beside the scenario, then the run."""
-        run = self._home.absolute().parent
-        if folder is not None:
-            return (Path(folder).absolute(), run)
+    async def _house_guests(
+        self, host: anyio.CancelScope, *, task_status: TaskStatus[None]
+    ) -> None:
+        """Keep the host's own actors until no run can need them any more."""
+        try:
+            with anyio.CancelScope(shield=True):
+                async with self._guests:
+                    task_status.started()
+                    await self._runs_ended.wait()
+        except Exception as failure:  # noqa: BLE001 - raised where the runtime is left
+            self._failure = failure
+            host.cancel()
+        finally:
+            self._bus.close()
 
-        if scenario is None or isinstance(scenario, Scenario):
-            return (run,)
-
-        return (Path(scenario).absolute().parent, run)
+    def _tiers(
+        self, scenario: Scenario, registry: Registry
+    ) -> dict[Tier, TierSettings]:
+        return tier_settings(scenario, registry, self._environment, self._agents)
 
     def _assemble(self, scenario: Scenario, registry: Registry) -> Team:
-        tiers = tier_settings(scenario, registry, self._environment)
+        tiers = self._tiers(scenario, registry)
         settings = self._all_settings(registry)
         team = assemble(scenario, tiers, registry, self._pool, settings)
         if budgets(scenario).in_dollars and (unpriced := team.without_price()):
@@ -381,14 +485,11 @@ class Runtime(AsyncContextManagerMixin):
 
     async def _begin(self, scenario: Scenario, name: str, scrub: Scrubber) -> Session:
         if not self._journal:
-            workspace = await self._workspace(scenario, name)
-            return Session(
-                run=name, scenario=scenario, journal=Journal(), workspace=workspace
-            )
+            return await self._home.begin(scenario, name)
 
-        self._make_home()
-        folder = self._home.absolute() / "runs" / name
-        return await begin(folder, scenario, content=self._content, scrub=scrub)
+        return await self._home.record(
+            scenario, name, content=self._content, scrub=scrub
+        )
 
     def _observer(self, session: Session, scrub: Scrubber) -> RunObserver | None:
         run = ObservedRun(
@@ -402,26 +503,6 @@ class Runtime(AsyncContextManagerMixin):
         telemetry = None if session.journal.strict else self._telemetry
         return observer_of(run, telemetry)
 
-    async def _workspace(self, scenario: Scenario, run: str) -> Workspace | None:
-        if scenario.workspace is None:
-            return None
-
-        self._make_home()
-        folder = self._home.absolute() / "runs" / run
-        return await Workspace.open(
-            scenario.workspace.path,
-            folder,
-            dirty=scenario.workspace.dirty,
-            branch=scenario.workspace.apply == "branch",
-        )
-
-    def _make_home(self) -> None:
-        self._home.mkdir(parents=True, exist_ok=True)
-        ignore = self._home / ".gitignore"
-        if not ignore.exists():
-            # What runs leave here is nobody's source.
-            ignore.write_text("*\n", encoding="utf-8")
-
     async def _conduct(self, run: Run) -> None:
         if self._system is None:
             return
@@ -429,9 +510,7 @@ class Runtime(AsyncContextManagerMixin):
         try:
             await run.conduct(self._system)
         finally:
-            # Without its tickets: those of thousands are not kept for good.
-            lines = run.costs().by("run", "tier", "model")
-            self._spent.append(CostReport.of(lines))
+            self._spent.add(run.costs())
             del self._runs[run.id]
 
     def _route(self, event: Event) -> None:
@@ -440,8 +519,3 @@ class Runtime(AsyncContextManagerMixin):
             run = self._runs.get(event.actor.partition("/")[0].removesuffix(SUFFIX))
             if run is not None:
                 run.bus.emit(event)
-
-
-def _run_id() -> str:
-    """Name a run so that names sort by time and do not meet."""
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)

@@ -35,6 +35,7 @@ AGENTS = {
 """Where each tier's agent is found; an entry point of its name goes before."""
 
 ENTRY_POINTS = "mma.agents"
+NO_AGENTS: Mapping[Tier, AgentClass] = {}
 SCRIPTED = "scripted"
 NOTICE = timedelta(days=60)
 
@@ -173,8 +174,11 @@ def tier_settings(
     scenario: Scenario,
     registry: Registry,
     environment: Mapping[str, str],
+    agents: Mapping[Tier, AgentClass] = NO_AGENTS,
 ) -> dict[Tier, TierSettings]:
     """Return how each needed tier is manned; opens nothing.
+
+    *agents* go before installed ones and ours.
 
     Raises:
         ConfigurationError: A tier has no model, an address is unknown, or
@@ -191,7 +195,7 @@ def tier_settings(
             )
 
         settings[tier] = TierSettings(
-            agent=load_agent(tier),
+            agent=agents.get(tier) or load_agent(tier),
             address=str(registry.parse_address(own.model)),
             fallbacks=tuple(str(registry.parse_address(a)) for a in own.fallbacks),
             max_rounds=own.max_tool_rounds or rounds,

@@ -31,6 +31,10 @@ class Tier(StrEnum):
     QA = "qa"
 
 
+Check = Callable[[str], object]
+"""Looks at a worker's closing answer; raises `PlanRejected`, in words for a model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
     """What a tier agent works with.
@@ -38,7 +42,8 @@ class Equipment:
     *max_rounds* bounds its tool loop, *context_tokens* its history. *prompts* are the
     scenario's own, by occasion; *rules* are the project's. *hint* turns a failed
     command into a hint, where there is Tier 4; *known* are the files that a worker was
-    shown, where there is a checkout. *observer* looks on at what it does.
+    shown, where there is a checkout. *check* is what its
+    closing answer has to pass. *observer* looks on at what it does.
     """
 
     origin: Origin
@@ -52,6 +57,7 @@ class Equipment:
     rules: str = ""
     hint: Callable[[CommandFailed], Awaitable[str]] | None = None
     known: KnownFiles | None = None
+    check: Check | None = None
     observer: RunObserver | None = None
 
 

@@ -44,9 +44,9 @@ def test_an_address_is_written_with_a_colon() -> None:
         ("", "a model is missing"),
         ("openai", "'openai' names a provider but no model; write openai:MODEL"),
         ("openai:", "names no model; write openai:MODEL"),
-        ("opnai:gpt-4o", "did you mean 'openai'"),
-        ("whatever:x", "is not known. Known: anthropic, deepseek, gemini, groq"),
-        ("gtp-4o", "did you mean a model of 'openai'"),
+        ("opnai:gpt-4o", "did you mean `openai`"),
+        ("whatever:x", "is not known (known are anthropic, deepseek, gemini, groq"),
+        ("gtp-4o", "did you mean a model of `openai`"),
         ("llama3", "'llama3' does not say which provider serves it"),
     ],
 )

@@ -1,13 +1,12 @@
 """What the agents of all tiers share: prompts, a conversation, answers in JSON."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from mma_agents.prompts import prompt
 from mma_runtime.briefing import check_images
@@ -32,6 +31,7 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.observing import around_agent
+from mma_runtime.reading import read_answer
 from mma_runtime.sight import SEES, Sort
 from mma_runtime.tiers import Equipment, Tier
 
@@ -39,8 +39,6 @@ TRIES = 3
 """How often a model may answer before its answer counts as unusable."""
 
 ShapeT = TypeVar("ShapeT", bound=BaseModel)
-
-_FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
 class TierAgent(Actor):
@@ -222,18 +220,4 @@ def parse(shape: type[ShapeT], text: str, finish: Finish) -> ShapeT:
     if finish is Finish.LENGTH:
         raise PlanRejected(["the answer was cut off at the output limit; be shorter"])
 
-    if not text.strip():
-        raise PlanRejected(["the reply was empty; JSON is due"])
-
-    fenced = _FENCED.match(text)
-    try:
-        return shape.model_validate_json(fenced[1] if fenced else text)
-    except ValidationError as error:
-        raise PlanRejected(
-            [
-                ".".join(str(step) for step in detail["loc"])
-                + (": " if detail["loc"] else "")
-                + detail["msg"]
-                for detail in error.errors(include_url=False, include_input=False)
-            ]
-        ) from error
+    return read_answer(shape.model_validate_json, text)

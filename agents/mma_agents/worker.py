@@ -1,17 +1,19 @@
 """Tier 3: does one ticket with tools; born with it and gone with it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mma_agents.prompts import fenced, section
-from mma_agents.tier import TierAgent
+from mma_agents.tier import TRIES, TierAgent
 from mma_runtime.circles import Circles
 from mma_runtime.errors import (
     AnswerUnusable,
     BudgetExhausted,
     NotRepeated,
+    PlanRejected,
     ProviderError,
 )
-from mma_runtime.events import FilesRefreshed, WorkerStuck
+from mma_runtime.events import AnswerRejected, FilesRefreshed, WorkerStuck
 from mma_runtime.kernel import handles
 from mma_runtime.llm.chat import ToolCall
 from mma_runtime.rounds import Aside, Bounded, Stuck, run_rounds
@@ -72,6 +74,39 @@ class Worker(TierAgent):
         return await self._go_on()
 
     async def _go_on(self) -> TicketReport:
+        """Work until the answer is one that may be given, or there is none."""
+        rounds, problem = 0, ""
+        for tries in range(1, TRIES + 1):
+            report = await self._go_rounds()
+            rounds += report.rounds
+            problem = self._problem(report)
+            if not problem:
+                return replace(report, rounds=rounds)
+
+            self.equipment.emit(
+                AnswerRejected(
+                    origin=self.equipment.origin, problem=problem, tries=tries
+                )
+            )
+            self.conversation.say(f"That cannot be used: {problem}\n\nAnswer again.")
+
+        error = AnswerUnusable(self.tier, TRIES, problem)
+        return TicketReport(answer="", rounds=rounds, error=error)
+
+    def _problem(self, report: TicketReport) -> str:
+        """Return what is wrong with a worker's own closing answer, or nothing."""
+        check = self.equipment.check
+        if check is None or report.error or report.bounded or report.stuck:
+            return ""
+
+        try:
+            check(report.answer)
+        except PlanRejected as error:
+            return str(error)
+
+        return ""
+
+    async def _go_rounds(self) -> TicketReport:
         equipment = self.equipment
         before = self.conversation.calls
         try:

@@ -93,7 +93,7 @@ def test_without_a_name_all_keys_are_asked(
     [
         ((), 6, "no key for any provider"),
         (("openai",), 6, "no API key for 'openai'"),
-        (("opnai",), 2, "did you mean 'openai'"),
+        (("opnai",), 2, "did you mean `openai`"),
     ],
 )
 def test_what_is_missing_is_said(

@@ -379,7 +379,7 @@ def test_an_unknown_provider_is_named_with_a_near_one() -> None:
     (problem,) = problems_of(text)
 
     assert (problem.path, problem.line) == ("defaults.model", 1)
-    assert "provider 'opnai' is not known; did you mean 'openai'?" in problem.message
+    assert "provider 'opnai' is not known; did you mean `openai`?" in problem.message
     known = Registry([ProviderSpec(name="opnai", target="x:Y")])
     assert loads(text, registry=known).defaults.model == "opnai:gpt-4o-mini"
 

@@ -1,0 +1,81 @@
+"""The folder that a runtime keeps its runs in, and where it looks for settings."""
+
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mma_runtime.journal import Journal, Scrubber
+from mma_runtime.recording import Session, begin
+from mma_runtime.scenario.schema import Scenario
+from mma_runtime.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A runtime's folder: each run that leaves something has a folder in it."""
+
+    path: Path
+
+    def run_folder(self, run: str) -> Path:
+        """Return the folder of *run*, there or not."""
+        return self.path.absolute() / "runs" / run
+
+    async def begin(self, scenario: Scenario, run: str) -> Session:
+        """Begin *run*, which is not recorded.
+
+        Writes nothing where *scenario* has no workspace. Raises what `Workspace.open`
+        raises.
+        """
+        workspace = None
+        if scenario.workspace is not None:
+            self._make()
+            workspace = await Workspace.open(
+                scenario.workspace.path,
+                self.run_folder(run),
+                dirty=scenario.workspace.dirty,
+                branch=scenario.workspace.apply == "branch",
+            )
+
+        return Session(
+            run=run, scenario=scenario, journal=Journal(), workspace=workspace
+        )
+
+    async def record(
+        self, scenario: Scenario, run: str, *, content: bool, scrub: Scrubber
+    ) -> Session:
+        """Begin *run*, which is recorded; raises what `recording.begin` raises."""
+        self._make()
+        folder = self.run_folder(run)
+        return await begin(folder, scenario, content=content, scrub=scrub)
+
+    def places(
+        self,
+        scenario: Scenario | str | os.PathLike[str] | None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> tuple[Path, ...]:
+        """Return where files with keys may lie: beside the scenario, then the home.
+
+        *folder* stands in for the place of the scenario's file.
+        """
+        beside = self.path.absolute().parent
+        if folder is not None:
+            return (Path(folder).absolute(), beside)
+
+        if scenario is None or isinstance(scenario, Scenario):
+            return (beside,)
+
+        return (Path(scenario).absolute().parent, beside)
+
+    def _make(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        ignore = self.path / ".gitignore"
+        if not ignore.exists():
+            # What runs leave here is nobody's source.
+            ignore.write_text("*\n", encoding="utf-8")
+
+
+def new_run() -> str:
+    """Name a run so that names sort by time and do not meet."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
