@@ -204,10 +204,23 @@ def test_a_server_that_is_not_there_has_cost_nothing(tmp_path: Path) -> None:
     assert float(total["usd"]) == 0
 
 
-def test_an_unknown_model_of_a_known_provider_is_the_providers_error(
+def test_a_model_that_the_provider_lacks_is_its_error_and_exits_with_6(
     wire: ScriptedServer, tmp_path: Path
 ) -> None:
     wire.say_always(error_reply(404, code="model_not_found", message="no such model"))
+
+    done = mma(wire, tmp_path, str(SCENARIOS / "tier3_gpt_4o_mini.yaml"))
+
+    assert done.returncode == 6
+    assert len(wire.requests) == 1
+    assert done.stdout.startswith("provider_failed: ")
+    assert "gpt-4o-mini" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_without_a_price_is_refused_where_the_budget_is_in_dollars(
+    wire: ScriptedServer, tmp_path: Path
+) -> None:
     options = ["--model", "worker=openai:gpt-4o-minii", "--budget", "1"]
 
     done = mma(wire, tmp_path, str(SCENARIOS / "tier3_gpt_4o_mini.yaml"), *options)

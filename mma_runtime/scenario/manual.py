@@ -10,8 +10,9 @@ _HEAD = """\
 # Scenario files
 
 A scenario is a YAML file: a team, a task, and what is expected of it. `mma check FILE`
-says what is wrong with one, all at once and with lines; `mma schema` prints the same
-keys for editors. This page is written by `mma schema --markdown`.
+says what is wrong with one, all at once and with lines; a missing API key is told, but
+is no fault of the file. `mma schema` prints the same keys for editors. This page is
+written by `mma schema --markdown`.
 
 Unknown keys are errors. `${name}` stands for an input or an environment variable,
 `${name:-text}` for one with a default.

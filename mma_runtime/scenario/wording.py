@@ -1,14 +1,14 @@
 """What pydantic says about a wrong value, in words for the person who wrote it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from textwrap import shorten
 from typing import Any, cast
 
 from pydantic_core import ErrorDetails
 
 from mma_runtime.errors import did_you_mean
-from mma_runtime.scenario.checks import Loc
+from mma_runtime.scenario.checks import Loc, dotted
 
 Schema = Mapping[str, Any]
 
@@ -21,6 +21,10 @@ _OTHER_NAMES = {
     "lead": "tech_lead",
     "coder": "worker",
 }
+
+# How deep, and how many, places of a key are looked for.
+_DEPTH = 2
+_HOMES = 3
 
 _KINDS = {
     "string_type": "text",
@@ -58,7 +62,7 @@ _FIXED = {
 
 
 def words(error: ErrorDetails, schema: Schema) -> str:
-    """Return what is wrong; *schema* is the JSON schema of the whole scenario."""
+    """Return what is wrong; *schema* is the JSON schema of the whole file."""
     kind, given = error["type"], error["input"]
     context = error.get("ctx", {})
     if kind in _FIXED:
@@ -68,23 +72,58 @@ def words(error: ErrorDetails, schema: Schema) -> str:
         return f"should be {_KINDS[kind].format(**context)}, not {_shown(given)}"
 
     if kind == "extra_forbidden":
-        return _unknown_key(str(error["loc"][-1]), _keys(schema, error["loc"][:-1]))
+        return _unknown_key(error["loc"], schema)
 
     if kind in {"literal_error", "enum"}:
         known = re.findall(r"'([^']+)'", context["expected"])
         hint = did_you_mean(str(given), known)
         return f"should be one of {', '.join(known)}, not {_shown(given)}{hint}"
 
+    if kind == "value_error":
+        return str(context["error"])
+
     return error["msg"][:1].lower() + error["msg"][1:]
 
 
-def _unknown_key(key: str, known: list[str]) -> str:
+def _unknown_key(loc: Loc, schema: Schema) -> str:
+    key, known = str(loc[-1]), _keys(schema, loc[:-1])
+    if homes := _homes(schema, key):
+        *others, last = homes
+        places = f"{', '.join(others)} or {last}" if others else last
+        return f"unknown key here; its place is {places}"
+
     other = _OTHER_NAMES.get(key.lower().replace("_", "").replace("-", ""), "")
     if other in known:
         return f"unknown key; did you mean `{other}`?"
 
     hint = did_you_mean(key, known)
     return f"unknown key{hint or '; known: ' + ', '.join(known)}"
+
+
+def _homes(schema: Schema, key: str) -> list[str]:
+    """Say where a key of that name has its place, the nearest to the top first."""
+    found: dict[tuple[int, int], str] = {}
+    waiting: list[tuple[Loc, Schema]] = [((), schema)]
+    for loc, table in waiting:
+        if key in table.get("properties", {}):
+            # Of tables that are alike, such as the tiers, the first stands for all.
+            place = f"`{dotted((*loc, key))}`" if loc else "the top of the file"
+            found.setdefault((len(loc), id(table)), place)
+
+        if len(loc) < _DEPTH:
+            waiting += _tables(schema, loc, table)
+
+    return list(found.values())[:_HOMES]
+
+
+def _tables(schema: Schema, loc: Loc, table: Schema) -> Iterator[tuple[Loc, Schema]]:
+    """Yield the tables that lie in *table*; those in lists under the list's name."""
+    for name, value in table.get("properties", {}).items():
+        here = _resolve(schema, value)
+        if "items" in here:
+            here = _resolve(schema, here["items"])
+
+        yield (*loc, name), here
 
 
 def _shown(value: object) -> str:

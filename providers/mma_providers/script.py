@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mma_runtime.errors import Problem, ScenarioInvalid
 from mma_runtime.llm.chat import Finish
+from mma_runtime.scenario.checks import dotted
+from mma_runtime.scenario.wording import words
 
 
 class ScriptedUsage(BaseModel):
@@ -147,13 +149,14 @@ def _repeated_keys(node: yaml.Node, path: str = "") -> list[Problem]:
 
 
 def _problems(error: ValidationError, root: yaml.Node) -> list[Problem]:
+    schema = Script.model_json_schema()
     return [
         _problem(
-            details["msg"],
-            ".".join(str(step) for step in details["loc"]),
+            words(details, schema),
+            dotted(details["loc"]),
             _node_at(root, details["loc"]),
         )
-        for details in error.errors()
+        for details in error.errors(include_url=False)
     ]
 
 

@@ -195,17 +195,20 @@ replies:
     ("content", "expected"),
     [
         ("", ["s.yaml: the file is empty"]),
-        ("- 1", ["s.yaml:1:1: Input should be"]),
+        ("- 1", ["s.yaml:1:1: should be a table of keys, not a list"]),
         ("replies: [", ["s.yaml:1:11: "]),
         ("replies: !!python/name:os.system []", ["s.yaml:1:10: "]),
         ("replies: []\nreplies: []", ["s.yaml:2:1: replies: is given twice"]),
         (
             "replies:\n  - tier: worker\n    turns: 1\n  - text: x\n",
-            ["s.yaml:3:12: replies.0.turns: ", "s.yaml:4:5: replies.1.tier: "],
+            [
+                "s.yaml:3:12: replies[0].turns: unknown key; did you mean `turn`?",
+                "s.yaml:4:5: replies[1].tier: is missing",
+            ],
         ),
         (
             "replies:\n  - {tier: w, tool_calls: [{name: f, raw: '', arguments: {}}]}",
-            ["give `arguments` or `raw`, not both"],
+            ["replies[0].tool_calls[0]: give `arguments` or `raw`, not both"],
         ),
     ],
 )

@@ -308,6 +308,25 @@ def test_an_unknown_key_without_a_near_one_lists_the_known() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "path", "place"),
+    [
+        ("max_tool_rounds: 3", "max_tool_rounds", "`defaults.max_tool_rounds` or"),
+        ("usd: 1", "usd", "`budget.usd` or"),
+        ("workspace: {path: ., mode: step}", "workspace.mode", "the top of the file"),
+        ("defaults: {apply: true}", "defaults.apply", "`workspace.apply`"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_told_its_own(
+    line: str, path: str, place: str
+) -> None:
+    found = {
+        problem.path: problem.message for problem in problems_of(f"{line}\n{SMALLEST}")
+    }
+
+    assert found[path].startswith(f"unknown key here; its place is {place}")
+
+
+@pytest.mark.parametrize(
     ("line", "path", "meant"),
     [
         ("inputs: {a: {defalt: x}}", "inputs.a.defalt", "default"),
