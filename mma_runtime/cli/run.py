@@ -38,6 +38,7 @@ from mma_runtime.cli.terminal import (
     report_error,
     write_svg,
 )
+from mma_runtime.cli.tracing import telemetry_of
 from mma_runtime.errors import MMAError
 from mma_runtime.event_records import to_record
 from mma_runtime.events import Event
@@ -198,7 +199,11 @@ async def _conduct(
     order: Order, display: Display, results: Results, interruption: Interruption
 ) -> Outcome | int:
     """Run *order* to its outcome; a code when it could not be started."""
-    async with Runtime(home=order.home, journal=order.journal) as runtime:
+    async with Runtime(
+        home=order.home,
+        journal=order.journal,
+        telemetry=telemetry_of(os.environ),
+    ) as runtime:
         try:
             run = await order.start(runtime)
         except (MMAError, OSError) as error:
