@@ -93,14 +93,27 @@ def test_show_can_follow_a_run_that_has_ended(project: Project) -> None:
     assert "RunFinished" in shown
 
 
+def test_show_prints_the_very_lines_that_the_run_has_printed(project: Project) -> None:
+    printed = project.run("--jsonl").stdout
+    assert printed.count("\n") > 10
+
+    shown = project.mma("show", "--home", str(project.home), "--json").stdout
+
+    assert shown.splitlines() == printed.splitlines()
+
+
 def test_show_prints_the_records_of_one_ticket_as_json(project: Project) -> None:
     project.run()
 
-    shown = project.mma("show", "--home", str(project.home), "--json", "--ticket", "a")
+    shown = project.mma(
+        "show", "--home", str(project.home), "--json", "--all", "--ticket", "a"
+    )
 
     records = [json.loads(line) for line in shown.stdout.splitlines()]
     assert {record["ticket"] for record in records} == {"a"}
-    assert {"intent", "reply", "tools", "merge"} <= {r["kind"] for r in records}
+    assert {"intent", "reply", "tools", "merge", "ticket_planned"} <= {
+        record["kind"] for record in records
+    }
 
 
 def test_replay_is_free_and_the_same(project: Project) -> None:
