@@ -4,9 +4,11 @@ In this order: the environment, `.env` files, `credentials.toml` files. What is 
 out in a scenario is never a key.
 """
 
+import re
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,11 @@ from mma_runtime.errors import ConfigurationError, CredentialsMissing
 CREDENTIALS_FILE = "credentials.toml"
 ENV_FILE = ".env"
 APPLICATION = "mma-runtime"
+SECRET_NAME = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE
+)
+"""How the names of variables end whose values are secret."""
+
 _SECTIONS = TypeAdapter(dict[str, dict[str, str]])
 
 
@@ -103,6 +110,24 @@ class CredentialStore:
         """Return the value of the variable *name*, of the environment or of `.env`."""
         found = _first((_Place("", self._environment), *self._env_files()), [name])
         return found.value if found is not None else None
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return all that the files hold, to keep it out of what is written.
+
+        Of a `.env` that is what is called like a secret. A file with keys that cannot
+        be used has none.
+        """
+        (dotenv,) = self._env_files()
+        found = [v for name, v in dotenv.values.items() if SECRET_NAME.search(name)]
+        for path in self.files:
+            with suppress(ConfigurationError):
+                if path not in self._tables:
+                    self._tables[path] = _read_table(path)
+
+                tables = self._tables[path].values()
+                found += [table["api_key"] for table in tables if "api_key" in table]
+
+        return tuple(found)
 
     def _env_files(self) -> tuple[_Place, ...]:
         if self._dotenv is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mma_runtime.journal import Journal, Scrubber
-from mma_runtime.recording import Session, begin
+from mma_runtime.recording import Session, Start, begin
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.workspace import Workspace
 
@@ -43,30 +43,17 @@ class Home:
         )
 
     async def record(
-        self, scenario: Scenario, run: str, *, content: bool, scrub: Scrubber
+        self, start: Start, run: str, *, content: bool, scrub: Scrubber
     ) -> Session:
         """Begin *run*, which is recorded; raises what `recording.begin` raises."""
         self._make()
         folder = self.run_folder(run)
-        return await begin(folder, scenario, content=content, scrub=scrub)
+        return await begin(folder, start, content=content, scrub=scrub)
 
-    def places(
-        self,
-        scenario: Scenario | str | os.PathLike[str] | None,
-        folder: str | os.PathLike[str] | None = None,
-    ) -> tuple[Path, ...]:
-        """Return where files with keys may lie: beside the scenario, then the home.
-
-        *folder* stands in for the place of the scenario's file.
-        """
-        beside = self.path.absolute().parent
-        if folder is not None:
-            return (Path(folder).absolute(), beside)
-
-        if scenario is None or isinstance(scenario, Scenario):
-            return (beside,)
-
-        return (Path(scenario).absolute().parent, beside)
+    def places(self, beside: Path | None = None) -> tuple[Path, ...]:
+        """Return where files with keys may lie: *beside* a scenario, then the home."""
+        parent = self.path.absolute().parent
+        return (parent,) if beside is None else (beside, parent)
 
     def _make(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -79,3 +66,17 @@ class Home:
 def new_run() -> str:
     """Name a run so that names sort by time and do not meet."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+
+
+def beside_of(
+    scenario: Scenario | str | os.PathLike[str],
+    folder: str | os.PathLike[str] | None,
+) -> Path | None:
+    """Return the folder of the scenario's file; *folder* stands in for it."""
+    if folder is not None:
+        return Path(folder).absolute()
+
+    if isinstance(scenario, Scenario):
+        return None
+
+    return Path(scenario).absolute().parent

@@ -1,16 +1,16 @@
 """Where runs are recorded, and how one is begun, resumed or replayed from there."""
 
 import json
-import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from anyio import to_thread
 
+from mma_runtime.changes import Changes
+from mma_runtime.credentials import SECRET_NAME
 from mma_runtime.errors import ConfigurationError, JournalUnreadable, did_you_mean
 from mma_runtime.forking import ForkPoint
 from mma_runtime.journal import (
@@ -22,10 +22,9 @@ from mma_runtime.journal import (
     Past,
     Scrubber,
 )
-from mma_runtime.journal.past import BEGUN, NEVER_BEGAN, RESUMED
+from mma_runtime.journal.past import BEGUN, NEVER_BEGAN, RESUMED, WITHOUT_CONTENT
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.provider import Capabilities, ModelInfo
-from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.workspace import Workspace
 from mma_runtime.workspace.repository import RepositoryStart
@@ -34,8 +33,6 @@ from mma_runtime.workspace.tree import Snapshot, copy_tree
 
 JOURNAL = "journal.db"
 """The journal's file in a run's folder."""
-
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,35 +50,14 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What is to be other than before when a run is resumed.
+class Start:
+    """What a recorded run was begun with.
 
-    *usd* (US dollars) and *rounds* are added to what was allowed. *models* sets the
-    model of tiers by name.
+    *beside* is the folder of the scenario's file, where keys and settings may lie.
     """
 
-    usd: Decimal | None = None
-    rounds: int = 0
-    models: Mapping[str, str] | None = None
-
-    def apply(self, scenario: Scenario) -> Scenario:
-        """Return *scenario* with the changes."""
-        if self.models:
-            scenario = scenario.with_models(self.models)
-
-        if self.usd is not None and scenario.budget.usd is not None:
-            usd = scenario.budget.usd + self.usd
-            budget = scenario.budget.model_copy(update={"usd": usd})
-            scenario = scenario.model_copy(update={"budget": budget})
-
-        if self.rounds:
-            worker = scenario.tiers.worker
-            bound = scenario.tier("worker").max_tool_rounds or MAX_TOOL_ROUNDS
-            worker = worker.model_copy(update={"max_tool_rounds": bound + self.rounds})
-            tiers = scenario.tiers.model_copy(update={"worker": worker})
-            scenario = scenario.model_copy(update={"tiers": tiers})
-
-        return scenario
+    scenario: Scenario
+    beside: Path | None = None
 
 
 class Silent:
@@ -118,9 +94,6 @@ class Silent:
         """Do nothing."""
 
 
-NO_CHANGES = Changes()
-
-
 def run_folders(home: Path) -> Iterator[Path]:
     """Yield the folders of the recorded runs in *home*, the oldest first."""
     runs = home / "runs"
@@ -151,34 +124,43 @@ def find_run(home: Path, name: str) -> Path:
     raise JournalUnreadable(str(home / "runs"), problem)
 
 
-def recorded_scenario(folder: Path) -> Scenario:
-    """Return the scenario that the run in *folder* was begun with; blocks.
+def recorded_start(folder: Path) -> Start:
+    """Return what the run in *folder* was begun with; blocks.
 
     Raises `JournalUnreadable`.
     """
     path = folder / JOURNAL
     with JournalReader(path) as reader:
         first = next(reader.records(), None)
+        if first is not None and not first.facts.get("content", True):
+            raise JournalUnreadable(str(path), WITHOUT_CONTENT)
+
         number = first.contents.get("scenario") if first is not None else None
-        if number is None:
+        if first is None or number is None:
             raise JournalUnreadable(str(path), NEVER_BEGAN)
 
-        return _scenario(path, reader.content(number))
+        beside = first.facts.get("folder")
+        return Start(
+            scenario=_scenario(path, reader.content(number)),
+            beside=Path(beside) if beside else None,
+        )
 
 
 def secrets_of(environment: Mapping[str, str], more: Iterable[str] = ()) -> Scrubber:
     """Return what takes the values of secret variables, and *more*, out of a text."""
-    found = (value for name, value in environment.items() if _SECRET.search(name))
+    found = (value for name, value in environment.items() if SECRET_NAME.search(name))
     return Scrubber(value.strip() for value in (*found, *more))
 
 
 async def begin(
-    folder: Path, scenario: Scenario, *, content: bool, scrub: Scrubber
+    folder: Path, start: Start, *, content: bool, scrub: Scrubber
 ) -> Session:
-    """Begin to record a run of *scenario* in *folder*, which names it.
+    """Begin to record a run of what *start* says in *folder*, which names it.
 
-    Raises what `JournalWriter.open` and `Workspace.open` raise.
+    Without *content* nothing is kept that it could go on from. Raises what
+    `JournalWriter.open` and `Workspace.open` raise.
     """
+    scenario = start.scenario
     writer = await JournalWriter.open(folder / JOURNAL, run=folder.name, scrub=scrub)
     try:
         workspace = None
@@ -192,8 +174,13 @@ async def begin(
             )
             contents["manifest"] = await to_thread.run_sync(_manifest, workspace)
 
-        facts = {"name": scenario.name, "content": content}
-        await writer.append(Entry(kind=BEGUN, facts=facts, contents=contents))
+        facts = {
+            "name": scenario.name,
+            "content": content,
+            "folder": str(start.beside or ""),
+        }
+        kept = contents if content else {}
+        await writer.append(Entry(kind=BEGUN, facts=facts, contents=kept))
     except BaseException:
         await writer.aclose()
         # There was no run: what is left of it would be taken for an interrupted one.

@@ -139,6 +139,10 @@ class Registry:
         spec = self.spec(name)
         return self._credentials.find(name, spec.places)
 
+    def secrets(self) -> tuple[str, ...]:
+        """Return the keys that files hold, of any provider, to keep them hidden."""
+        return self._credentials.secrets()
+
     def variable(self, name: str) -> str | None:
         """Return the value of a variable, of the environment or of a `.env` file."""
         return self._credentials.variable(name)

@@ -13,12 +13,13 @@ from anyio.from_thread import BlockingPortal
 
 from mma_runtime.agent import Agent, Answer, OutputT, answer_of
 from mma_runtime.bus import HISTORY, Bus, Subscription
+from mma_runtime.changes import NO_CHANGES, Changes
 from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import ActorEvent, Event
 from mma_runtime.forking import ForkPoint
 from mma_runtime.governor import Governor, shared_governor
-from mma_runtime.home import Home, new_run
+from mma_runtime.home import Home, beside_of, new_run
 from mma_runtime.job import TierSettings
 from mma_runtime.journal import Scrubber
 from mma_runtime.kernel import Actor, ActorSystem, Ref
@@ -30,13 +31,12 @@ from mma_runtime.observing import ObservedRun, Observer, RunObserver, observer_o
 from mma_runtime.outfit import Outfit, equip, replayed
 from mma_runtime.provider_table import ProviderSpec
 from mma_runtime.recording import (
-    NO_CHANGES,
-    Changes,
     Session,
     Silent,
+    Start,
     find_run,
     fork,
-    recorded_scenario,
+    recorded_start,
     replay,
     resume,
     secrets_of,
@@ -179,7 +179,8 @@ class Runtime(AsyncContextManagerMixin):
         if self._system is None:
             raise RuntimeError("use the runtime inside `async with`")
 
-        folders = self._home.places(scenario, folder)
+        beside = beside_of(scenario, folder)
+        folders = self._home.places(beside)
         if not isinstance(scenario, Scenario):
             scenario = load(
                 Path(scenario),
@@ -198,7 +199,8 @@ class Runtime(AsyncContextManagerMixin):
         name = new_run()
         outfit = await self._equip(scenario, registry, name)
         try:
-            session = await self._begin(scenario, name, self._scrub(scenario, registry))
+            start = Start(scenario=scenario, beside=beside)
+            session = await self._begin(start, name, registry)
             return await self._launch(session, team, registry, outfit)
         except BaseException:
             outfit.servers.stop()
@@ -219,8 +221,9 @@ class Runtime(AsyncContextManagerMixin):
             WorkspaceError: The files in the run's folder are not what they were.
         """
         folder = find_run(self._home.path, run)
-        session = await resume(folder, changes, scrub=await self._scrub_of(folder))
-        return await self._go_on(session, apply)
+        registry, scrub = await self._surroundings(folder)
+        session = await resume(folder, changes, scrub=scrub)
+        return await self._go_on(session, registry, apply)
 
     async def replay(self, run: str, scratch: Path, *, leg: int | None = None) -> Run:
         """Go through a recorded *run* again: no model is called, no tool is run.
@@ -232,9 +235,8 @@ class Runtime(AsyncContextManagerMixin):
         `resume` raises.
         """
         folder = find_run(self._home.path, run)
-        scrub = await self._scrub_of(folder)
+        registry, scrub = await self._surroundings(folder)
         session = await replay(folder, scratch, leg=leg, scrub=scrub)
-        registry = self._registry_of(session.scenario)
         silent = ProviderPool([Silent(name) for name in registry.names])
         tiers = self._tiers(session.scenario, registry)
         team = assemble(session.scenario, tiers, registry, silent, self._settings)
@@ -251,15 +253,16 @@ class Runtime(AsyncContextManagerMixin):
         """
         folder = find_run(self._home.path, run)
         new = self._home.run_folder(new_run())
-        scrub = await self._scrub_of(folder)
+        registry, scrub = await self._surroundings(folder)
         session = await fork(folder, new, point, changes, scrub=scrub)
-        return await self._go_on(session, apply=False)
+        return await self._go_on(session, registry, apply=False)
 
-    async def _go_on(self, session: Session, apply: Apply | None) -> Run:
+    async def _go_on(
+        self, session: Session, registry: Registry, apply: Apply | None
+    ) -> Run:
         """Begin the rest of a recorded run."""
         outfit = Outfit()
         try:
-            registry = self._registry_of(session.scenario)
             team = self._assemble(session.scenario, registry)
             outfit = await self._equip(session.scenario, registry, session.run)
             return await self._launch(session, team, registry, outfit, apply=apply)
@@ -281,17 +284,19 @@ class Runtime(AsyncContextManagerMixin):
             look=registry.variable,
         )
 
-    def _registry_of(self, scenario: Scenario) -> Registry:
-        return registry_of(scenario, self._registry, self._home.places(scenario))
+    def _registry_of(self, scenario: Scenario, beside: Path | None = None) -> Registry:
+        return registry_of(scenario, self._registry, self._home.places(beside))
 
     def _scrub(self, scenario: Scenario, registry: Registry) -> Scrubber:
         settings = self._all_settings(registry)
         more = server_secrets(scenario, settings, registry.variable)
-        return secrets_of(self._environment, more)
+        return secrets_of(self._environment, (*more, *registry.secrets()))
 
-    async def _scrub_of(self, folder: Path) -> Scrubber:
-        scenario = await to_thread.run_sync(recorded_scenario, folder)
-        return self._scrub(scenario, self._registry_of(scenario))
+    async def _surroundings(self, folder: Path) -> tuple[Registry, Scrubber]:
+        """Return the providers and secrets of a recorded run, as of now."""
+        start = await to_thread.run_sync(recorded_start, folder)
+        registry = self._registry_of(start.scenario, start.beside)
+        return registry, self._scrub(start.scenario, registry)
 
     def _all_settings(self, registry: Registry) -> Settings:
         return self._settings.before(load_settings(registry.folders))
@@ -362,8 +367,8 @@ class Runtime(AsyncContextManagerMixin):
         outfit = Outfit(
             own=agent.tools, prompts=agent.prompts, answer_check=agent.check
         )
-        scrub = self._scrub(scenario, registry)
-        session = await self._begin(scenario, new_run(), scrub)
+        start = Start(scenario=scenario)
+        session = await self._begin(start, new_run(), registry)
         return await self._launch(session, team, registry, outfit)
 
     async def spawn(
@@ -423,7 +428,7 @@ class Runtime(AsyncContextManagerMixin):
             ConfigurationError: There is no such provider, or no key for it.
             ProviderError: The provider did not answer.
         """
-        registry = self._registry.extended(folders=self._home.places(None))
+        registry = self._registry.extended(folders=self._home.places())
         opened = self._pool.provide([provider], registry)[provider]
         cache = None
         if registry.spec(provider).target != GIVEN:
@@ -483,20 +488,29 @@ class Runtime(AsyncContextManagerMixin):
 
         return team
 
-    async def _begin(self, scenario: Scenario, name: str, scrub: Scrubber) -> Session:
+    async def _begin(self, start: Start, name: str, registry: Registry) -> Session:
+        scenario = start.scenario
         if not self._journal:
             return await self._home.begin(scenario, name)
 
         return await self._home.record(
-            scenario, name, content=self._content, scrub=scrub
+            start,
+            name,
+            content=self._captures(scenario, registry),
+            scrub=self._scrub(scenario, registry),
         )
+
+    def _captures(self, scenario: Scenario, registry: Registry) -> bool:
+        """Whether nobody wants prompts and replies to be kept out of records."""
+        settings = self._all_settings(registry)
+        return all((self._content, scenario.capture_content, settings.capture_content))
 
     def _observer(self, session: Session, scrub: Scrubber) -> RunObserver | None:
         run = ObservedRun(
             id=session.run,
             name=session.scenario.name,
             resumed=session.journal.past is not None,
-            content=self._content,
+            content=self._content and session.scenario.capture_content,
             scrub=scrub,
         )
         # In a replay nothing is called, so there is nothing to trace or to count.

@@ -26,12 +26,14 @@ from mma_runtime.scenario.toolset import McpServerEntry, Sandbox
 class Settings:
     """What holds for all runs where their scenario does not say otherwise.
 
-    *limits* is by `provider` or `provider:model`, *mcp_servers* by name.
+    *limits* is by `provider` or `provider:model`, *mcp_servers* by name. Without
+    *capture_content* no run's prompts and replies are recorded.
     """
 
     prices: tuple[PriceOverride, ...] = ()
     limits: Mapping[str, Limits] = field(default_factory=dict[str, Limits])
     sandbox: Sandbox | None = None
+    capture_content: bool = True
     mcp_servers: Mapping[str, McpServerEntry] = field(
         default_factory=dict[str, McpServerEntry]
     )
@@ -42,6 +44,7 @@ class Settings:
             prices=(*self.prices, *others.prices),
             limits={**others.limits, **self.limits},
             sandbox=self.sandbox or others.sandbox,
+            capture_content=self.capture_content and others.capture_content,
             mcp_servers={**others.mcp_servers, **self.mcp_servers},
         )
 
@@ -69,6 +72,7 @@ class _File(Table):
     prices: tuple[_Price, ...] = ()
     limits: dict[str, AccountLimits] = Field(default_factory=dict[str, AccountLimits])
     sandbox: Sandbox | None = None
+    capture_content: bool = True
     mcp_servers: dict[str, McpServerEntry] = Field(
         default_factory=dict[str, McpServerEntry]
     )
@@ -117,6 +121,7 @@ def _read(path: Path) -> Settings:
             for address, limits in found.limits.items()
         },
         sandbox=found.sandbox,
+        capture_content=found.capture_content,
         mcp_servers={
             name: entry.beside(path.parent) for name, entry in found.mcp_servers.items()
         },

@@ -8,13 +8,14 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from mma_runtime import Run, Runtime, Scenario
+from mma_runtime.changes import Changes
 from mma_runtime.errors import Refused
 from mma_runtime.events import ApprovalGiven, RunPaused, RunResumed
 from mma_runtime.journal import JournalReader
 from mma_runtime.llm.chat import ChatRequest, ToolTurn
 from mma_runtime.outcome import Outcome, RunState, TicketState
 from mma_runtime.plan import Priority
-from mma_runtime.recording import JOURNAL, Changes, count_legs, find_run
+from mma_runtime.recording import JOURNAL, count_legs, find_run
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
 from tests.team import Said, project, scenario, team, use

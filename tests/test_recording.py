@@ -1,12 +1,15 @@
 """Runs that are recorded: resumed, replayed, forked, and paused when they cannot be."""
 
+import json
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import pytest
 
 from mma_runtime import Run, RunState, Runtime, Scenario
+from mma_runtime.changes import Changes
 from mma_runtime.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -21,7 +24,7 @@ from mma_runtime.journal import JournalReader
 from mma_runtime.journal.writer import JournalWriter
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, ToolTurn
 from mma_runtime.outcome import Outcome, TicketState
-from mma_runtime.recording import JOURNAL, Changes, find_run, secrets_of
+from mma_runtime.recording import JOURNAL, find_run, recorded_start, secrets_of
 from mma_runtime.testing import FunctionProvider
 from tests.team import (
     Answer,
@@ -352,49 +355,158 @@ async def test_two_cannot_be_at_work_on_one_run(tmp_path: Path, home: Path) -> N
         await run.cancel()
 
 
+def told_in(path: Path) -> str:
+    """Return all that a journal holds, in words."""
+    with JournalReader(path) as reader:
+        return "\n".join(
+            f"{record.kind} {record.call} {record.facts}"
+            + "".join(
+                reader.content(number).decode(errors="replace")
+                for number in record.contents.values()
+            )
+            for record in reader.records()
+        )
+
+
+@pytest.mark.parametrize("where", ["runtime", "scenario", "mma.toml"])
 async def test_without_content_a_run_can_only_be_looked_at(
-    tmp_path: Path, home: Path
+    tmp_path: Path, home: Path, where: str
 ) -> None:
     given = a_track(tmp_path)
+    if where == "scenario":
+        given = given.model_copy(update={"capture_content": False})
+
+    if where == "mma.toml":
+        (tmp_path / "mma.toml").write_text("capture_content = false\n")
+
+    said = accepted("half a word")
+    team = a_team(review=lambda r: said if r.turn == 2 else accepted())
     _, outcome = await play(
-        home, a_team(), lambda runtime: runtime.start(given), content=False
+        home, team, lambda runtime: runtime.start(given), content=where != "runtime"
     )
 
     assert outcome.state is RunState.COMPLETED
-    with pytest.raises(JournalUnreadable, match="capture_content: false"):
-        await play(home, a_team(), lambda runtime: runtime.resume("last"))
-    path = find_run(home, "last") / JOURNAL
-    assert b"Ticket one" not in path.read_bytes()
+    ways: list[Callable[[Runtime], Awaitable[Run]]] = [
+        lambda runtime: runtime.resume("last"),
+        lambda runtime: runtime.replay("last", tmp_path / "scratch"),
+        lambda runtime: runtime.fork("last", ForkPoint(ticket="one")),
+    ]
+    for again in ways:
+        with pytest.raises(JournalUnreadable, match="capture_content: false"):
+            await play(home, a_team(), again)
+
+    told = told_in(find_run(home, "last") / JOURNAL)
+    assert "TicketFinished" in told
+    assert "half a word" not in told
+    assert "do it" not in told
 
 
-async def test_keys_in_the_environment_do_not_reach_the_journal(
-    tmp_path: Path, home: Path
-) -> None:
-    key = "sk-never-written-0123456789"
-    work = project(tmp_path / "work", secret__env=f"KEY={key}\n")
-    given = scenario(workspace={"path": work})
+async def test_keys_do_not_reach_the_journal(tmp_path: Path, home: Path) -> None:
+    keys = {
+        "OPENAI_API_KEY": "sk-of-the-environment-0123",
+        "GEMINI_API_KEY": "sk-of-a-dotenv-file-4567",
+        "anthropic": 'sk-"of-a-table"-8901',
+    }
+    (tmp_path / ".env").write_text(f"GEMINI_API_KEY={keys['GEMINI_API_KEY']}\n")
+    table = tmp_path / "credentials.toml"
+    table.write_text(f"[anthropic]\napi_key = '{keys['anthropic']}'\n")
+    table.chmod(0o600)
+    work = project(tmp_path / "work", secret__env="\n".join(keys.values()))
+    given = scenario(
+        workspace={"path": work},
+        tickets=[
+            {
+                "id": "one",
+                "description": f"Use {keys['OPENAI_API_KEY']}.",
+                "acceptance": ["cat secret.env"],
+            }
+        ],
+    )
 
     def reads(request: ChatRequest) -> Said:
-        if isinstance(request.turns[-1], ToolTurn):
-            return f"it says {key}"
+        if request.turn == 1:
+            return use("read_file", path="secret.env")
 
-        return use("read_file", path="secret.env")
+        if request.turn == 2:
+            return use("run_command", command="cat secret.env")
 
-    provider = team(ticket=reads)
-    environment = {"OPENAI_API_KEY": key}
+        return f"it says {' '.join(keys.values())}"
+
+    environment = {"OPENAI_API_KEY": keys["OPENAI_API_KEY"]}
     async with Runtime(
-        home=home, providers=[provider], journal=True, environment=environment
+        home=home,
+        providers=[team(ticket=reads)],
+        journal=True,
+        environment=environment,
     ) as runtime:
         run = await runtime.start(given)
-        await run.outcome()
+        assert (await run.outcome()).state is RunState.COMPLETED
 
     path = find_run(home, run.id) / JOURNAL
-    assert secrets_of(environment)(key.encode()) == b"[secret]"
-    with JournalReader(path) as reader:
-        for record in reader.records():
-            assert key not in str(record.facts)
-            for number in record.contents.values():
-                assert key.encode() not in reader.content(number)
+    told = told_in(path)
+    assert secrets_of(environment)(keys["OPENAI_API_KEY"].encode()) == b"[secret]"
+    assert told.count("[secret]") > 6
+    for key in (*keys.values(), json.dumps(keys["anthropic"])[1:-1]):
+        assert key not in told
+
+
+@pytest.mark.parametrize(
+    ("budget", "more"),
+    [
+        ({"calls": 3}, {"calls": Decimal(20)}),
+        ({"tokens": 4_000}, {"run.tokens": Decimal(500_000)}),
+        ({"ticket": {"calls": 1}}, {"ticket.calls": Decimal(9)}),
+    ],
+)
+async def test_a_run_over_its_budget_goes_on_with_more(
+    tmp_path: Path, home: Path, budget: dict[str, object], more: dict[str, Decimal]
+) -> None:
+    given = scenario(
+        track={"id": "files", "goal": "three files"},
+        workspace={"path": project(tmp_path / "work", a__txt="a\n")},
+        budget=budget,
+    )
+    _, first = await play(home, a_team(), lambda runtime: runtime.start(given))
+    assert first.state is RunState.OVER_BUDGET, first.reason
+
+    with pytest.raises(ConfigurationError, match="no limit in usd"):
+        await play(
+            home,
+            a_team(),
+            lambda runtime: runtime.resume("last", Changes(budget={"usd": Decimal(1)})),
+        )
+
+    _, outcome = await play(
+        home, a_team(), lambda runtime: runtime.resume("last", Changes(budget=more))
+    )
+    assert outcome.state is RunState.COMPLETED, outcome.reason
+    assert files_of(outcome) == ALL_FILES
+
+
+@pytest.mark.parametrize("name", ["dollars", "epic.usd", "ticket.", ""])
+def test_a_budget_that_there_is_not_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="there is no budget"):
+        Changes(budget={name: Decimal(1)}).apply(a_track(tmp_path))
+
+
+async def test_a_resumed_run_finds_what_lies_beside_its_scenario(
+    tmp_path: Path,
+) -> None:
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    project(beside / "work", a__txt="a\n")
+    (beside / "x.yaml").write_text(
+        "tickets: [{id: one, description: d}]\n"
+        "tiers: {worker: {model: 'function:m'}}\n"
+        "workspace: {path: work}\n"
+    )
+    home = tmp_path / "elsewhere" / ".mma"
+    await play(home, team(), lambda runtime: runtime.start(beside / "x.yaml"))
+    assert recorded_start(find_run(home, "last")).beside == beside
+
+    (beside / "mma.toml").write_text("prices = 3\n")
+    with pytest.raises(ConfigurationError, match="prices"):
+        await play(home, team(), lambda runtime: runtime.resume("last"))
 
 
 async def test_a_file_of_the_run_that_was_changed_from_outside_is_told(

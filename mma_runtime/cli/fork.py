@@ -10,10 +10,11 @@ import click
 from mma_runtime.cli.options import (
     LogChoice,
     backend_option,
+    changes_options,
+    chosen_changes,
     home_option,
     json_option,
     log_options,
-    models_option,
 )
 from mma_runtime.cli.run import Order, play
 from mma_runtime.cli.terminal import Results, report_error
@@ -21,13 +22,7 @@ from mma_runtime.cli.wording import dollars
 from mma_runtime.errors import MMAError
 from mma_runtime.forking import ForkPoint
 from mma_runtime.journal import Past
-from mma_runtime.recording import (
-    JOURNAL,
-    Changes,
-    find_run,
-    recorded_scenario,
-    run_folders,
-)
+from mma_runtime.recording import JOURNAL, find_run, recorded_start, run_folders
 
 
 class PointType(click.ParamType[ForkPoint]):
@@ -64,7 +59,7 @@ class PointType(click.ParamType[ForkPoint]):
     metavar="EVENT|ticket=ID",
     help="The last event of the common past (see `mma show`), or a ticket to redo.",
 )
-@models_option
+@changes_options
 @json_option
 @log_options
 @backend_option
@@ -74,6 +69,8 @@ def command(
     name: str,
     point: ForkPoint,
     models: tuple[tuple[str, str], ...],
+    raises: tuple[tuple[str, Decimal], ...],
+    rounds: int | None,
     as_json: bool,
     logs: LogChoice | None,
     backend: str,
@@ -83,12 +80,12 @@ def command(
     results = Results(sys.stdout)
     try:
         folder = find_run(home, name)
-        scenario = recorded_scenario(folder)
+        scenario = recorded_start(folder).scenario
         before = Past.read(folder / JOURNAL)
     except MMAError as error:
         return report_error(error, results if as_json else None)
 
-    changes = Changes(models=dict(models))
+    changes = chosen_changes(models, raises, rounds)
     order = Order(
         scenario=scenario,
         start=lambda runtime: runtime.fork(folder.name, point, changes),

@@ -1,7 +1,7 @@
 """Options that several commands take, and their values."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import wraps
@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from mma_runtime.changes import Changes, limit_of
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import tier_name
@@ -62,6 +63,32 @@ class TierModelType(PairType):
             self.fail(str(error), param, ctx)
 
 
+class RaiseType(click.ParamType[tuple[str, Decimal]]):
+    """What is added to a limit: dollars, or `[LEVEL.]UNIT=AMOUNT`."""
+
+    name = "amount"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Decimal]:
+        """Read the limit's name and what is added to it."""
+        if isinstance(value, tuple):
+            return cast("tuple[str, Decimal]", value)
+
+        name, separator, text = str(value).rpartition("=")
+        name = name if separator else "usd"
+        try:
+            _, unit = limit_of(name)
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+
+        amount = DollarsType().convert(text, param, ctx)
+        if unit in ("tokens", "calls") and amount != int(amount):
+            self.fail(f"{text!r} is no whole number of {unit}", param, ctx)
+
+        return name, amount
+
+
 class DollarsType(click.ParamType[Decimal]):
     """An amount in US dollars above 0."""
 
@@ -92,6 +119,36 @@ models_option = click.option(
     multiple=True,
     help="The model of a tier: orchestrator, tech_lead, worker, qa, or tier1 to tier4.",
 )
+
+
+def changes_options(function: FunctionT) -> FunctionT:
+    """Add what is to be other than before; `chosen_changes` reads the options."""
+    budget = click.option(
+        "--budget",
+        "raises",
+        type=RaiseType(),
+        metavar="+USD|[LEVEL.]UNIT=+N",
+        multiple=True,
+        help="Add to a limit: dollars of the run, or what is named, such as"
+        " tokens=+50000 or ticket.calls=+5.",
+    )
+    rounds = click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        metavar="+N",
+        help="Add so many tool rounds to the bound of workers.",
+    )
+    return models_option(budget(rounds(function)))
+
+
+def chosen_changes(
+    models: Iterable[tuple[str, str]],
+    raises: Iterable[tuple[str, Decimal]],
+    rounds: int | None,
+) -> Changes:
+    """Return what the options of `changes_options` say."""
+    return Changes(models=dict(models), budget=dict(raises), rounds=rounds or 0)
+
 
 inputs_option = click.option(
     "--input",
@@ -144,12 +201,14 @@ backend_option = click.option(
 )
 
 home_option = click.option(
+    "--journal",
     "--home",
+    "home",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".mma"),
     show_default=True,
     metavar="FOLDER",
-    help="Where runs keep their folders.",
+    help="The folder that runs are recorded in, each in a folder of its own.",
 )
 
 run_argument = click.argument("name", metavar="[RUN]", default="last")

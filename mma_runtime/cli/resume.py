@@ -8,38 +8,26 @@ import anyio
 import click
 
 from mma_runtime.cli.options import (
-    DollarsType,
     LogChoice,
     apply_options,
     backend_option,
+    changes_options,
     chosen_apply,
+    chosen_changes,
     home_option,
     json_option,
     log_options,
-    models_option,
     run_argument,
 )
 from mma_runtime.cli.run import Order, play
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.errors import MMAError
-from mma_runtime.recording import Changes, find_run, recorded_scenario
+from mma_runtime.recording import find_run, recorded_start
 
 
 @click.command("resume")
 @run_argument
-@models_option
-@click.option(
-    "--budget",
-    type=DollarsType(),
-    metavar="+USD",
-    help="Add so many US dollars to the budget.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    metavar="+N",
-    help="Add so many tool rounds to the bound of workers.",
-)
+@changes_options
 @apply_options
 @json_option
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
@@ -50,7 +38,7 @@ def command(
     *,
     name: str,
     models: tuple[tuple[str, str], ...],
-    budget: Decimal | None,
+    raises: tuple[tuple[str, Decimal], ...],
     rounds: int | None,
     apply: bool | None,
     branch: bool,
@@ -71,11 +59,11 @@ def command(
     results = Results(sys.stdout)
     try:
         folder = find_run(home, name)
-        scenario = recorded_scenario(folder)
+        scenario = recorded_start(folder).scenario
     except MMAError as error:
         return report_error(error, results if as_json else None)
 
-    changes = Changes(usd=budget, rounds=rounds or 0, models=dict(models))
+    changes = chosen_changes(models, raises, rounds)
     order = Order(
         scenario=scenario,
         start=lambda runtime: runtime.resume(folder.name, changes, apply=handed_over),

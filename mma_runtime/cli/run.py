@@ -99,10 +99,9 @@ class Order:
     help="Draw what is shown at the end as a picture.",
 )
 @click.option(
-    "--journal/--no-journal",
-    default=True,
-    show_default=True,
-    help="Record the run, so that it can be resumed, replayed and forked.",
+    "--no-journal",
+    is_flag=True,
+    help="Do not record the run; it can then not be resumed, replayed or forked.",
 )
 @log_options
 @backend_option
@@ -118,7 +117,7 @@ def command(
     as_json: bool,
     jsonl: bool,
     svg: Path | None,
-    journal: bool,
+    no_journal: bool,
     logs: LogChoice | None,
     backend: str,
     home: Path,
@@ -157,7 +156,7 @@ def command(
             scenario, models=dict(models), apply=handed_over, folder=file.parent
         ),
         home=home,
-        journal=journal,
+        journal=not no_journal,
         logs=logs,
         as_json=as_json,
         jsonl=jsonl,

@@ -24,6 +24,25 @@ from mma_runtime.journal.record import Entry, Record
 from mma_runtime.journal.scrub import NO_SECRETS
 from mma_runtime.journal.writer import JournalWriter
 
+_CONTENT = frozenset(
+    (
+        "about",
+        "command",
+        "detail",
+        "failures",
+        "goal",
+        "hint",
+        "message",
+        "problem",
+        "reason",
+        "refused",
+        "remarks",
+        "title",
+        "what",
+    )
+)
+"""Facts that hold words of people, models or commands."""
+
 STALL = 20.0
 """Seconds without news after which what was recorded is not waited for any more."""
 
@@ -109,11 +128,17 @@ class Journal:
             await anyio.sleep_forever()
 
     def _kept(self, entry: Entry) -> Entry:
-        if self._content or not entry.contents:
+        if self._content:
             return entry
 
         return Entry(
-            kind=entry.kind, origin=entry.origin, call=entry.call, facts=entry.facts
+            kind=entry.kind,
+            origin=entry.origin,
+            call=entry.call,
+            facts={
+                name: type(value)() if name in _CONTENT else value
+                for name, value in entry.facts.items()
+            },
         )
 
     def cost_of(self, call: str) -> dict[str, Any]:

@@ -19,6 +19,12 @@ from mma_runtime.reservations import NOTHING, Amount
 BEGUN = "run"
 """The first record: the scenario and how it was started."""
 
+WITHOUT_CONTENT = (
+    "prompts and replies were kept out of it (`capture_content: false`), so that"
+    " nothing can be used again"
+)
+"""What is said of a journal that can only be looked at."""
+
 NEVER_BEGAN = (
     "its run was cut off before it began: nothing was done or spent, start it again"
 )
@@ -117,7 +123,6 @@ class Past:
         self.path = path
         self.run = run
         self.name = ""
-        self.folder = ""
         self.scenario = b""
         self.manifest = b"{}"
         self.done: dict[tuple[str, str], Recorded] = {}
@@ -159,11 +164,7 @@ class Past:
                     past._add(reader, record)
 
         if past.without_content:
-            raise JournalUnreadable(
-                str(path),
-                "prompts and replies were kept out of it (`capture_content: false`),"
-                " so that nothing can be used again",
-            )
+            raise JournalUnreadable(str(path), WITHOUT_CONTENT)
 
         if not past.scenario:
             raise JournalUnreadable(str(path), NEVER_BEGAN)
@@ -321,7 +322,6 @@ class Past:
         before, self.scenario = self.scenario, one.contents.get("scenario", b"")
         if one.record.kind == BEGUN:
             self.name = one.facts["name"]
-            self.folder = one.facts.get("folder", "")
             self.manifest = one.contents.get("manifest", self.manifest)
             self.without_content = not one.facts.get("content", True)
             return

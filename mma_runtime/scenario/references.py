@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 
+from mma_runtime.credentials import SECRET_NAME
 from mma_runtime.errors import ConfigurationError, did_you_mean
 
 _REFERENCE = re.compile(
@@ -12,9 +13,6 @@ _REFERENCE = re.compile(
 )
 
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
-
-# What must not get into a prompt because a scenario file asks for it.
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 
 
 def expander(
@@ -40,7 +38,7 @@ def expander(
 
             name, default = match["name"], match["default"]
             value = values.get(name) if name in declared else environ.get(name)
-            if name not in declared and _SECRET.search(name):
+            if name not in declared and SECRET_NAME.search(name):
                 problems.append((match["whole"], _secret(name)))
             elif value is None and default is None:
                 problems.append((match["whole"], _undefined(name, declared)))
@@ -95,7 +93,7 @@ def written_out(name: str, text: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    return name.lower() in _CREDENTIALS or _SECRET.search(name) is not None
+    return name.lower() in _CREDENTIALS or SECRET_NAME.search(name) is not None
 
 
 def _broken(reference: str) -> str:

@@ -327,6 +327,11 @@ class Scenario(Table):
         description="MCP servers by name, beside those in `mma.toml`; their tools are"
         " named `mcp__SERVER__TOOL`.",
     )
+    capture_content: bool = Field(
+        default=True,
+        description="Record prompts, replies and outputs; without them a run can be"
+        " looked at, but neither resumed nor replayed.",
+    )
     once: dict[str, bool | tuple[str, ...]] = Field(
         default={},
         description="Calls that must not happen twice, however often the run is"

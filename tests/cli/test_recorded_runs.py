@@ -208,6 +208,40 @@ def test_prune_removes_by_age_and_by_size(project: Project) -> None:
     assert "2 runs removed" in project.mma("prune", "--days", "0", *home).stdout
 
 
+def test_the_folder_of_recorded_runs_is_named_by_journal(project: Project) -> None:
+    place = str(project.folder / "elsewhere")
+
+    ran = project.mma("run", str(project.scenario), "--journal", place)
+    shown = project.mma("show", "--journal", place)
+
+    assert ran.return_value == 0
+    assert "completed" in shown.stdout
+    assert len(list(run_folders(Path(place)))) == 1
+
+
+def test_resume_adds_to_the_limit_that_ended_the_run(project: Project) -> None:
+    project.write(budget={"calls": 1})
+    assert project.run().return_value == 3
+    home = ("--home", str(project.home))
+
+    nothing = project.mma("resume", "--budget", "+0.50", *home)
+    assert nothing.return_value == 2
+    assert "no limit in usd" in nothing.stderr
+    assert "calls 1" in nothing.stderr
+
+    more = project.mma("resume", "--budget", "calls=+5", *home)
+    assert more.return_value == 0, more.stderr
+
+
+@pytest.mark.parametrize("amount", ["calls=+1.5", "euros=3", "usd=", "-1", "x"])
+def test_what_cannot_be_added_is_told(project: Project, amount: str) -> None:
+    project.run()
+
+    result = project.mma("resume", "--budget", amount, "--home", str(project.home))
+
+    assert type(result.exception).__name__ == "BadParameter"
+
+
 def test_prune_wants_to_know_which(project: Project) -> None:
     result = project.mma("prune", "--home", str(project.home))
 
