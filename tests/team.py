@@ -1,7 +1,7 @@
 """A team whose models are functions, for tests that run whole scenarios."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from mma_runtime.testing import FunctionProvider
 ALL_MAY_RUN = {"policy": {"*": "auto"}}
 
 Said = str | AssistantTurn | Completion
-Answer = Callable[[ChatRequest], Said]
+Answer = Callable[[ChatRequest], Said | Awaitable[Said]]
 
 MODELS = {tier: {"model": "function:m"} for tier in ("orchestrator", "tech_lead")}
 
@@ -30,7 +30,7 @@ def team(**answers: Answer | Said) -> FunctionProvider:
         **answers,
     }
 
-    def answer(request: ChatRequest) -> Said:
+    def answer(request: ChatRequest) -> Said | Awaitable[Said]:
         task = request.origin.task
         if task == "plan":
             task = (
