@@ -1,6 +1,7 @@
 """From a scenario, a team and its outfit to a run that can begin."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from mma_runtime.board import Board
 from mma_runtime.briefing import NO_GROUND, Ground, check_images, read_ground
@@ -39,11 +40,12 @@ async def make_run(
     governor: Governor,
     observer: RunObserver | None,
     apply: Apply | None,
+    home: Path,
 ) -> Run:
     """Make the run of *session*; nothing of it has begun.
 
-    *observer* looks on. *apply* says what becomes of its changes, `None` that the
-    scenario does.
+    *home* is where runs are kept. *observer* looks on. *apply* says what becomes of
+    its changes, `None` that the scenario does.
 
     Raises:
         ConfigurationError: Images are for models that take none.
@@ -112,7 +114,7 @@ async def make_run(
     if journal.past is not None and not journal.strict:
         _count_past(job, journal.past)
 
-    return Run(job, team, scenario, bus, apply=apply, outfit=outfit)
+    return Run(job, team, scenario, bus, apply=apply, outfit=outfit, home=home)
 
 
 def handed_over(scenario: Scenario, apply: Apply | None) -> Scenario:

@@ -110,7 +110,8 @@ class Outcome:
     names the branch of the user's git repository that they are, if any. *sandbox* says
     what stood around commands: `bubblewrap`, `limits only`, or nothing where none could
     be run. *seconds* is wall time. *to_go_on_usd* is about what it would have cost to
-    go on, in US dollars, where a budget has stopped the run and that can be told.
+    go on, in US dollars, where a budget has stopped the run and that can be told;
+    *resume_command* does so with a larger budget, where the run was recorded.
     *firewall* tells how much of what the lower tiers produced was kept from the upper
     ones.
     """
@@ -132,6 +133,7 @@ class Outcome:
     branch: str = ""
     sandbox: str = ""
     to_go_on_usd: Decimal | None = None
+    resume_command: str = ""
     firewall: Firewall = NO_FIREWALL
     escalations: tuple[Escalation, ...] = ()
 

@@ -7,13 +7,20 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
-from mma_runtime.errors import ActorStopped, JournalUnavailable, Refused, WorkspaceError
+from mma_runtime.errors import (
+    ActorStopped,
+    BudgetExhausted,
+    JournalUnavailable,
+    Refused,
+    WorkspaceError,
+)
 from mma_runtime.escalation import escalations
 from mma_runtime.events import (
     BranchPublished,
@@ -23,7 +30,7 @@ from mma_runtime.events import (
     RunFinished,
     RunStarted,
 )
-from mma_runtime.forecast import to_go_on
+from mma_runtime.forecast import resume_command, to_go_on
 from mma_runtime.job import Job
 from mma_runtime.kernel import ActorSystem, Ref
 from mma_runtime.observing import around_run
@@ -35,7 +42,7 @@ from mma_runtime.orders import (
     ResumeRun,
     StartRun,
 )
-from mma_runtime.outcome import Expectation, Outcome, RunState
+from mma_runtime.outcome import Expectation, Outcome, RunState, TicketOutcome
 from mma_runtime.outfit import Outfit
 from mma_runtime.plan import Priority
 from mma_runtime.questions import Asked, Question
@@ -64,6 +71,7 @@ class Run:
         *,
         apply: Apply,
         outfit: Outfit,
+        home: Path,
     ) -> None:
         self.id = job.run
         self.name = scenario.name
@@ -73,6 +81,7 @@ class Run:
         self._scenario = scenario
         self._apply = apply
         self._outfit = outfit
+        self._home = home
         self._began = time.monotonic()
         self._supervisor: Ref | None = None
         self._checks = anyio.CancelScope()
@@ -398,11 +407,24 @@ class Run:
             tickets=tickets,
             costs=costs,
             to_go_on_usd=to_go_on(tickets, costs, spent) if spent else None,
+            resume_command=self._resume_command(tickets, costs, spent),
             expectations=checked,
             firewall=board.firewall.report(),
             sandbox=self._outfit.confinement,
             escalations=escalations(((one.id, one.models) for one in tickets), costs),
         )
+
+    def _resume_command(
+        self,
+        tickets: tuple[TicketOutcome, ...],
+        costs: CostReport,
+        exhausted: BudgetExhausted | None,
+    ) -> str:
+        journal = self._job.journal
+        if exhausted is None or not journal.is_on or journal.strict:
+            return ""
+
+        return resume_command(self.id, self._home, tickets, costs, exhausted)
 
     async def _check(self, state: RunState, costs: CostReport) -> str:
         checked = await check_expectations(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,6 @@ from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import one_line, price, printable
 from mma_runtime.errors import MMAError
-from mma_runtime.event_records import record_of
-from mma_runtime.event_schema import event_kinds
-from mma_runtime.events import Event
 from mma_runtime.journal import JournalReader, Record
 from mma_runtime.journal.lock import holder
 from mma_runtime.journal.past import MERGE
@@ -24,11 +21,6 @@ from mma_runtime.recording import JOURNAL, find_run
 
 # Seconds between two looks at a run that goes on.
 PAUSE = 0.2
-
-KINDS: Mapping[str, type[Event]] = {
-    kind.__name__: kind for kind in event_kinds().values()
-}
-"""The kinds of records that are events; the others are a journal's bookkeeping."""
 
 _WIDTH = 110
 _DULL = frozenset(("step", "intent", "reply", "tools", "command", "view", "failure"))
@@ -55,24 +47,20 @@ def command(
 ) -> int:
     """Show the events of RUN, the last one by default, and what it cost.
 
-    With --json each is a line, the same as `mma run --jsonl` has printed.
+    With --json each record is a line.
     """
     results = Results(sys.stdout)
     try:
         path = find_run(home, name) / JOURNAL
         with JournalReader(path) as reader:
             summary = Summary(reader.run or path.parent.name)
-            told = 0
             for record in _records(reader, path, follow=follow):
                 summary.add(record)
-                told += record.kind in KINDS
                 if ticket is not None and record.origin.ticket != ticket:
                     continue
 
                 if as_json:
-                    if everything or record.kind in KINDS:
-                        results.write(to_json(_facts(record, told)), at_once=follow)
-
+                    results.write(to_json(_facts(record)), at_once=follow)
                     continue
 
                 if everything or _is_told(record):
@@ -129,16 +117,12 @@ def _line(record: Record, began: float) -> str:
     return f"{start} {one_line(told, _WIDTH)}".rstrip()
 
 
-def _facts(record: Record, told: int) -> dict[str, Any]:
-    """Return the line of a *record*; so many events were *told* up to here."""
-    origin, kind = record.origin, KINDS.get(record.kind)
-    if kind is not None:
-        return record_of(kind, origin, record.facts, seq=told, time=record.time)
-
+def _facts(record: Record) -> dict[str, Any]:
+    origin = record.origin
     return {
-        "record": record.seq,
-        "kind": record.kind,
+        "seq": record.seq,
         "time": record.time,
+        "kind": record.kind,
         "run": origin.run,
         "tier": origin.tier,
         "track": origin.track,

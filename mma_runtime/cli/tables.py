@@ -201,6 +201,9 @@ def result_text(outcome: Outcome, folder: Path | None) -> str:
     if outcome.to_go_on_usd is not None:
         lines.append(f"to go on would take about {dollars(outcome.to_go_on_usd)} more")
 
+    if outcome.resume_command:
+        lines.append(f"to go on:      {printable(outcome.resume_command)}")
+
     if outcome.tree is None:
         lines += [
             f"\n{ticket.id}: {printable(ticket.answer).strip()}"

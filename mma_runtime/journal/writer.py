@@ -284,7 +284,8 @@ def open_file(path: Path, run: str = "") -> Opened:
 
 def _open_locked(path: Path, lock: WriterLock, run: str) -> Opened:
     finish_salvage(path)
-    committed = committed_frames(path)
+    log = path.with_name(path.name + "-wal")
+    committed = committed_frames(log)
     db, found = _examined(path)
     loss = None
     try:
@@ -300,8 +301,7 @@ def _open_locked(path: Path, lock: WriterLock, run: str) -> Opened:
         if run:
             db.execute("INSERT OR IGNORE INTO about VALUES ('run', ?)", (run,))
 
-        (page,) = db.execute("PRAGMA page_size").fetchone()
-        lay_out(path, page)
+        lay_out(log)
     except BaseException:
         db.close()
         raise
