@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mma_runtime.events import Event, HintGiven, ModelCallFinished, ToolCallFinished
+from mma_runtime.events import Event, ModelCallFinished, OutputCut, ToolCallFinished
 from mma_runtime.llm.tokens import CHARACTERS_PER_TOKEN
 
 _BELOW = ("worker", "qa")
@@ -12,8 +12,10 @@ _BELOW = ("worker", "qa")
 class Firewall:
     """What was produced below and what of it went up, estimated in tokens.
 
-    *produced* is what workers and QA said and what tools and commands put out; *passed*
-    is what tiers 1 and 2 were shown of it: diffs, verdicts and summaries.
+    *produced* is what workers and QA said and what tools and commands put out, also
+    what was cut from that; *passed* is what tiers 1 and 2 were shown of it: diffs,
+    verdicts and summaries. A diff repeats lines that it does not change, so that of
+    little work more may go up than was produced.
     """
 
     produced: int = 0
@@ -38,15 +40,23 @@ class FirewallMeter:
         self._characters = 0
         self._tokens = 0
         self._passed = 0
+        self._commands = set[str]()
 
     def note(self, event: Event) -> None:
         """Count what *event* tells of the lower tiers."""
         if isinstance(event, ToolCallFinished):
             self._characters += event.characters
-        elif isinstance(event, HintGiven):
-            self._characters += event.raw_characters
+        elif isinstance(event, OutputCut):
+            # What commands put out has been counted whole.
+            if event.what not in self._commands:
+                self._characters += event.characters
         elif isinstance(event, ModelCallFinished) and event.origin.tier in _BELOW:
             self._tokens += event.output_tokens
+
+    def put_out(self, command: str, output: str) -> None:
+        """Count what a ticket's acceptance *command* has put out."""
+        self._commands.add(command)
+        self._characters += len(output)
 
     def went_up(self, *texts: str) -> None:
         """Count what an upper tier is shown."""

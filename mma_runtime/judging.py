@@ -165,6 +165,7 @@ class Judging:
             name=name,
             origin=origin,
         )
+        self._job.board.firewall.put_out(command, result.output)
         self._job.emit(
             AcceptanceChecked(
                 origin=origin,

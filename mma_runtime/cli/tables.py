@@ -132,9 +132,10 @@ def firewall_note(firewall: Firewall) -> str:
     if not firewall.passed:
         return ""
 
+    kept = f": {firewall.kept_back:.0%} kept back" if firewall.kept_back else ""
     return (
         f"firewall: {count(firewall.produced, 'token')} produced below,"
-        f" {firewall.passed:,} went up: {firewall.kept_back:.0%} kept back"
+        f" {firewall.passed:,} went up{kept}"
     )
 
 

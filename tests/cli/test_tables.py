@@ -289,7 +289,7 @@ def test_what_climbed_is_shown_with_its_cost() -> None:
         (Firewall(produced=12_000), ""),
         (
             Firewall(produced=10, passed=20),
-            "firewall: 10 tokens produced below, 20 went up: 0% kept back",
+            "firewall: 10 tokens produced below, 20 went up",
         ),
     ],
 )
