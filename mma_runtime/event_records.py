@@ -162,7 +162,7 @@ def _link(kind: type[Event], origin: Origin, facts: Mapping[str, Any]) -> _Link:
         return _Link(f"{run}/call/{facts['call'].rpartition('.')[0]}", here.about)
 
     if issubclass(kind, ToolEvent) and facts["call"]:
-        asked = facts["model_call"]
+        asked = facts.get("model_call")
         call = f"{run}/call/{asked}" if asked else here.about
         return _Link(f"{call}/{facts['call']}", call)
 

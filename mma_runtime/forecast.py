@@ -52,12 +52,22 @@ def resume_command(
     more = (more or Decimal(exhausted.limit)).quantize(
         _CENT if unit == "usd" else Decimal(1), ROUND_UP
     )
-    added = f"+{more}" if unit == "usd" else f"+{more}{unit}"
-    words = ["mma", "resume", run, "--budget", added]
+    words = ["mma", "resume", run, "--budget", f"{_limit(exhausted)}+{more}"]
     if home.absolute() != HOME.absolute():
         words += ["--home", str(home)]
 
     return shlex.join(words)
+
+
+def _limit(exhausted: BudgetExhausted) -> str:
+    """Name the limit as `--budget` takes it; the run's dollars need no name."""
+    match exhausted.level:
+        case "run":
+            return "" if exhausted.unit == "usd" else f"{exhausted.unit}="
+        case "tier":
+            return f"{exhausted.name}.{exhausted.unit}="
+        case level:
+            return f"{level}.{exhausted.unit}="
 
 
 def _left(

@@ -73,8 +73,8 @@ class Run:
         outfit: Outfit,
         home: Path,
     ) -> None:
-        self.id = job.run
-        self.name = scenario.name
+        self.id: str = job.run
+        self.name: str = scenario.name
         self.bus = bus
         self._job = job
         self._team = team
@@ -143,6 +143,14 @@ class Run:
             self._supervisor.tell(CancelRun(reason))
 
     # --- orders ---------------------------------------------------------------
+
+    @property
+    def supervisor(self) -> Ref | None:
+        """The run's supervisor while it is at work, for actors of one's own.
+
+        It takes what follows as messages, too: those in `mma_runtime.orders`.
+        """
+        return self._supervisor
 
     async def block(self, ticket: str, reason: str = "") -> tuple[str, ...]:
         """Keep a waiting ticket, and all behind it, from being started.

@@ -324,6 +324,7 @@ class Runtime(AsyncContextManagerMixin):
                     session, self._scrub(session.scenario, registry)
                 ),
                 apply=apply,
+                home=self._home.path,
             )
         except BaseException:
             await session.journal.aclose()

@@ -46,9 +46,11 @@ def test_what_is_left_is_reckoned_at_what_the_completed_have_cost() -> None:
     ("exhausted", "added"),
     [
         (used_up("usd", "0.14", "0.02"), "+0.1600"),
-        (used_up("calls", "7", "1"), "+8calls"),
-        (used_up("tokens", "7000", "600"), "+8000tokens"),
-        (used_up("seconds", "30"), "+30seconds"),
+        (used_up("calls", "7", "1"), "calls=+8"),
+        (used_up("tokens", "7000", "600"), "tokens=+8000"),
+        (used_up("seconds", "30"), "seconds=+30"),
+        (BudgetExhausted("ticket", "calls", "7", "7", name="half"), "ticket.calls=+8"),
+        (BudgetExhausted("tier", "usd", "1", "1", name="qa"), "qa.usd=+0.1600"),
     ],
 )
 def test_the_command_adds_it_in_the_unit_that_was_used_up(
@@ -65,7 +67,7 @@ def test_where_nothing_is_known_as_much_again_is_added() -> None:
 
     assert to_go_on(TICKETS[2:3], nothing, exhausted) is None
     command = resume_command("r1", Path(".mma"), TICKETS[2:3], nothing, exhausted)
-    assert command.endswith("--budget +500tokens")
+    assert command.endswith("--budget tokens=+500")
 
 
 def test_a_home_of_ones_own_is_named_and_quoted(tmp_path: Path) -> None:
@@ -73,4 +75,4 @@ def test_a_home_of_ones_own_is_named_and_quoted(tmp_path: Path) -> None:
 
     command = resume_command("r1", home, (), COSTS, used_up("calls", "1"))
 
-    assert command == f"mma resume r1 --budget +1calls --home '{home}'"
+    assert command == f"mma resume r1 --budget calls=+1 --home '{home}'"

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import one_line, price, printable
 from mma_runtime.errors import MMAError
+from mma_runtime.event_records import record_of
+from mma_runtime.event_schema import event_kinds
+from mma_runtime.events import Event
 from mma_runtime.journal import JournalReader, Record
 from mma_runtime.journal.lock import holder
 from mma_runtime.journal.past import MERGE
@@ -21,6 +24,11 @@ from mma_runtime.recording import JOURNAL, find_run
 
 # Seconds between two looks at a run that goes on.
 PAUSE = 0.2
+
+KINDS: Mapping[str, type[Event]] = {
+    kind.__name__: kind for kind in event_kinds().values()
+}
+"""The kinds of records that are events; the others are a journal's bookkeeping."""
 
 _WIDTH = 110
 _DULL = frozenset(("step", "intent", "reply", "tools", "command", "view", "failure"))
@@ -47,20 +55,24 @@ def command(
 ) -> int:
     """Show the events of RUN, the last one by default, and what it cost.
 
-    With --json each record is a line.
+    With --json each is a line, the same as `mma run --jsonl` has printed.
     """
     results = Results(sys.stdout)
     try:
         path = find_run(home, name) / JOURNAL
         with JournalReader(path) as reader:
             summary = Summary(reader.run or path.parent.name)
+            told = 0
             for record in _records(reader, path, follow=follow):
                 summary.add(record)
+                told += record.kind in KINDS
                 if ticket is not None and record.origin.ticket != ticket:
                     continue
 
                 if as_json:
-                    results.write(to_json(_facts(record)), at_once=follow)
+                    if everything or record.kind in KINDS:
+                        results.write(to_json(_facts(record, told)), at_once=follow)
+
                     continue
 
                 if everything or _is_told(record):
@@ -117,12 +129,16 @@ def _line(record: Record, began: float) -> str:
     return f"{start} {one_line(told, _WIDTH)}".rstrip()
 
 
-def _facts(record: Record) -> dict[str, Any]:
-    origin = record.origin
+def _facts(record: Record, told: int) -> dict[str, Any]:
+    """Return the line of a *record*; so many events were *told* up to here."""
+    origin, kind = record.origin, KINDS.get(record.kind)
+    if kind is not None:
+        return record_of(kind, origin, record.facts, seq=told, time=record.time)
+
     return {
-        "seq": record.seq,
-        "time": record.time,
+        "record": record.seq,
         "kind": record.kind,
+        "time": record.time,
         "run": origin.run,
         "tier": origin.tier,
         "track": origin.track,

@@ -5,7 +5,6 @@ numbers of its contents where it has any. A batch is the JSON of a list of them.
 """
 
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
@@ -14,10 +13,11 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mma_runtime.events import Origin
+from mma_runtime.journal.packing import Packer
 from mma_runtime.journal.record import Record
 
 PACKED = 2
-"""The form of a batch that was deflated with `_USUAL`; each form keeps its meaning."""
+"""The form of a batch that `_PACKER` has packed; each form keeps its meaning."""
 
 MARK_BYTES = 8
 """The length of the check that each batch carries over itself and all before it."""
@@ -25,9 +25,7 @@ MARK_BYTES = 8
 Listed = list[Any]
 """A record as its batch holds it."""
 
-# What batches are full of: with it the first 100 bytes are as well packed as the rest.
-# Part of the format: another text needs another form.
-_USUAL = (
+_PACKER = Packer(
     b'"ActorStarted","","","",1,"","",{"actor":"ActorEnded","reason":"stopped"}],'
     b'"TicketPlanned","depends_on":[]}],"TicketStarted","max_tool_rounds":'
     b'"TicketFinished","state":"completed","reason":"","rounds":"attempts":1}],'
@@ -51,17 +49,11 @@ _USUAL = (
     b'"cache_write_1h":0,"reasoning":0},"reported":"","raw_finish":"","request_id":null,'
     b'"model":"","usd":null,"billed":true},{"turn":1}]]'
 )
-_LEVEL = 3
-_BITS = -15
-_MEMORY = 6
 
 
 def pack(text: bytes) -> bytes:
     """Return the bytes to store for a batch."""
-    squeeze = zlib.compressobj(
-        _LEVEL, zlib.DEFLATED, _BITS, _MEMORY, zlib.Z_DEFAULT_STRATEGY, _USUAL
-    )
-    return squeeze.compress(text) + squeeze.flush()
+    return _PACKER.pack(text)
 
 
 def unpack(form: int, stored: bytes) -> list[Listed]:
@@ -69,12 +61,7 @@ def unpack(form: int, stored: bytes) -> list[Listed]:
     if form != PACKED:
         raise ValueError(f"it is stored in an unknown form, {form}")
 
-    try:
-        text = zlib.decompressobj(_BITS, _USUAL).decompress(stored)
-    except zlib.error as error:
-        raise ValueError(f"it cannot be unpacked: {error}") from error
-
-    found: list[Listed] = _from_json(text)
+    found: list[Listed] = _from_json(_PACKER.unpack(stored))
     return found
 
 

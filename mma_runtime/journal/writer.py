@@ -284,8 +284,7 @@ def open_file(path: Path, run: str = "") -> Opened:
 
 def _open_locked(path: Path, lock: WriterLock, run: str) -> Opened:
     finish_salvage(path)
-    log = path.with_name(path.name + "-wal")
-    committed = committed_frames(log)
+    committed = committed_frames(path)
     db, found = _examined(path)
     loss = None
     try:
@@ -301,7 +300,8 @@ def _open_locked(path: Path, lock: WriterLock, run: str) -> Opened:
         if run:
             db.execute("INSERT OR IGNORE INTO about VALUES ('run', ?)", (run,))
 
-        lay_out(log)
+        (page,) = db.execute("PRAGMA page_size").fetchone()
+        lay_out(path, page)
     except BaseException:
         db.close()
         raise

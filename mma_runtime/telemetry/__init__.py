@@ -4,6 +4,17 @@ Uses the API alone: what becomes of spans and figures is up to the providers tha
 host has set up. Without any, nothing is recorded and nothing is sent.
 """
 
-from mma_runtime.telemetry.telemetry import Telemetry
+from mma_runtime.errors import ConfigurationError
+
+try:
+    from mma_runtime.telemetry.telemetry import Telemetry
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] != "opentelemetry":
+        raise
+
+    raise ConfigurationError(
+        "telemetry needs the package opentelemetry-api:"
+        " install it with `pip install 'mma-runtime[otel]'`"
+    ) from error
 
 __all__ = ["Telemetry"]

@@ -29,7 +29,7 @@ class RunTelemetry:
     """Looks on at one run: `invoke_workflow`, in it `invoke_agent`, in these the rest.
 
     Each span is current for what it surrounds, so that what tools and hosts trace
-    themselves is a part of it.
+    themselves is a part of it. *content* says whether prompts and replies are in them.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RunTelemetry:
         self._tracer = tracer
         self._instruments = instruments
         self._run = run
-        self._content = content
+        self.content = content
         self._tally = Tally(instruments, run.clean)
         self._whole: Work | None = None
 
@@ -106,7 +106,7 @@ class RunTelemetry:
         more = {**place_of(origin), **_asked(request), names.CALL_ATTEMPT: attempt}
         title, seconds = f"chat {name}", self._instruments.chat_seconds
         with self._work(title, SpanKind.CLIENT, labels, more, seconds) as work:
-            if self._content and work.span.is_recording():
+            if self.content and work.span.is_recording():
                 self._put(work, names.SYSTEM, _instructions(request.system))
                 self._put(work, names.INPUT_MESSAGES, messages_of(request.turns))
 
@@ -127,7 +127,7 @@ class RunTelemetry:
         }
         title, seconds = f"execute_tool {call.name}", self._instruments.tool_seconds
         with self._work(title, SpanKind.INTERNAL, labels, more, seconds) as work:
-            if self._content and work.span.is_recording():
+            if self.content and work.span.is_recording():
                 given = call.raw if call.arguments is None else dict(call.arguments)
                 self._put(work, names.TOOL_ARGUMENTS, given)
 
@@ -162,7 +162,7 @@ class RunTelemetry:
                 typed = {**labels, names.TOKEN_TYPE: kind}
                 self._instruments.tokens.record(tokens, typed)
 
-        if self._content and span.is_recording():
+        if self.content and span.is_recording():
             self._put(work, names.OUTPUT_MESSAGES, [answer_of(completion)])
 
     def returned(
@@ -175,7 +175,7 @@ class RunTelemetry:
         if error is not None:
             work.fail(type(error).__name__)
 
-        if self._content and work.span.is_recording():
+        if self.content and work.span.is_recording():
             self._put(work, names.TOOL_RESULT, text_of(content))
 
     @contextmanager

@@ -1,13 +1,16 @@
 """What the journal costs: appends, bytes, tool rounds, opening, showing.
 
-Run it as `python -m tests.benchmarks.journal`. CPU times are medians; what it is
-compared with stands in the same table.
+Run it as `python -m tests.benchmarks.journal`, with `TMPDIR=/dev/shm` for what it costs
+without the disk. CPU times are medians; what it is compared with stands in the same
+table.
 """
 
+import base64
 import json
 import random
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -31,16 +34,25 @@ EVENT = Entry(
 )
 ROUNDS = (25, 50, 100, 200)
 NEW_BYTES = 2_000
+"""What a round adds: half is what the model writes, half what the tool returns."""
+
+TIMES = 7
+SHOWN = 100_000
 
 
 @tool
-async def nothing(text: str) -> str:
-    """Return nothing much.
+async def look(text: str) -> str:
+    """Return what cannot be compressed to much less.
 
     Args:
         text: Anything.
     """
-    return text[:1]
+    return _noise(random.Random(text))  # noqa: S311 - a benchmark's noise
+
+
+def _noise(draw: random.Random) -> str:
+    # 85 different characters, which JSON writes as they are.
+    return base64.b85encode(draw.randbytes(NEW_BYTES)).decode()[: NEW_BYTES // 2]
 
 
 def main() -> None:
@@ -54,6 +66,7 @@ def main() -> None:
         anyio.run(_bytes, folder / "bytes")
         anyio.run(_rounds, folder / "rounds")
         anyio.run(_opening, folder / "opening")
+        anyio.run(_showing, folder / "showing")
 
 
 def _bare(folder: Path) -> None:
@@ -107,13 +120,9 @@ def _talk(rounds: int, draw: random.Random) -> Callable[[ChatRequest], Said]:
         if request.turn > rounds:
             return "done"
 
-        # As hard to compress as a text can be: half of each round's new content.
-        text = draw.randbytes(NEW_BYTES // 2).hex()[: NEW_BYTES // 2]
+        arguments = {"text": _noise(draw)}
         call = ToolCall(
-            f"call-{request.turn}",
-            "nothing",
-            {"text": text},
-            json.dumps({"text": text}),
+            f"call-{request.turn}", "look", arguments, json.dumps(arguments)
         )
         return AssistantTurn((call,))
 
@@ -138,7 +147,7 @@ async def _run(
     )
     provider = FunctionProvider(_talk(rounds, draw))
     async with Runtime(
-        home=home, providers=[provider], tools=[nothing], journal=journal
+        home=home, providers=[provider], tools=[look], journal=journal
     ) as runtime:
         cpu = time.process_time()
         run = await runtime.start(given)
@@ -149,16 +158,7 @@ async def _run(
 async def _bytes(home: Path) -> None:
     for rounds in ROUNDS:
         run, _ = await _run(home, rounds, journal=True)
-        path = find_run(home, run) / JOURNAL
-        with JournalReader(path) as reader:
-            replies = [r for r in reader.records() if r.kind in ("reply", "tools")]
-            new = sum(
-                len(reader.content(number))
-                for record in replies
-                for number in record.contents.values()
-            )
-
-        size = path.stat().st_size
+        size, new = (find_run(home, run) / JOURNAL).stat().st_size, rounds * NEW_BYTES
         print(
             f"{rounds:>4} rounds: {new:>9,} bytes of new content,"
             f" {size:>9,} in the journal, {size / new:.2f} each"
@@ -166,19 +166,25 @@ async def _bytes(home: Path) -> None:
 
 
 async def _rounds(home: Path) -> None:
-    async def measure(rounds: int, tickets: int, *, journal: bool) -> float:
-        found = [
-            (await _run(home, rounds, journal=journal, tickets=tickets))[1]
-            for _ in range(5)
-        ]
-        return statistics.median(found) / (rounds * tickets) * 1e6
+    """Measure rounds by what more of them cost, which leaves out begin and end."""
 
-    for rounds, tickets in ((100, 1), (20, 50)):
-        without = await measure(rounds, tickets, journal=False)
-        with_journal = await measure(rounds, tickets, journal=True)
+    async def measure(few: int, many: int, tickets: int, *, journal: bool) -> float:
+        _, less = await _run(home, few, journal=journal, tickets=tickets)
+        _, more = await _run(home, many, journal=journal, tickets=tickets)
+        return (more - less) / ((many - few) * tickets) * 1e6
+
+    for few, many, tickets in ((20, 220, 1), (4, 24, 50)):
+        found = [
+            (
+                await measure(few, many, tickets, journal=False),
+                await measure(few, many, tickets, journal=True),
+            )
+            for _ in range(TIMES)
+        ]
+        without, recorded = (statistics.median(one) for one in zip(*found, strict=True))
         print(
             f"a tool round, {tickets:>2} at once: {without:>5.0f} µs CPU without,"
-            f" {with_journal:>5.0f} with: {with_journal - without:>5.0f} more"
+            f" {recorded:>5.0f} with: {recorded - without:>5.0f} more"
         )
 
 
@@ -192,12 +198,58 @@ async def _opening(home: Path) -> None:
 
     provider = FunctionProvider(_talk(24, random.Random(1)))  # noqa: S311 - as above
     async with Runtime(
-        home=home, providers=[provider], tools=[nothing], journal=True
+        home=home, providers=[provider], tools=[look], journal=True
     ) as runtime:
         began = time.perf_counter()
         again = await runtime.resume(run)
         await again.outcome()
         print(f"{'resume it, to its end':<42} {time.perf_counter() - began:.2f} s")
+
+
+async def _showing(home: Path) -> None:
+    path = home / "runs" / "many" / JOURNAL
+    writer = await JournalWriter.open(path, run="many")
+    while writer.last < SHOWN:
+        for number in range(200):
+            for event in _events(f"t{writer.last // 1_000}", number):
+                writer.note(event)
+
+        await writer.flush()
+
+    await writer.aclose()
+    for options in ([], ["--json"]):
+        command = [sys.executable, "-m", "mma_runtime", "show", "many", *options]
+
+        async def show(command: list[str] = command) -> None:
+            await anyio.run_process([*command, "--home", str(home)])
+
+        what = " ".join(["mma show", *options, f"of {SHOWN:,} records"])
+        await _timed(what, show)
+
+
+def _events(ticket: str, number: int) -> list[Entry]:
+    """Return what one tool round records."""
+    origin = Origin(tier="worker", ticket=ticket, task="ticket")
+    call = f"ticket/{ticket}/1.{number}"
+    attempt: dict[str, object] = {"call": f"{call}.1", "model": "function:m"}
+    used: dict[str, object] = {
+        "call": f"call-{number}",
+        "tool": "look",
+        "model_call": call,
+    }
+    told: list[tuple[str, dict[str, object]]] = [
+        ("RoundStarted", {"round": number, "max_rounds": 200}),
+        ("intent", {"digest": "d" * 32, **attempt, "reserved": ["0.01", 900]}),
+        ("ModelCallStarted", {**attempt, "attempt": 1}),
+        ("ModelCallFinished", {**attempt, "finish": "tool_calls", "usd": "0.001"}),
+        ("reply", {"digest": "d" * 32, "usage": None, "usd": "0.001"}),
+        ("ToolCallStarted", used),
+        ("ToolCallFinished", {**used, "is_error": False, "characters": 1_000}),
+        ("tools", {"failures": [], "files": []}),
+    ]
+    return [
+        Entry(kind=kind, origin=origin, call=call, facts=facts) for kind, facts in told
+    ]
 
 
 async def _open(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,26 @@ def test_a_run_that_is_not_there_is_told(
 
     assert result.return_value == 2
     assert "there is no run" in result.stderr
+
+
+def test_the_command_at_a_spent_budget_goes_on_to_the_end(project: Project) -> None:
+    project.write(budget={"calls": 1})
+
+    stopped = json.loads(project.run("--json").stdout)
+    words = project.run().stdout
+
+    command = stopped["resume_command"]
+    assert stopped["state"] == "over_budget"
+    assert command.startswith(f"mma resume {stopped['run']} --budget calls=+2 --home ")
+    assert "to go on:      mma resume " in words
+    again = project.mma(*shlex.split(command)[1:], "--json")
+    outcome = json.loads(again.stdout)
+    assert (outcome["state"], outcome["resume_command"]) == ("completed", "")
+
+
+def test_what_was_not_recorded_cannot_be_gone_on_with(project: Project) -> None:
+    project.write(budget={"calls": 1})
+
+    result = project.run("--no-journal", "--json")
+
+    assert json.loads(result.stdout)["resume_command"] == ""

@@ -5,12 +5,13 @@ import pytest
 
 from mma_runtime.events import Origin
 from mma_runtime.journal import Entry
+from mma_runtime.journal.wal import PAGE_BYTES
 
 
 def used(log: bytes) -> int:
     """Return how many bytes of a write-ahead log hold frames: zeros follow them."""
-    frames = -(-(len(log.rstrip(b"\0")) - 32) // (4_096 + 24))
-    return 32 + max(0, frames) * (4_096 + 24)
+    frames = -(-(len(log.rstrip(b"\0")) - 32) // (PAGE_BYTES + 24))
+    return 32 + max(0, frames) * (PAGE_BYTES + 24)
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from mma_runtime.errors import JournalUnavailable, JournalUnreadable
 from mma_runtime.journal import Entry, JournalReader, JournalWriter, Loss
 from mma_runtime.journal.batch import pack
 from mma_runtime.journal.recovery import finish_salvage
+from mma_runtime.journal.wal import PAGE_BYTES
 from mma_runtime.journal.writer import open_file
 from tests.journal.conftest import used
 
-PAGE = 4_096
 Said = list[tuple[str, dict[str, bytes]]]
 MEMORY = Path("/dev/shm")  # noqa: S108 - only if it is there
 
@@ -93,7 +93,9 @@ def _copies(place: Path, source: Path, count: int) -> Iterator[Path]:
 
 def _cuts(size: int) -> list[int]:
     """Return every page's end, and every 64 bytes of the last 64 kB."""
-    return sorted({*range(0, size, PAGE), *range(max(0, size - 65_536), size, 64)})
+    return sorted(
+        {*range(0, size, PAGE_BYTES), *range(max(0, size - 65_536), size, 64)}
+    )
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -198,7 +200,7 @@ async def test_a_write_that_a_kill_tore_is_no_damage(
     log = bytearray(path.with_name("journal.db-wal").read_bytes())
     # The last frame's header was written, its page was not.
     end = used(bytes(log))
-    log[end - PAGE : end] = bytes(PAGE)
+    log[end - PAGE_BYTES : end] = bytes(PAGE_BYTES)
     after.with_name("journal.db-wal").write_bytes(log)
     await writer.aclose()
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import anyio
-from mcp.server.mcpserver import Image, MCPServer
+from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp_types import ToolAnnotations
 
 server = MCPServer("program")
@@ -74,6 +74,13 @@ def flood() -> str:
 def surroundings() -> list[str]:
     """List the names of the environment."""
     return sorted(os.environ)
+
+
+@server.tool()
+def trace(context: Context) -> str:
+    """Say which trace the call is a part of."""
+    meta = context.request_context.meta or {}
+    return str(meta.get("traceparent"))
 
 
 if __name__ == "__main__":
