@@ -136,11 +136,12 @@ class Route:
                 attempt=number,
             )
         )
+        send = self._send if self._observer is None else self._send_watched
         if wish.deadline == inf:
-            return await self._send(attempt, permit, on_chunk)
+            return await send(attempt, permit, on_chunk)
 
         with anyio.CancelScope(deadline=wish.deadline):
-            return await self._send(attempt, permit, on_chunk)
+            return await send(attempt, permit, on_chunk)
 
         raise self._out_of_time(attempt)
 
@@ -265,20 +266,18 @@ class Route:
 
     # --- the call -------------------------------------------------------------
 
-    async def _send(
+    async def _send_watched(
         self, attempt: "_Attempt", permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
-        observer = self._observer
-        if observer is None:
-            return await self._stream(attempt, permit, on_chunk)
-
-        with observer.chat(attempt.request, self.address, attempt.number) as watch:
+        assert self._observer is not None  # noqa: S101 - asked by the caller
+        watched = self._observer.chat(attempt.request, self.address, attempt.number)
+        with watched as watch:
             attempt.request = replace(attempt.request, headers=watch.headers)
-            completion = await self._stream(attempt, permit, _heard(watch, on_chunk))
+            completion = await self._send(attempt, permit, _heard(watch, on_chunk))
             watch.completed(completion)
             return completion
 
-    async def _stream(
+    async def _send(
         self, attempt: "_Attempt", permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
         completion: Completion | None = None

@@ -247,7 +247,13 @@ class Toolbox:
             )
         )
         began = perf_counter()
-        content, error = await self._watched(call, approval, at)
+        if self._observer is None:
+            content, error = await self._try(call, approval, at)
+        else:
+            with self._observer.tool(call, at.origin) as watch:
+                content, error = await self._try(call, approval, at)
+                watch.ended(content, error)
+
         size = _size(content)
         if size > OUTPUT_LIMIT:
             content, missing = await self._cut(content)
@@ -267,17 +273,6 @@ class Toolbox:
         )
         failure = error if isinstance(error, CommandFailed) else None
         return ToolResult(call.id, call.name, content, error is not None), failure
-
-    async def _watched(
-        self, call: ToolCall, approval: Approval | None, at: _Place
-    ) -> "tuple[Content, Exception | None]":
-        if self._observer is None:
-            return await self._try(call, approval, at)
-
-        with self._observer.tool(call, at.origin) as watch:
-            content, error = await self._try(call, approval, at)
-            watch.ended(content, error)
-            return content, error
 
     async def _try(
         self, call: ToolCall, approval: Approval | None, at: _Place
