@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from textwrap import fill
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -17,6 +18,9 @@ from mma_runtime.events import ApprovalAsked, Event
 
 # Lines that the region leaves to what was said before.
 MARGIN = 8
+
+# Stands before what goes on from the line above.
+INDENT = "    "
 
 
 class Display:
@@ -45,7 +49,7 @@ class Display:
         # Names, too, are other people's words: none may steer the terminal.
         text = printable(narrate(event)) if self.narrates else ""
         if text:
-            self.say(Text(text, style=_style(event), overflow="fold"))
+            self.say(Text(self._wrapped(text), style=_style(event), overflow="fold"))
 
     def say(self, what: RenderableType) -> None:
         """Print *what* for good, once nothing is being typed below."""
@@ -68,6 +72,23 @@ class Display:
             said, self._held = self._held, None
             for what in said:
                 self._print(what)
+
+    def _wrapped(self, text: str) -> str:
+        """Break lines between words where somebody looks, and nowhere in a file."""
+        console = self.console
+        if not (console.is_terminal or console.file.isatty()):
+            return text
+
+        return "\n".join(
+            fill(
+                line,
+                console.width,
+                subsequent_indent=INDENT,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for line in text.split("\n")
+        )
 
     def _print(self, what: RenderableType) -> None:
         self.console.print(what, soft_wrap=isinstance(what, Text | str))

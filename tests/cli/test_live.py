@@ -141,6 +141,18 @@ def test_plain_lines_are_printed_as_they_come_and_kept() -> None:
     assert [str(line) for line in display.transcript] == [written(console).strip()]
 
 
+def test_on_a_terminal_lines_break_between_words() -> None:
+    console = Console(file=StringIO(), width=40, force_terminal=True, markup=False)
+    display = Display(console)
+
+    title = "What an amount is, and what becomes of it"
+    display.add(TicketPlanned(origin=on("a"), title=title, depends_on=()))
+
+    assert written(console) == (
+        "ticket a: planned: What an amount is,\n    and what becomes of it\n"
+    )
+
+
 def test_the_live_display_draws_below_what_was_said_and_cleans_up() -> None:
     console = terminal()
     display = LiveDisplay(console)
