@@ -22,6 +22,7 @@ from mma_runtime.events import (
     TicketStarted,
 )
 from mma_runtime.llm.chat import ChatRequest, Text, ToolTurn, UserTurn
+from mma_runtime.orders import CancelRun, Order, OrderTicket
 from mma_runtime.outcome import TicketState, TrackState
 from mma_runtime.testing import FunctionProvider
 from tests.team import (
@@ -559,6 +560,29 @@ async def test_a_failed_ticket_that_is_ordered_again_starts_over(
         ("b", 1),
         ("c", 1),
     ]
+
+
+async def test_orders_are_messages_as_well(tmp_path: Path) -> None:
+    held = Held("a", "b", "c")
+    plan = plan_of(a=[], b=["a"], c=["b"])
+
+    async with Runtime(home=tmp_path, providers=[held.provider]) as runtime:
+        run = await runtime.start(scenario(tickets=plan))
+        with anyio.fail_after(10):
+            await held.begun["a"].wait()
+            supervisor = run.supervisor
+            assert supervisor is not None
+            skip = OrderTicket(ticket="b", order=Order.SKIP, reason="not needed")
+            assert await supervisor.ask(skip) == ("b",)
+            with pytest.raises(Refused, match="'b' is skipped"):
+                await supervisor.ask(OrderTicket(ticket="b", order=Order.BLOCK))
+
+            supervisor.tell(CancelRun("enough"))
+            outcome = await run.outcome()
+
+    assert (outcome.state, outcome.reason) == (RunState.CANCELLED, "enough")
+    assert states(outcome) == {"a": "cancelled", "b": "skipped", "c": "cancelled"}
+    assert run.supervisor is None
 
 
 async def test_one_ticket_at_work_can_be_cancelled_and_blocks_those_behind(
