@@ -58,7 +58,7 @@ class Agent(Generic[OutputT]):
         reasoning_effort: str | None = None,
         name: str = "agent",
     ) -> None:
-        self.tools = tuple(tools)
+        self.tools: tuple[Tool, ...] = tuple(tools)
         self.instructions = instructions
         self._output = output
         self._name = name

@@ -123,9 +123,9 @@ class Board:
         self.tickets: dict[str, TicketCard] = {}
         self.ended: tuple[RunState, str] | None = None
         self.exhausted: BudgetExhausted | None = None
-        self.firewall = FirewallMeter()
-        self.provider_problem = ""
-        self.problem = ""
+        self.firewall: FirewallMeter = FirewallMeter()
+        self.provider_problem: str = ""
+        self.problem: str = ""
 
     def add_tracks(self, tracks: Iterable[Track]) -> None:
         """Put planned tracks on the board."""

@@ -40,12 +40,12 @@ class BudgetTree:
 
     def __init__(self, budgets: Budgets) -> None:
         self.budgets = budgets
-        self.run = Level("run", "", budgets.run)
+        self.run: Level = Level("run", "", budgets.run)
         self._levels: dict[tuple[str, str], Level] = {}
         self._paths: dict[tuple[str, str, str], tuple[Level, ...]] = {}
         self._kept: dict[Origin, Amount] = {}
         self.granted: set[Reservation] = set()
-        self.is_timed = budgets.in_seconds
+        self.is_timed: bool = budgets.in_seconds
         below = (budgets.track, budgets.ticket, *budgets.tiers.values())
         # Where only the run has a budget, nothing is kept for each of its tickets.
         self._is_flat = all(budget == NO_LIMIT for budget in below)

@@ -147,8 +147,8 @@ class Ledger:
     """
 
     def __init__(self, budgets: Budgets | None = None) -> None:
-        self.budgets = budgets or Budgets()
-        self.tree = BudgetTree(self.budgets)
+        self.budgets: Budgets = budgets or Budgets()
+        self.tree: BudgetTree = BudgetTree(self.budgets)
         self._lines: dict[_Key, _Sum] = {}
         self._total = _Sum()
 

@@ -155,7 +155,7 @@ class AskCycle(ActorError):
     """
 
     def __init__(self, chain: Sequence[str]) -> None:
-        self.chain = tuple(chain)
+        self.chain: tuple[str, ...] = tuple(chain)
         super().__init__(
             "these actors would wait for each other for ever: "
             + " → ".join(self.chain)
@@ -203,7 +203,7 @@ class UnhandledMessage(ActorError, TypeError):
     def __init__(self, name: str, message: str, handled: Sequence[str]) -> None:
         self.name = name
         self.message = message
-        self.handled = tuple(handled)
+        self.handled: tuple[str, ...] = tuple(handled)
         known = ", ".join(self.handled) or "no messages at all"
         super().__init__(
             f"actor {name!r} does not handle {message}; it handles {known}"
@@ -378,7 +378,7 @@ class ScenarioInvalid(ConfigurationError):
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         self.file = file
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(self._line(problem) for problem in self.problems))
 
     def _line(self, problem: Problem) -> str:
@@ -395,7 +395,7 @@ class CredentialsMissing(ConfigurationError):
 
     def __init__(self, provider: str, looked_in: Sequence[str], advice: str) -> None:
         self.provider = provider
-        self.looked_in = tuple(looked_in)
+        self.looked_in: tuple[str, ...] = tuple(looked_in)
         self.advice = advice
         super().__init__(
             f"no API key for {provider!r}; looked in {', '.join(self.looked_in)}."
@@ -454,7 +454,7 @@ class PlanRejected(MMAError):
     """A plan cannot be run as it is; `problems` lists every reason."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("; ".join(self.problems))
 
 
@@ -561,8 +561,8 @@ class MergeConflict(WorkspaceError):
     """
 
     def __init__(self, conflicts: Mapping[str, str]) -> None:
-        self.conflicts = dict(conflicts)
-        self.paths = tuple(self.conflicts)
+        self.conflicts: dict[str, str] = dict(conflicts)
+        self.paths: tuple[str, ...] = tuple(self.conflicts)
         super().__init__(
             "conflicts with changes that were accepted meanwhile: "
             + ", ".join(self.paths)

@@ -6,7 +6,7 @@ Loaded only by who needs it; writing records needs `event_records` alone.
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from inspect import cleandoc
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic import ValidationError as Invalid
@@ -23,7 +23,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 class EventRecord(BaseModel):
     """What every record has; keys that are empty may be left out."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     version: int = Field(ge=VERSION, le=VERSION, description="Of these keys.")
     kind: str = Field(description="What happened.")

@@ -50,7 +50,7 @@ class Gate:
     def __init__(
         self, limits: Limits = NO_LIMITS, *, adapts: bool = True, learns: bool = True
     ) -> None:
-        self.in_flight = 0
+        self.in_flight: int = 0
         self._learns = learns
         self._most: int | None = None
         self._windows = Windows()

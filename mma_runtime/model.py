@@ -10,6 +10,7 @@ from mma_runtime.errors import ProviderError
 from mma_runtime.events import ModelFellBack
 from mma_runtime.governor import too_long
 from mma_runtime.llm.chat import ChatRequest, Completion
+from mma_runtime.llm.provider import Provider
 from mma_runtime.reservations import WrapUp
 from mma_runtime.retries import RetryPolicy
 from mma_runtime.route import OnChunk, Route, call_name
@@ -25,12 +26,12 @@ class Model:
     def __init__(
         self, route: Route, *fallbacks: Route, retry: RetryPolicy | None = None
     ) -> None:
-        self.provider = route.provider
-        self.name = route.name
-        self.address = route.address
-        self.has_fallbacks = bool(fallbacks)
+        self.provider: Provider = route.provider
+        self.name: str = route.name
+        self.address: str = route.address
+        self.has_fallbacks: bool = bool(fallbacks)
         self._route = route
-        self.routes = (route, *fallbacks)
+        self.routes: tuple[Route, ...] = (route, *fallbacks)
         self._retry = retry or RetryPolicy()
 
     async def complete(

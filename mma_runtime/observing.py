@@ -141,7 +141,7 @@ def around_agent(
 class _Idle:
     """Looks away: for observers that have nothing to do just now."""
 
-    headers = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __enter__(self) -> Self:
         return self

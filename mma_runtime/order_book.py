@@ -45,7 +45,7 @@ class OrderBook:
     """
 
     def __init__(self, job: Job, schedule: Schedule, floor: Floor) -> None:
-        self.is_paused = False
+        self.is_paused: bool = False
         self._job = job
         self._schedule = schedule
         self._floor = floor

@@ -27,8 +27,9 @@ class MinuteWindow:
     __slots__ = ("_at", "_burst", "_dry", "_level", "_sent", "limit", "used")
 
     def __init__(self, limit: int) -> None:
+        self.limit: int = limit
         self.allow(limit)
-        self.used = 0.0
+        self.used: float = 0.0
         self._sent: deque[Entry] = deque()
         self._level = self._burst
         self._at = -inf
@@ -156,7 +157,7 @@ class Throttle:
     )
 
     def __init__(self, start: int = START, most: int = MOST) -> None:
-        self.limit = float(start)
+        self.limit: float = float(start)
         self._most = most
         self._ceiling = inf
         self._cut_at = -inf

@@ -89,7 +89,7 @@ class Questions:
         journal: Journal | None = None,
     ) -> None:
         self._journal = journal or Journal()
-        self.consents = Consents(self._consents_before())
+        self.consents: Consents = Consents(self._consents_before())
         self.unanswered: Callable[[str], None] = _ignore
         self.is_stepped = is_stepped
         self._emit = emit

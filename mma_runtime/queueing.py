@@ -39,10 +39,10 @@ class Permit:
     def __init__(
         self, demand: Demand, sent_at: float, charges: Charges = NO_CHARGES
     ) -> None:
-        self.demand = demand
-        self.sent_at = sent_at
-        self.charges = charges
-        self.is_probe = False
+        self.demand: Demand = demand
+        self.sent_at: float = sent_at
+        self.charges: Charges = charges
+        self.is_probe: bool = False
 
 
 class Waiter:
@@ -51,12 +51,12 @@ class Waiter:
     __slots__ = ("demand", "error", "gone", "news", "permit", "since")
 
     def __init__(self, demand: Demand, since: float) -> None:
-        self.demand = demand
-        self.since = since
+        self.demand: Demand = demand
+        self.since: float = since
         self.permit: Permit | None = None
         self.error: ProviderError | None = None
-        self.gone = False
-        self.news = anyio.Event()
+        self.gone: bool = False
+        self.news: anyio.Event = anyio.Event()
 
 
 class Queue:

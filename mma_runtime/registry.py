@@ -52,7 +52,7 @@ class Registry:
         folders: Iterable[Path] = (),
     ) -> None:
         self._environment = environment
-        self.folders = tuple(folders)
+        self.folders: tuple[Path, ...] = tuple(folders)
         self._given = tuple(specs)
         found = (spec for folder in self.folders for spec in read_providers(folder))
         self._specs = {spec.name: spec for spec in (*BUILT_IN, *found, *self._given)}

@@ -97,10 +97,10 @@ class Level:
     )
 
     def __init__(self, name: str, of: str, budget: Budget) -> None:
-        self.name = name
-        self.of = of
-        self.budget = budget
-        self.limited = any(
+        self.name: str = name
+        self.of: str = of
+        self.budget: Budget = budget
+        self.limited: bool = any(
             limit is not None for limit in (budget.usd, budget.tokens, budget.calls)
         )
         self._most = _share_of(budget, 100)
@@ -108,10 +108,10 @@ class Level:
         self._spent_usd = self._held_usd = self._kept_usd = NOTHING.usd
         self._spent_tokens = self._held_tokens = self._kept_tokens = 0
         self._spent_calls = self._held_calls = self._kept_calls = 0
-        self.in_flight = 0
-        self.deadline = inf
+        self.in_flight: int = 0
+        self.deadline: float = inf
         self.waiting: deque[Reservation] = deque()
-        self.warned = 0
+        self.warned: int = 0
 
     @property
     def spent(self) -> Amount:
@@ -288,18 +288,18 @@ class Reservation:
         billed: bool = True,
         wrap_up: WrapUp = WrapUp.NONE,
     ) -> None:
-        self.origin = origin
-        self.model = model
-        self.tokens = tokens
-        self.wanted = wanted
-        self.quote = quote
-        self.asked = asked
-        self.billed = billed
-        self.wrap_up = wrap_up
-        self.state = State.NEW
-        self.amount = NOTHING
+        self.origin: Origin = origin
+        self.model: str = model
+        self.tokens: int = tokens
+        self.wanted: int = wanted
+        self.quote: Quote | None = quote
+        self.asked: bool = asked
+        self.billed: bool = billed
+        self.wrap_up: WrapUp = wrap_up
+        self.state: State = State.NEW
+        self.amount: Amount = NOTHING
         self.output: int | None = None
-        self.deadline = inf
+        self.deadline: float = inf
         self.error: MMAError | None = None
         # Filled in by the tree of budgets: where the call counts.
         self.levels: tuple[Level, ...] = ()

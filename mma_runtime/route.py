@@ -83,9 +83,9 @@ class Route:
     ) -> None:
         self.provider = provider
         self.name = name
-        self.address = f"{provider.name}:{name}"
-        self.breaker = breaker or Breaker()
-        self.gate = gate or Gate(adapts=False)
+        self.address: str = f"{provider.name}:{name}"
+        self.breaker: Breaker = breaker or Breaker()
+        self.gate: Gate = gate or Gate(adapts=False)
         self._billed = provider.priced_as(name)[2]
         self._largest = provider.capabilities(name).max_output
         self._costs = costs

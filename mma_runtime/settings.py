@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
@@ -67,7 +67,7 @@ class _Price(Price):
 
 class _File(Table):
     # The file's other keys are read, and checked, where they are used.
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True)
 
     prices: tuple[_Price, ...] = ()
     limits: dict[str, AccountLimits] = Field(default_factory=dict[str, AccountLimits])

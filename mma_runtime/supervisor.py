@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import anyio
 from anyio import TaskHandle
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from mma_runtime.board import TicketCard, TrackCard
+from mma_runtime.board import Board, TicketCard, TrackCard
 from mma_runtime.briefing import overview
 from mma_runtime.costs import CostAggregator
 from mma_runtime.crew import UNUSABLE, Crew
@@ -28,6 +29,7 @@ from mma_runtime.events import (
 from mma_runtime.job import Job
 from mma_runtime.kernel import Actor, Ref, handles
 from mma_runtime.kernel.incarnation import describe
+from mma_runtime.kernel.supervision import Restart
 from mma_runtime.order_book import OrderBook
 from mma_runtime.orders import (
     CancelRun,
@@ -67,13 +69,13 @@ class Supervisor(Actor):
     cancelling a run ends them at once. What a route asked for is cancelled with it.
     """
 
-    restart = "temporary"
+    restart: ClassVar[Restart] = "temporary"
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.board = job.board
-        self.schedule = Schedule(job.board.tickets)
-        self.order_book = OrderBook(job, self.schedule, self)
+        self.board: Board = job.board
+        self.schedule: Schedule = Schedule(job.board.tickets)
+        self.order_book: OrderBook = OrderBook(job, self.schedule, self)
         self.crew: Crew
         self._scope = anyio.CancelScope()
         self._leads: dict[str, Ref | None] = {}

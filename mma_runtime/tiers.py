@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from string import Template
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -67,7 +68,7 @@ AgentClass = Callable[[Equipment], Actor]
 class Verdict(BaseModel):
     """Tier 1's or Tier 2's judgement of finished work."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     accepted: bool
     remarks: str = Field("", description="What has to change; empty when accepted.")
@@ -229,7 +230,7 @@ class GiveTestHint(Request[str]):
 class LintEdit(BaseModel):
     """One change: *old*, which is in the file exactly once, becomes *new*."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     path: str
     old: str = Field(min_length=1)
@@ -239,7 +240,7 @@ class LintEdit(BaseModel):
 class LintPatch(BaseModel):
     """Tier 4's answer to a linter's complaints."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     edits: tuple[LintEdit, ...] = ()
 

@@ -20,7 +20,7 @@ from mma_runtime.errors import (
     Refused,
 )
 from mma_runtime.events import AnswerRejected, HistoryCut, Origin
-from mma_runtime.kernel import Actor
+from mma_runtime.kernel import Actor, Restart
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
@@ -49,12 +49,12 @@ class TierAgent(Actor):
     its supervisor decides what to do about the ticket or track.
     """
 
-    restart = "temporary"
+    restart: ClassVar[Restart] = "temporary"
     tier: ClassVar[Tier]
 
     def __init__(self, equipment: Equipment) -> None:
         self.equipment = equipment
-        self.conversation = Conversation(system=self._system())
+        self.conversation: Conversation = Conversation(system=self._system())
 
     def prompt(self, occasion: str, **slots: str) -> str:
         """Fill the prompt for *occasion*, the scenario's own where it has one."""

@@ -33,7 +33,7 @@ class Display:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.progress = Progress()
+        self.progress: Progress = Progress()
         self.transcript: list[RenderableType] = []
         self.narrates = True
         self.is_silent = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import click
 
@@ -16,6 +16,12 @@ from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import tier_name
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """Gives a command an option or an argument."""
+
+    def __call__(self, function: FunctionT, /) -> FunctionT: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,9 @@ class DollarsType(click.ParamType[Decimal]):
         return amount
 
 
-scenario_file = click.argument("file", type=click.Path(path_type=Path))
+scenario_file: Decorator = click.argument("file", type=click.Path(path_type=Path))
 
-models_option = click.option(
+models_option: Decorator = click.option(
     "--model",
     "models",
     type=TierModelType("TIER=PROVIDER:MODEL"),
@@ -150,7 +156,7 @@ def chosen_changes(
     return Changes(models=dict(models), budget=dict(raises), rounds=rounds or 0)
 
 
-inputs_option = click.option(
+inputs_option: Decorator = click.option(
     "--input",
     "inputs",
     type=PairType("NAME=VALUE"),
@@ -188,11 +194,11 @@ def chosen_apply(*, apply: bool | None, branch: bool) -> Apply | None:
     return "branch" if branch else apply
 
 
-json_option = click.option(
+json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object."
 )
 
-backend_option = click.option(
+backend_option: Decorator = click.option(
     "--backend",
     type=click.Choice(["asyncio", "trio"]),
     default="asyncio",
@@ -200,7 +206,7 @@ backend_option = click.option(
     help="The event loop.",
 )
 
-home_option = click.option(
+home_option: Decorator = click.option(
     "--journal",
     "--home",
     "home",
@@ -211,7 +217,7 @@ home_option = click.option(
     help="The folder that runs are recorded in, each in a folder of its own.",
 )
 
-run_argument = click.argument("name", metavar="[RUN]", default="last")
+run_argument: Decorator = click.argument("name", metavar="[RUN]", default="last")
 
 
 def log_options(command: Callable[..., int]) -> Callable[..., int]:

@@ -82,12 +82,12 @@ class Progress:
     """Folds a run's events, in order, into one line per tier and per ticket."""
 
     def __init__(self) -> None:
-        self.name = ""
-        self.began = 0.0
-        self.finished = False
+        self.name: str = ""
+        self.began: float = 0.0
+        self.finished: bool = False
         self.tiers: dict[str, TierLine] = {}
         self.tickets: dict[str, TicketLine] = {}
-        self.spent = Sum()
+        self.spent: Sum = Sum()
 
     @property
     def running(self) -> dict[str, TicketLine]:

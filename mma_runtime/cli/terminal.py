@@ -67,7 +67,7 @@ class Results:
             stream.reconfigure(errors="backslashreplace")
 
         self._stream: TextIO = stream
-        self.closed = False
+        self.closed: bool = False
 
     def write(self, line: str, *, at_once: bool = True) -> None:
         """Write *line*, unless nobody reads any more.

@@ -67,11 +67,11 @@ class Journal:
     ) -> None:
         self.past = past
         self.strict = strict
-        self.digests = RequestDigests(scrub)
-        self.reused = 0
+        self.digests: RequestDigests = RequestDigests(scrub)
+        self.reused: int = 0
         self.emit: Callable[[Event], None] = self.record
         self.moved: Callable[[], None] = lambda: None
-        self.difference = ""
+        self.difference: str = ""
         self._over = False
         self.trouble: Callable[[str], None] = lambda _reason: None
         self._writer = writer

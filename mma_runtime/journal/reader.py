@@ -40,7 +40,7 @@ class JournalReader:
             raise JournalUnreadable(str(path), "there is no such file")
 
         self._db = self._open()
-        self.run = ""
+        self.run: str = ""
         self._begun = False
         try:
             self._has_begun()

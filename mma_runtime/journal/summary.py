@@ -20,12 +20,12 @@ class Summary:
 
     def __init__(self, run: str) -> None:
         self.run = run
-        self.name = ""
-        self.state = "never began"
-        self.began = 0.0
-        self.calls = 0
-        self.unknown = 0
-        self.usd = Decimal(0)
+        self.name: str = ""
+        self.state: str = "never began"
+        self.began: float = 0.0
+        self.calls: int = 0
+        self.unknown: int = 0
+        self.usd: Decimal = Decimal(0)
         self._tickets: dict[str, str] = {}
 
     @property

@@ -19,7 +19,7 @@ from mma_runtime.journal.footprint import Footprint
 from mma_runtime.journal.journal import Journal
 from mma_runtime.journal.past import COMMAND, TOOLS, OnceCall, Recorded
 from mma_runtime.journal.record import Entry
-from mma_runtime.llm.chat import Text, ToolCall, ToolTurn
+from mma_runtime.llm.chat import Text, ToolCall, ToolSpec, ToolTurn
 from mma_runtime.tools.command import CommandResult
 from mma_runtime.tools.toolbox import Emit, RoundResults, Toolbox
 
@@ -43,7 +43,7 @@ class RecordedToolbox(Toolbox):
         ended: EndedOnce,
     ) -> None:
         super().__init__(())
-        self.specs = inner.specs
+        self.specs: tuple[ToolSpec, ...] = inner.specs
         self._inner = inner
         self._journal = journal
         self._footprint = footprint

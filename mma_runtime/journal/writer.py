@@ -45,7 +45,7 @@ class JournalWriter:
 
     def __init__(self, path: Path, opened: "Opened", scrub: Scrubber) -> None:
         self.path = path
-        self.loss = opened.loss
+        self.loss: Loss | None = opened.loss
         self._db = opened.db
         self._lock = opened.lock
         self._scrub = scrub

@@ -67,15 +67,17 @@ class Cell:
         siblings: Family,
         registry: Registry,
     ) -> None:
-        self.name = name
-        self.kind = kind
-        self.registry = registry
-        self.mailbox = Mailbox(name, kind.mailbox_capacity, kind.overflow, registry)
-        self.restarts = 0
+        self.name: str = name
+        self.kind: type[Behaviour] = kind
+        self.registry: Registry = registry
+        self.mailbox: Mailbox = Mailbox(
+            name, kind.mailbox_capacity, kind.overflow, registry
+        )
+        self.restarts: int = 0
         # Why it ended, once it has.
-        self.reason = ""
+        self.reason: str = ""
         # See `Waiter`. A start is a turn, too.
-        self.turn = 0
+        self.turn: int = 0
         self.waits: dict[Reply[Any], int] = {}
         self._recipe: Callable[[Cell], Behaviour] | None = recipe
         self._siblings = siblings

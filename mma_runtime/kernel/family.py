@@ -66,7 +66,7 @@ class Family:
         policy: Policy,
         fail_parent: Callable[[RestartsExhausted], None],
     ) -> None:
-        self.is_closed = False
+        self.is_closed: bool = False
         self._registry = registry
         self._policy = policy
         self._fail_parent = fail_parent

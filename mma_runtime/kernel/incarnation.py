@@ -73,16 +73,16 @@ class Incarnation:
     def __init__(self, home: Home, actor: Behaviour) -> None:
         self._has_lifespan = home.kind.__has_lifespan__
         self._turn_scope = CancelScope(shield=not self._has_lifespan)
-        self.scope = self._turn_scope
+        self.scope: CancelScope = self._turn_scope
         if self._has_lifespan:
             self.scope = CancelScope(shield=True)
 
         # What ended this life, if it was a failure.
         self.failure: BaseException | None = None
         # Why this life was ended from outside to begin a new one.
-        self.halted = ""
+        self.halted: str = ""
         self.in_hand: Item | None = None
-        self.is_leaving = False
+        self.is_leaving: bool = False
         self._home = home
         self._actor = actor
         self._is_abandoned = False

@@ -41,9 +41,9 @@ class Mailbox:
     def __init__(
         self, owner: str, capacity: int, overflow: Overflow, registry: Registry
     ) -> None:
-        self.capacity = capacity
+        self.capacity: int = capacity
         # Why no more is taken; empty while it is open.
-        self.closed_by = ""
+        self.closed_by: str = ""
         self.queue: deque[Item] = deque()
         self._owner = owner
         self._overflow: Overflow = overflow

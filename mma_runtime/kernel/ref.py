@@ -42,7 +42,7 @@ class Ref:
 
     def __init__(self, cell: Cell) -> None:
         # For the kernel only.
-        self.cell = cell
+        self.cell: Cell = cell
 
     @property
     def name(self) -> str:

@@ -30,13 +30,13 @@ class Registry:
     def __init__(
         self, group: TaskGroup, emit: Emit | None, jitter: Callable[[], float]
     ) -> None:
-        self.group = group
-        self.emit = emit
-        self.jitter = jitter
+        self.group: TaskGroup = group
+        self.emit: Emit | None = emit
+        self.jitter: Callable[[], float] = jitter
         self.actors: dict[str, Any] = {}
-        self.dead_letters = 0
+        self.dead_letters: int = 0
         self.failures: list[Exception] = []
-        self.is_closing = False
+        self.is_closing: bool = False
 
     def forget(self, name: str) -> None:
         """Free *name*."""

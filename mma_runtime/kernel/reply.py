@@ -22,8 +22,8 @@ class Reply(Generic[T]):
     _value: T
 
     def __init__(self, owner: Any) -> None:
-        self.owner = owner
-        self.done = False
+        self.owner: Any = owner
+        self.done: bool = False
         self._error: BaseException | None = None
         self._event: Event | None = None
 

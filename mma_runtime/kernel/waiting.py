@@ -1,5 +1,6 @@
 """Who waits for whom, so that a circle of asks is an error and not a silence."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ class Waiter(Protocol):
 
 _turn: ContextVar[tuple[Waiter, int] | None] = ContextVar("turn", default=None)
 
-begin_turn = _turn.set
+begin_turn: Callable[[tuple[Waiter, int] | None], object] = _turn.set
 """Note which turn of which actor the code of this task belongs to."""
 
 

@@ -85,11 +85,13 @@ class ScenarioItem(pytest.Item):
                 pytest.skip(f"no API key for {error.provider!r} ({error.looked_in[0]})")
 
         spent = outcome.costs.total
-        self.user_properties += [
-            ("mma_usd", str(spent.billed_usd)),
-            ("mma_calls", spent.calls),
-            ("mma_unknown_calls", spent.unknown_calls),
-        ]
+        self.user_properties.extend(
+            [
+                ("mma_usd", str(spent.billed_usd)),
+                ("mma_calls", spent.calls),
+                ("mma_unknown_calls", spent.unknown_calls),
+            ]
+        )
         held = all(one.passed for one in outcome.expectations)
         if not held or outcome.state.value != self._scenario.expect.outcome:
             raise NotAsExpected(outcome)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -288,7 +288,7 @@ class Expect(Table):
 class Scenario(Table):
     """A team, a task and what is expected of it; one of epic, track, tickets."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         title="mma-runtime scenario",
         json_schema_extra={"oneOf": [{"required": [entry]} for entry in ENTRIES]},
     )

@@ -1,9 +1,11 @@
 """The base of everything in a scenario that has keys."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
 class Table(BaseModel):
     """Base of everything in a scenario that has keys; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)

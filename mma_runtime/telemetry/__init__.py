@@ -8,13 +8,13 @@ from mma_runtime.errors import ConfigurationError
 
 try:
     from mma_runtime.telemetry.telemetry import Telemetry
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.partition(".")[0] != "opentelemetry":
+except ModuleNotFoundError as _error:
+    if _error.name is None or _error.name.partition(".")[0] != "opentelemetry":
         raise
 
     raise ConfigurationError(
         "telemetry needs the package opentelemetry-api:"
         " install it with `pip install 'mma-runtime[otel]'`"
-    ) from error
+    ) from _error
 
 __all__ = ["Telemetry"]

@@ -39,15 +39,15 @@ class Work:
     def __init__(
         self, run: str, span: Span, labels: Labels, parent: "Work | None"
     ) -> None:
-        self.run = run
-        self.span = span
-        self.labels = labels
-        self.parent = parent
-        self.is_chat = labels.get(names.OPERATION) == "chat"
-        self.began = time.monotonic()
-        self.error = ""
-        self.input = 0
-        self.output = 0
+        self.run: str = run
+        self.span: Span = span
+        self.labels: Labels = labels
+        self.parent: Work | None = parent
+        self.is_chat: bool = labels.get(names.OPERATION) == "chat"
+        self.began: float = time.monotonic()
+        self.error: str = ""
+        self.input: int = 0
+        self.output: int = 0
         self.usd: Decimal | None = None
 
     @property

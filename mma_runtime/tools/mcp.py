@@ -8,7 +8,7 @@ from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 from anyio import create_task_group, fail_after
 from mcp import Client, MCPError
@@ -33,6 +33,7 @@ from mma_runtime.errors import (
     did_you_mean,
 )
 from mma_runtime.kernel import Actor, Ref, Request, handles
+from mma_runtime.kernel.supervision import Restart
 from mma_runtime.llm.chat import Image, Text, ToolSpec
 from mma_runtime.tools.mcp_connection import (
     LOST,
@@ -107,8 +108,8 @@ class McpTool:
         self._server = server
         self._listed = listed
         self._hint = bool(listed.annotations and listed.annotations.read_only_hint)
-        self.name = tool_name(server.name, listed.name)
-        self.spec = ToolSpec(
+        self.name: str = tool_name(server.name, listed.name)
+        self.spec: ToolSpec = ToolSpec(
             name=self.name,
             description=listed.description or listed.title or listed.name,
             parameters=listed.input_schema,
@@ -189,7 +190,7 @@ class OpenAll(Request[tuple[McpTool, ...]]):
 class Servers(Actor):
     """The MCP servers of one run; they end with this actor."""
 
-    restart = "temporary"
+    restart: ClassVar[Restart] = "temporary"
 
     def __init__(self, servers: tuple[McpServer, ...]) -> None:
         self._servers = servers

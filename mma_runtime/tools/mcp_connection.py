@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Self, TextIO, cast
+from typing import ClassVar, Self, TextIO, cast
 
 import httpx2
 from anyio import (
@@ -23,6 +23,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mma_runtime.kernel import Actor, Message, Ref, Request, handles
+from mma_runtime.kernel.supervision import Restart
 from mma_runtime.tools.command import search_path
 from mma_runtime.tools.servers import McpServer
 
@@ -150,9 +151,9 @@ class Connection(Actor):
 class Keeper(Actor):
     """Supervises one connection; when it gives up, one server's tools are gone."""
 
-    restart = "temporary"
-    intensity = (5, 60.0)
-    backoff = (0.1, 5.0)
+    restart: ClassVar[Restart] = "temporary"
+    intensity: ClassVar[tuple[int, float]] = (5, 60.0)
+    backoff: ClassVar[tuple[float, float]] = (0.1, 5.0)
 
     def __init__(self, server: McpServer) -> None:
         self._server = server

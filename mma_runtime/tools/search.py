@@ -91,10 +91,15 @@ def _shorten(line: str) -> str:
     return line if len(line) <= _LINE_LIMIT else line[:_LINE_LIMIT] + "…"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print what the search in the file named first finds."""
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr] # TextIO here
     with open(sys.argv[1], encoding="utf-8") as request:
         search = Search(**json.load(request))
 
     for found in find(search):
         print(found)  # noqa: T201 - this is its output
+
+
+if __name__ == "__main__":
+    main()

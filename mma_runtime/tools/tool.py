@@ -139,13 +139,13 @@ class ToolFunction:
         read_only: bool,
     ) -> None:
         self.function = function
-        self.name = name or function.__name__
+        self.name: str = name or function.__name__
         self.read_only = read_only
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async: bool = inspect.iscoroutinefunction(function)
         text, self._about = _read_docstring(inspect.getdoc(function) or "")
-        self.description = text if description is None else description
+        self.description: str = text if description is None else description
         parameters = tuple(inspect.signature(function).parameters.values())
-        self.is_method = bool(parameters) and parameters[0].name == "self"
+        self.is_method: bool = bool(parameters) and parameters[0].name == "self"
         self._parameters = parameters[1:] if self.is_method else parameters
         if not _NAME.fullmatch(self.name):
             raise ValueError(

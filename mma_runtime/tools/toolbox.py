@@ -25,7 +25,7 @@ from mma_runtime.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from mma_runtime.llm.chat import Text, ToolCall, ToolResult
+from mma_runtime.llm.chat import Text, ToolCall, ToolResult, ToolSpec
 from mma_runtime.observing import RunObserver
 from mma_runtime.tools.approval import Approval, Gate, admitted
 from mma_runtime.tools.policy import Decision
@@ -97,7 +97,9 @@ class Toolbox:
         self._keep = keep
         self._gate = gate
         self._observer = observer
-        self.specs = tuple(each.spec for each in self._tools.values())
+        self.specs: tuple[ToolSpec, ...] = tuple(
+            each.spec for each in self._tools.values()
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

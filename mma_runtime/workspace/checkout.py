@@ -45,12 +45,12 @@ class Checkout(Files):
         views: Views,
     ) -> None:
         super().__init__(folder / "tree", views)
-        self.name = name
-        self.folder = folder
-        self.home = folder / "home"
+        self.name: str = name
+        self.folder: Path = folder
+        self.home: Path = folder / "home"
         self._base = base
         self._content_of = content_of
-        self.outputs = 0
+        self.outputs: int = 0
 
     async def keep_output(self, text: str) -> str:
         """Store a tool's whole *text* for later reading; return its path from the root.

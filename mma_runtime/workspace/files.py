@@ -33,8 +33,8 @@ class Files:
     __slots__ = ("root", "views")
 
     def __init__(self, root: Path, views: Views) -> None:
-        self.root = root
-        self.views = views
+        self.root: Path = root
+        self.views: Views = views
 
     def resolve(self, path: str) -> Path:
         """Return the real place of *path*: links and `..` first, then the check.

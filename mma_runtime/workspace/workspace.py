@@ -54,9 +54,9 @@ class Workspace:
         """Use `open`: it makes what is expected here."""
         self.source = source
         self.folder = folder
-        self.tree = folder / "tree"
+        self.tree: Path = folder / "tree"
         self._views = Views()
-        self.files = Files(self.tree, self._views)
+        self.files: Files = Files(self.tree, self._views)
         self._repository = repository
         self._base = folder / "base"
         self._original = snapshot

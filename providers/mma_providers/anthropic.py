@@ -1,53 +1,31 @@
 """Anthropic's Claude models over Messages."""
 
 from dataclasses import replace
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import anthropic
 import httpx2
-from pydantic import SecretStr
 
 from mma_providers.client import Answer, Client, Meaning, secret_of
 from mma_providers.failures import Report, retry_after
 from mma_providers.messages_answer import MessagesAnswer, messages_report
 from mma_providers.messages_request import answers_by_tool, messages_body
 from mma_providers.profiles import Profile, anthropic_profile
-from mma_providers.transport import Limits
 from mma_providers.wire_json import Object, is_object
 from mma_runtime.errors import ConnectionFailed, ProviderTimedOut
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.provider import ModelInfo
 
 
-class AnthropicProvider(Client):
+class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     """A `Provider` over Messages; one account at one server."""
 
-    base_url = "https://api.anthropic.com"
-    sdk_errors = anthropic.AnthropicError
-    request_id_header = "request-id"
+    service: ClassVar[str] = "anthropic"
+    base_url: ClassVar[str] = "https://api.anthropic.com"
+    sdk_errors: ClassVar[type[Exception]] = anthropic.AnthropicError
+    request_id_header: ClassVar[str] = "request-id"
 
-    def __init__(
-        self,
-        *,
-        api_key: SecretStr | str | None,
-        name: str = "anthropic",
-        base_url: str | None = None,
-        http_client: httpx2.AsyncClient | None = None,
-        limits: Limits | None = None,
-        prices: str | None = None,
-    ) -> None:
-        super().__init__(
-            name=name,
-            api_key=api_key,
-            base_url=base_url,
-            http_client=http_client,
-            limits=limits,
-            prices=prices,
-        )
-
-    @cached_property
-    def _sdk(self) -> anthropic.AsyncAnthropic:
+    def _make_sdk(self) -> anthropic.AsyncAnthropic:
         return anthropic.AsyncAnthropic(
             # Always given: without one the SDK would look for a profile on disk.
             api_key=secret_of(self._key),
@@ -58,9 +36,6 @@ class AnthropicProvider(Client):
             # The runtime traces its calls itself, and only when it is told to.
             open_telemetry={"traces": False, "propagation": False},
         )
-
-    def _open(self) -> object:
-        return self._sdk
 
     def _profile(self, model: str) -> Profile:
         return anthropic_profile(model)

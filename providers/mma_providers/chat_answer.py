@@ -49,7 +49,7 @@ class ChatAnswer:
     """Collects one answer; knows when it is whole."""
 
     def __init__(self, model: str) -> None:
-        self.done = False
+        self.done: bool = False
         self._model = model
         self._texts: list[str] = []
         self._reasoning: list[str] = []

@@ -4,8 +4,9 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import cached_property
 from hashlib import sha256
-from typing import Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, Required, TypedDict, TypeVar
 
 import httpx2
 from pydantic import SecretStr
@@ -47,6 +48,7 @@ from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.rate_limits import RateLimits
 
 T = TypeVar("T")
+SdkT = TypeVar("SdkT")
 Meaning = Report | type[ProviderError]
 
 
@@ -79,7 +81,18 @@ class Answer(Protocol):
         ...
 
 
-class Client:
+class ClientOptions(TypedDict, total=False):
+    """What every client is made with; `Client` says what each means."""
+
+    api_key: Required[SecretStr | str | None]
+    name: str
+    base_url: str | None
+    http_client: httpx2.AsyncClient | None
+    limits: Limits | None
+    prices: str | None
+
+
+class Client(Generic[SdkT]):
     """A `Provider` over an SDK; base of one class for each service.
 
     The SDK builds the request, sends it and words what goes wrong. The answer is read
@@ -88,25 +101,26 @@ class Client:
 
     *http_client* replaces the client that is otherwise built at the first call; it
     stays its owner's to close. *prices* is the price list's name for the service, where
-    it is another than *name*.
+    it is another than *name*, which is the service's by default.
     """
 
-    base_url: str
-    sdk_errors: type[Exception]
-    request_id_header: str
+    service: ClassVar[str]
+    base_url: ClassVar[str]
+    sdk_errors: ClassVar[type[Exception]]
+    request_id_header: ClassVar[str]
 
     def __init__(
         self,
         *,
-        name: str,
         api_key: SecretStr | str | None,
+        name: str | None = None,
         base_url: str | None = None,
         http_client: httpx2.AsyncClient | None = None,
         limits: Limits | None = None,
         prices: str | None = None,
     ) -> None:
-        self._name = name
-        self._prices = prices or name
+        self._name = name or self.service
+        self._prices = prices or self._name
         self._key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._base_url = base_url or self.base_url
         self._transport = Transport(
@@ -222,10 +236,17 @@ class Client:
         """Close all connections; calls that come later are refused."""
         await self._transport.aclose()
 
+    @cached_property
+    def _sdk(self) -> SdkT:
+        return self._make_sdk()
+
+    def _open(self) -> SdkT:
+        """Make the SDK's client where there is none yet, ahead of any time limit."""
+        return self._sdk
+
     # What each service does its own way.
 
-    def _open(self) -> object:
-        """Make the SDK's client where there is none yet, ahead of any time limit."""
+    def _make_sdk(self) -> SdkT:
         raise NotImplementedError
 
     def _profile(self, model: str) -> Profile:

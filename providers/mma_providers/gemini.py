@@ -3,21 +3,20 @@
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, Unpack
 
 import httpx2
 from google import genai
 from google.genai import errors, types
-from pydantic import SecretStr
 
-from mma_providers.client import Answer, Client, Meaning, secret_of
+from mma_providers.client import Answer, Client, ClientOptions, Meaning, secret_of
 from mma_providers.content_answer import ContentAnswer
 from mma_providers.content_request import content_body
 from mma_providers.failures import Report, retry_after
 from mma_providers.gemini_cache import PrefixCache
 from mma_providers.google_error import google_report
 from mma_providers.profiles import Profile, gemini_profile
-from mma_providers.transport import Limits, Transport, no_trust
+from mma_providers.transport import Transport, no_trust
 from mma_providers.wire_json import Object, is_object
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.provider import ModelInfo
@@ -28,40 +27,25 @@ _HANDED_OVER: ContextVar[list[httpx2.Response] | None] = ContextVar(
 )
 
 
-class GeminiProvider(Client):
+class GeminiProvider(Client[genai.Client]):
     """A `Provider` over generateContent; one account at one server.
 
     With *cache_ttl* (seconds) large prefixes that come again are kept at the service
     for that long, beside what it keeps by itself; storage is billed there by the hour.
     """
 
-    base_url = "https://generativelanguage.googleapis.com"
-    sdk_errors = errors.APIError
-    request_id_header = "x-request-id"
+    service: ClassVar[str] = "gemini"
+    base_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
+    sdk_errors: ClassVar[type[Exception]] = errors.APIError
+    request_id_header: ClassVar[str] = "x-request-id"
 
     def __init__(
-        self,
-        *,
-        api_key: SecretStr | str | None,
-        name: str = "gemini",
-        base_url: str | None = None,
-        http_client: httpx2.AsyncClient | None = None,
-        limits: Limits | None = None,
-        prices: str | None = None,
-        cache_ttl: float | None = None,
+        self, *, cache_ttl: float | None = None, **options: Unpack[ClientOptions]
     ) -> None:
-        super().__init__(
-            name=name,
-            api_key=api_key,
-            base_url=base_url,
-            http_client=http_client,
-            limits=limits,
-            prices=prices,
-        )
+        super().__init__(**options)
         self._cache_ttl = cache_ttl
 
-    @cached_property
-    def _sdk(self) -> genai.Client:
+    def _make_sdk(self) -> genai.Client:
         return genai.Client(
             api_key=secret_of(self._key),
             vertexai=False,
@@ -82,9 +66,6 @@ class GeminiProvider(Client):
         if self._cache_ttl is None:
             return None
         return PrefixCache(self._sdk.aio.caches, self._cache_ttl)
-
-    def _open(self) -> object:
-        return self._sdk
 
     async def aclose(self) -> None:
         """Remove what the service keeps for us, then close all connections."""

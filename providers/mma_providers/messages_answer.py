@@ -51,7 +51,7 @@ class MessagesAnswer:
     """Collects one answer; *by_tool* reads the answer tool's input as the text."""
 
     def __init__(self, model: str, *, by_tool: bool = False) -> None:
-        self.done = False
+        self.done: bool = False
         self._model = model
         self._by_tool = by_tool
         self._blocks: dict[int, _Block] = {}

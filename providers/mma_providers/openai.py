@@ -3,61 +3,47 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
-from functools import cached_property
+from typing import ClassVar, Unpack
 
 import httpx2
 import openai
-from pydantic import SecretStr
 
 from mma_providers.chat_answer import ChatAnswer
 from mma_providers.chat_request import chat_body
-from mma_providers.client import Answer, Client, Meaning, secret_of
+from mma_providers.client import Answer, Client, ClientOptions, Meaning, secret_of
 from mma_providers.failures import Report, retry_after
 from mma_providers.openai_error import error_report
 from mma_providers.profiles import Profile, compatible_profile, openai_profile
 from mma_providers.responses_answer import ResponsesAnswer
 from mma_providers.responses_request import responses_body
-from mma_providers.transport import Limits
 from mma_providers.wire_json import Object
 from mma_runtime.errors import ConnectionFailed, ProviderTimedOut
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.provider import ModelInfo
 
 
-class OpenAIProvider(Client):
+class OpenAIProvider(Client[openai.AsyncOpenAI]):
     """A `Provider` over Chat Completions, and Responses for models that want it.
 
     *profile* makes it a client of another server that speaks Chat Completions: it says
     what that server takes, and is the same for all of its models.
     """
 
-    base_url = "https://api.openai.com/v1"
-    sdk_errors = openai.OpenAIError
-    request_id_header = "x-request-id"
+    service: ClassVar[str] = "openai"
+    base_url: ClassVar[str] = "https://api.openai.com/v1"
+    sdk_errors: ClassVar[type[Exception]] = openai.OpenAIError
+    request_id_header: ClassVar[str] = "x-request-id"
 
     def __init__(
         self,
         *,
-        api_key: SecretStr | str | None,
-        name: str = "openai",
-        base_url: str | None = None,
-        http_client: httpx2.AsyncClient | None = None,
-        limits: Limits | None = None,
-        prices: str | None = None,
         profile: Mapping[str, object] | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        super().__init__(
-            name=name,
-            api_key=api_key,
-            base_url=base_url,
-            http_client=http_client,
-            limits=limits,
-            prices=prices,
-        )
+        super().__init__(**options)
         self._compatible = None if profile is None else compatible_profile(profile)
 
-    @cached_property
-    def _sdk(self) -> openai.AsyncOpenAI:
+    def _make_sdk(self) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(
             api_key=secret_of(self._key),
             base_url=self._base_url,
@@ -65,9 +51,6 @@ class OpenAIProvider(Client):
             max_retries=0,
             timeout=self._transport.timeout,
         )
-
-    def _open(self) -> object:
-        return self._sdk
 
     def _profile(self, model: str) -> Profile:
         return self._compatible or openai_profile(model)

@@ -40,7 +40,7 @@ class ResponsesAnswer:
     """Collects one answer; the last event holds it whole."""
 
     def __init__(self, model: str) -> None:
-        self.done = False
+        self.done: bool = False
         self._model = model
         self._texts: list[str] = []
         self._calls: dict[int, Object] = {}

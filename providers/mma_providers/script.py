@@ -6,7 +6,7 @@ a list in which only ``tier`` must be given; what else an entry names must match
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,7 +20,7 @@ from mma_runtime.scenario.wording import words
 class ScriptedUsage(BaseModel):
     """Tokens that a reply pretends to have used."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     input: int = Field(ge=0)
     output: int = Field(ge=0)
@@ -31,7 +31,7 @@ class ScriptedUsage(BaseModel):
 class ScriptedCall(BaseModel):
     """A tool call of a reply; *raw* instead of *arguments* can be broken JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     arguments: Mapping[str, Any] | None = None
@@ -51,7 +51,7 @@ class Reply(BaseModel):
     (both from 1). *contains* must stand in the last turn. *delay* is in seconds.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     tier: str = Field(min_length=1)
     task: str | None = None
@@ -86,7 +86,7 @@ class Reply(BaseModel):
 class Script(BaseModel):
     """All replies of a scripted team."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     stands_in_for: Mapping[str, str] = Field(default_factory=dict)
     replies: tuple[Reply, ...]

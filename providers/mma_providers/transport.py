@@ -39,7 +39,7 @@ class Transport:
         self, *, secure: bool, limits: Limits, client: httpx2.AsyncClient | None = None
     ) -> None:
         self.limits = limits
-        self.closed = False
+        self.closed: bool = False
         self._secure = secure
         self._given = client
         self._client = client

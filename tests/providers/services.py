@@ -40,11 +40,11 @@ class Service:
     """A provider under test; *path* is what its base URL adds to the server's."""
 
     name: str
-    provider: Callable[..., Client]
+    provider: Callable[..., Client[Any]]
     model: str
     path: str = ""
 
-    def open(self, wire: ScriptedServer, **options: Any) -> Client:
+    def open(self, wire: ScriptedServer, **options: Any) -> Client[Any]:
         settings = {
             "name": self.name,
             "api_key": KEY,
@@ -76,7 +76,7 @@ SERVICES = (OPENAI, RESPONSES, ANTHROPIC, GEMINI)
 @asynccontextmanager
 async def opened(
     service: Service, wire: ScriptedServer, **options: Any
-) -> AsyncGenerator[Client]:
+) -> AsyncGenerator[Client[Any]]:
     provider = service.open(wire, **options)
     try:
         yield provider

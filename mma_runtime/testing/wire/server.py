@@ -107,8 +107,8 @@ class WireServer(AbstractContextManager["WireServer"]):
 
     def __init__(self, respond: Responder) -> None:
         self.requests: list[Recorded] = []
-        self.connections = 0
-        self.port = 0
+        self.connections: int = 0
+        self.port: int = 0
         self._respond = respond
         self._changed = threading.Condition()
         self._left = 0
