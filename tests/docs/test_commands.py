@@ -38,6 +38,8 @@ def _check(words: list[str]) -> None:
             _check(rest)
         case ["mma", *rest]:
             _check_mma(rest)
+        case ["opentelemetry-instrument", *rest]:
+            _check(rest)
         case ["python", "-m", module, *_]:
             assert find_spec(module) is not None
         case ["python", file, *_]:
