@@ -41,6 +41,9 @@ VIEW_TOKENS = 16_000
 OWN_PART = 0.7
 """The part of the overview that is for the track's own modules."""
 
+LEAST_ROOM = VIEW_TOKENS // 50
+"""The room, in tokens, below which no further file is tried."""
+
 _DOCUMENTS = frozenset({"", ".adoc", ".md", ".mdx", ".org", ".rst", ".txt"})
 
 
@@ -151,7 +154,9 @@ def _overview(files: Files, track: Track) -> str:
     shown: list[str] = []
     missing: list[str] = []
     for path in own:
-        view = _fitting(files, path, room - int(VIEW_TOKENS * (1 - OWN_PART)))
+        left = room - int(VIEW_TOKENS * (1 - OWN_PART))
+        # Without room nothing is read: a track's modules may be a whole project.
+        view = _fitting(files, path, left) if left >= LEAST_ROOM else None
         if view is None:
             missing.append(path)
             continue
@@ -167,7 +172,7 @@ def _overview(files: Files, track: Track) -> str:
         if estimate_tokens(view) > room:
             missing.append(path)
             # One that is smaller may fit, but not for ever: a project has thousands.
-            if room < VIEW_TOKENS // 50:
+            if room < LEAST_ROOM:
                 break
 
             continue

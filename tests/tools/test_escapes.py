@@ -244,6 +244,10 @@ COMMANDS = {
 }
 
 
+def test_the_corpus_has_at_least_sixty_attempts() -> None:
+    assert len(set(PLACES)) + len(COMMANDS) >= 60
+
+
 @pytest.fixture
 async def walled() -> None:
     """Needs bubblewrap; where it does not work, `strict` runs nothing at all."""
