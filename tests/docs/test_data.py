@@ -12,7 +12,7 @@ import yaml
 from mma_providers.script import Script
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import loads
-from mma_runtime.settings import load_settings
+from mma_runtime.settings import NO_SETTINGS, load_settings
 from tests.docs.blocks import ROOT, Block, blocks, save_files
 
 LANGUAGES = {"python", "yaml", "toml", "json", "console", "text", ""}
@@ -22,6 +22,9 @@ WHOLE: dict[str, Any] = {
     "tiers": {"worker": {"model": "openai:gpt-4o-mini"}},
     "tickets": [{"id": "one", "description": "Say yes."}],
 }
+
+SETTINGS = {"prices", "limits", "providers", "sandbox", "mcp_servers"}
+"""The keys of `mma.toml`."""
 
 GROUPS = {"mma.providers", "mma.agents"}
 """Entry points that other packages may add to."""
@@ -76,11 +79,11 @@ def test_toml_is_settings_credentials_or_a_part_of_pyproject(
     if "project" in data:
         assert data["project"].keys() <= {"entry-points", "dependencies"}
         assert data["project"].get("entry-points", {}).keys() <= GROUPS
-    elif data.keys() <= {"prices", "limits", "providers"}:
+    elif data.keys() <= SETTINGS:
         (tmp_path / "mma.toml").write_text(block.text, encoding="utf-8")
         settings = load_settings([tmp_path])
         registry = Registry(folders=[tmp_path])
-        assert settings.prices or settings.limits or data["providers"]
+        assert settings != NO_SETTINGS or data["providers"]
         assert set(data.get("providers", ())) <= set(registry.names)
     elif "pytest" in data or "tool" in data:
         assert "pytest" in data.get("tool", data)
