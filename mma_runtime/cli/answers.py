@@ -38,6 +38,7 @@ class Answers:
         While this goes on no question is too old to be answered. Cancellation leaves
         the question that is being asked open.
         """
+        self._display.is_attended = True
         with self._run.attended():
             async for question in self._run.asked():
                 if question not in self._run.questions:
@@ -54,6 +55,7 @@ class Answers:
             else:
                 return
 
+        self._display.is_attended = False
         self._display.say(
             "nobody answers from here any more: questions wait as long as the scenario"
             " says"
@@ -82,11 +84,11 @@ class Answers:
         return answer
 
     async def _read_answer(self, question: Question) -> Approval | None:
-        self._show([Text(self._heading(question), style="bold yellow")])
+        self._say(self._heading(question), "bold yellow")
         self._show(argument_lines(question, LINES))
         self._keyboard.forget()
         while True:
-            self._show([Text(choices(question), style="dim")])
+            self._say(choices(question), "dim")
             self._display.console.print(PROMPT, end="")
             line = await self._keyboard.line()
             if line is None:
@@ -106,7 +108,7 @@ class Answers:
                 case "s" | "show" if question.arguments and not reason:
                     self._show(argument_lines(question, None))
                 case _:
-                    self._show([Text("one of these letters, please:")])
+                    self._say("one of these letters, please:")
 
     async def _edit(self, question: Question) -> Approval | None:
         try:
@@ -114,11 +116,11 @@ class Answers:
                 question.tool, question.arguments, self._keyboard
             )
         except EditFailed as error:
-            self._show([Text(str(error), style="red")])
+            self._say(str(error), "red")
             return None
 
         if arguments is None:
-            self._show([Text("nothing was changed")])
+            self._say("nothing was changed")
             return None
 
         return Approval.approve(arguments)
@@ -135,7 +137,11 @@ class Answers:
         more = f" ({count(others, 'more question')} after this)" if others else ""
         return f"\n? ticket {ticket} {wants}{more}"
 
+    def _say(self, text: str, style: str = "") -> None:
+        self._display.console.print(Text(text, style=style))
+
     def _show(self, lines: Iterable[Text]) -> None:
+        # As they are: a line of code is broken by the terminal alone.
         for line in lines:
             self._display.console.print(line, soft_wrap=True)
 

@@ -214,7 +214,6 @@ async def _conduct(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_tick, display)
                 if keyboard is not None and not display.is_silent:
-                    display.is_attended = True
                     tasks.start_soon(Answers(run, display, keyboard).give)
 
                 await _follow(run, order, display, results)
