@@ -18,6 +18,9 @@ from mma_runtime.tools.policy import alike
 # Lines of one argument that are shown unless all are asked for.
 LINES = 12
 
+# Characters of a rule; it begins as the call above does.
+WIDTH = 40
+
 PROMPT = "> "
 
 
@@ -171,7 +174,7 @@ def choices(question: Question) -> str:
     if question.tool:
         rule = alike(question.as_call())
         every = question.tool if rule.subject == "*" else rule.subject
-        found.append(f"a yes to all: {visible(every)}")
+        found.append(f"a yes to all: {one_line(visible(every), WIDTH)}")
 
     if question.arguments:
         found.append("e edit")

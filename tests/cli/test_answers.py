@@ -63,7 +63,7 @@ class Desk:
         self.inner = inner
         self.screen = Screen()
         console = Console(
-            file=self.screen, force_terminal=is_live, width=80, markup=False
+            file=self.screen, force_terminal=is_live, width=300, markup=False
         )
         self.display = LiveDisplay(console) if is_live else Display(console)
         self.keyboard = Keyboard(inner)
