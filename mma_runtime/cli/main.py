@@ -23,6 +23,7 @@ COMMANDS = {
     "resume": ("mma_runtime.cli.resume:command", "Go on with a run."),
     "replay": ("mma_runtime.cli.replay:command", "Go through a run again, for free."),
     "fork": ("mma_runtime.cli.fork:command", "Live another future of a run."),
+    "record": ("mma_runtime.cli.record:command", "Run, and save it as a script."),
     "export": ("mma_runtime.cli.export:command", "Save a run's replies as a script."),
     "prune": ("mma_runtime.cli.prune:command", "Remove old runs."),
     "schema": (

@@ -15,6 +15,9 @@ from mma_runtime.cli.wording import price
 from mma_runtime.journal.summary import Summary, summarise
 from mma_runtime.recording import JOURNAL, run_folders
 
+_WIDE = 160
+_LEAST = {"run": 22, "state": 11, "began (UTC)": 16, "tickets": 7}
+
 
 @click.command("runs")
 @json_option
@@ -31,16 +34,21 @@ def command(*, as_json: bool, home: Path) -> int:
         results.write(f"no run was recorded in {home}")
         return 0
 
-    Console(markup=False, highlight=False).print(_table(found))
+    # Where no terminal cuts it off, a table is as wide as it has to be.
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(markup=False, highlight=False, width=width).print(_table(found))
     return 0
 
 
 def _table(found: list[Summary]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("run", "scenario", "state", "began (UTC)", "tickets"):
-        table.add_column(title, no_wrap=True)
+    columns = ("run", "scenario", "state", "began (UTC)", "tickets")
+    for title in columns:
+        # Where there is little room, the scenario's name is cut: it leads nowhere.
+        least = 8 if title == "scenario" else _LEAST.get(title)
+        table.add_column(title, no_wrap=True, min_width=least)
 
-    table.add_column("US$", justify="right")
+    table.add_column("US$", justify="right", no_wrap=True, min_width=8)
     for one in found:
         began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.began))
         table.add_row(

@@ -177,19 +177,75 @@ def test_fork_says_what_a_point_is(project: Project, point: str) -> None:
     assert "neither an event's number nor ticket=ID" in str(result.exception)
 
 
-def test_export_makes_a_script_that_plays_the_same_run(project: Project) -> None:
+def test_export_makes_a_scenario_that_plays_the_same_run(project: Project) -> None:
     project.run()
-    script = project.folder / "exported.yaml"
+    exported = project.folder / "exported.yaml"
 
     result = project.mma(
-        "export", "last", "--script", str(script), "--home", str(project.home)
+        "export", "last", "--script", str(exported), "--home", str(project.home)
+    )
+    again = project.mma("run", str(exported), "--home", str(project.home), "--json")
+
+    script = project.folder / "exported.script.yaml"
+    assert result.stdout == f"2 replies written to {script}; try `mma run {exported}`\n"
+    assert again.return_value == 0, again.stderr
+    assert len({one["usd"] for one in runs_of(project)}) == 1
+    assert json.loads(again.stdout)["tickets"][0]["files"] == ["b.txt"]
+
+
+def test_what_a_scenario_says_is_exported_as_it_is_meant(project: Project) -> None:
+    project.write(
+        tickets=[{"id": "a", "description": "Keep $${HOME} as it is.", "step": True}],
+        tiers={"worker": {"model": ["scripted:worker"], "escalate": ["scripted:x"]}},
+        workspace={"path": "work", "apply": True},
+        approvals={"seconds": 0.05},
+    )
+    project.run()
+    (project.folder / "deep").mkdir()
+    exported = project.folder / "deep" / "exported.yaml"
+
+    result = project.mma(
+        "export", "last", "--script", str(exported), "--home", str(project.home)
     )
 
-    assert result.stdout == f"2 replies written to {script}\n"
-    given = yaml.safe_load(project.scenario.read_text(encoding="utf-8"))
-    given["script"] = "exported.yaml"
-    project.scenario.write_text(yaml.safe_dump(given), encoding="utf-8")
-    assert project.run().return_value == 0
+    # Nobody answered, so that nothing was said that could be exported.
+    assert result.return_value == 2
+    assert "no reply that could be exported" in result.stderr
+
+    project.write(
+        tickets=[{"id": "a", "description": "Keep $${HOME} as it is."}],
+        tiers={"worker": {"model": ["scripted:worker"], "escalate": ["scripted:x"]}},
+        workspace={"path": "work", "apply": True},
+    )
+    project.run()
+    home = str(project.home)
+    project.mma("export", "last", "--script", str(exported), "--journal", home)
+    found = yaml.safe_load(exported.read_text(encoding="utf-8"))
+    assert found["tickets"][0]["description"] == "Keep $${HOME} as it is."
+    assert found["workspace"] == {"path": "../work"}
+    assert found["tiers"]["worker"] == {
+        "model": "scripted:worker",
+        "escalate": ["scripted:worker"],
+    }
+
+
+def test_record_runs_a_scenario_and_exports_it(project: Project) -> None:
+    exported = project.folder / "exported.yaml"
+
+    result = project.mma(
+        *("record", str(project.scenario), "--script", str(exported)),
+        *("--home", str(project.home)),
+    )
+
+    assert result.return_value == 0, result.stderr
+    assert "2 replies written to" in result.stdout
+    assert project.mma("check", str(exported)).return_value == 0
+
+
+def test_record_says_what_it_needs(project: Project) -> None:
+    result = project.mma("record", str(project.scenario))
+
+    assert "script" in str(result.exception)
 
 
 def test_prune_removes_by_age_and_by_size(project: Project) -> None:
