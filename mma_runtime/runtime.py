@@ -320,9 +320,7 @@ class Runtime(AsyncContextManagerMixin):
                 outfit,
                 registry,
                 governor=self._governor or shared_governor(),
-                observer=self._observer(
-                    session, self._scrub(session.scenario, registry)
-                ),
+                observer=self._observer(session, registry),
                 apply=apply,
                 home=self._home.path,
             )
@@ -506,13 +504,14 @@ class Runtime(AsyncContextManagerMixin):
         settings = self._all_settings(registry)
         return all((self._content, scenario.capture_content, settings.capture_content))
 
-    def _observer(self, session: Session, scrub: Scrubber) -> RunObserver | None:
+    def _observer(self, session: Session, registry: Registry) -> RunObserver | None:
+        scenario = session.scenario
         run = ObservedRun(
             id=session.run,
-            name=session.scenario.name,
+            name=scenario.name,
             resumed=session.journal.past is not None,
-            content=self._content and session.scenario.capture_content,
-            scrub=scrub,
+            content=self._captures(scenario, registry),
+            scrub=self._scrub(scenario, registry),
         )
         # In a replay nothing is called, so there is nothing to trace or to count.
         telemetry = None if session.journal.strict else self._telemetry

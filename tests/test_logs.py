@@ -16,6 +16,7 @@ from mma_runtime.errors import ProviderFacts, RequestRejected
 from mma_runtime.event_schema import event_kinds
 from mma_runtime.events import (
     BudgetWarning,
+    Event,
     ExpectationChecked,
     ModelCallFailed,
     RunFinished,
@@ -85,11 +86,12 @@ async def run(
 ) -> Outcome:
     captured.at(level)
     provider = team(ticket=ticket)
+    keys = options.pop("keys", {})
     async with Runtime(
         providers=[provider], tools=[peek], environment=ENVIRONMENT, **options
     ) as runtime:
         started = await runtime.start(
-            scenario(tickets=[{"id": "one", "description": PROMPT}])
+            scenario(tickets=[{"id": "one", "description": PROMPT}], **keys)
         )
         return await started.outcome()
 
@@ -129,8 +131,13 @@ async def test_content_is_not_logged_above_debug(captured: Capture) -> None:
     assert "done, and" not in told
 
 
-async def test_content_is_not_logged_where_it_must_not_be(captured: Capture) -> None:
-    await run(captured, logging.DEBUG, capture_content=False)
+@pytest.mark.parametrize(
+    "options", [{"capture_content": False}, {"keys": {"capture_content": False}}]
+)
+async def test_content_is_not_logged_where_it_must_not_be(
+    captured: Capture, options: dict[str, Any]
+) -> None:
+    await run(captured, logging.DEBUG, **options)
 
     told = json.dumps(captured.records)
     assert PROMPT not in told
@@ -244,7 +251,7 @@ def test_only_levels_other_than_info_are_named() -> None:
         ),
     ],
 )
-def test_a_level_may_depend_on_what_happened(event: Any, level: int) -> None:
+def test_a_level_may_depend_on_what_happened(event: Event, level: int) -> None:
     assert level_of(event) == level
     assert LEVELS.get(type(event), logging.INFO) >= level
 

@@ -13,7 +13,7 @@ from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from mma_runtime import Runtime, tool
+from mma_runtime import Agent, Runtime, tool
 from mma_runtime.errors import (
     ProviderFacts,
     ProviderOverloaded,
@@ -106,6 +106,16 @@ async def test_a_run_is_a_tree_of_spans(seen: Seen) -> None:
     kinds = {span.name: span.kind for span in seen.spans}
     assert kinds.pop("chat m") is SpanKind.CLIENT
     assert set(kinds.values()) == {SpanKind.INTERNAL}
+
+
+async def test_a_question_to_a_single_agent_is_traced_too(seen: Seen) -> None:
+    async with Runtime(
+        providers=[team(ticket=once)], telemetry=seen.telemetry()
+    ) as runtime:
+        await runtime.ask(Agent("function:m", tools=[peek]), "What is there?")
+
+    ((_, agents),) = seen.tree().items()
+    assert agents == {"invoke_agent worker": {"chat m": {}, "execute_tool peek": {}}}
 
 
 async def test_a_chat_has_the_attributes_of_the_convention(seen: Seen) -> None:
@@ -238,10 +248,13 @@ async def test_content_is_in_spans_when_it_is_asked_for(seen: Seen) -> None:
     assert SECRET not in told(seen.spans)
 
 
-async def test_a_runtime_that_keeps_content_to_itself_has_the_last_word(
-    seen: Seen,
+@pytest.mark.parametrize("who", ["options", "keys"])
+async def test_who_keeps_content_to_itself_has_the_last_word(
+    seen: Seen, who: str
 ) -> None:
-    await run(seen, content=True, options={"capture_content": False})
+    asked: dict[str, Any] = {who: {"capture_content": False}}
+
+    await run(seen, content=True, **asked)
 
     assert "private" not in told(seen.spans)
 
