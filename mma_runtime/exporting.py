@@ -126,13 +126,14 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("${", "$${")
 
-    if isinstance(value, list):
-        return [_escaped(one) for one in value]
+    return _escaped_many(value) if isinstance(value, list | dict) else value
 
-    if isinstance(value, dict):
+
+def _escaped_many(value: Any) -> Any:
+    if hasattr(value, "items"):
         return {name: _escaped(one) for name, one in value.items()}
 
-    return value
+    return [_escaped(one) for one in value]
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.workspace import Workspace
-from mma_runtime.workspace.repository import RepositoryStart
+from mma_runtime.workspace.repository import Repository, RepositoryStart
 from mma_runtime.workspace.tree import Entry as FileEntry
 from mma_runtime.workspace.tree import Snapshot, copy_tree
 
@@ -227,27 +227,33 @@ async def fork(
 ) -> Session:
     """Copy the past of the run in *folder* up to *point* into the folder *new*.
 
-    The original stays as it is. A fork of a git project has no branch. Raises what
-    `resume` raises.
+    The original stays as it is. A fork of a git project has a branch of its own. Raises
+    what `resume` raises, and `ConfigurationError` when there is no such point.
     """
     whole = await to_thread.run_sync(Past.read, folder / JOURNAL)
-    first = scenario_of(whole)
+    scenario = changes.apply(scenario_of(whole))
+    entries = await to_thread.run_sync(_entries, folder / JOURNAL, point)
     writer = await JournalWriter.open(new / JOURNAL, run=new.name, scrub=scrub)
     try:
-        entries = await to_thread.run_sync(_entries, folder / JOURNAL, point)
         await writer.append(*entries)
         past = await to_thread.run_sync(Past.read, new / JOURNAL)
         past.retry_failures()
-        scenario = changes.apply(first)
         if scenario.workspace is not None:
-            await to_thread.run_sync(_copy_files, folder, new, _snapshot(past)[0])
+            original, start = _snapshot(past)
+            source = scenario.workspace.path
+            if start is not None:
+                await to_thread.run_sync(_copy_branch, source, folder, new, start)
 
-        workspace = await _reopened(scenario, new, past, commits=False)
+            await to_thread.run_sync(_copy_files, folder, new, original)
+
+        workspace = await _reopened(scenario, new, past)
         facts = {"forked": folder.name, "kept": len(entries), "of": whole.records}
         contents = {"scenario": scenario.model_dump_json().encode()}
         await writer.append(Entry(kind=RESUMED, facts=facts, contents=contents))
     except BaseException:
         await writer.aclose()
+        # There was no fork: what is left of it would be taken for a run.
+        rmtree(new, ignore_errors=True)
         raise
 
     return Session(
@@ -349,6 +355,15 @@ def _copy_files(folder: Path, scratch: Path, original: Snapshot) -> None:
     copy_tree(folder / "tree", scratch / "tree", known=original)
     if (folder / "base").is_dir():
         copy_tree(folder / "base", scratch / "base")
+
+
+def _copy_branch(source: Path, folder: Path, new: Path, start: RepositoryStart) -> None:
+    """Give the fork in *new* a branch that begins where that of *folder* began."""
+    branch = f"mma/{new.name}"
+    repository = Repository.copy(
+        source, folder / "repository", new / "repository", branch, start
+    )
+    repository.attach(new / "tree", integration=True)
 
 
 def _manifest(workspace: Workspace) -> bytes:

@@ -244,18 +244,24 @@ class Runtime(AsyncContextManagerMixin):
         return await self._launch(session, team, registry, outfit, apply=False)
 
     async def fork(
-        self, run: str, point: ForkPoint, changes: Changes = NO_CHANGES
+        self,
+        run: str,
+        point: ForkPoint,
+        changes: Changes = NO_CHANGES,
+        *,
+        apply: Apply = False,
     ) -> Run:
         """Begin a new run with the past of *run* up to *point*, and another future.
 
-        What was paid for in the common past counts in its costs. Raises what `resume`
+        What was paid for in the common past counts in its costs. *apply* says what
+        becomes of its changes, as in `start`; nothing by default. Raises what `resume`
         raises, and `ConfigurationError` when there is no such point.
         """
         folder = find_run(self._home.path, run)
         new = self._home.run_folder(new_run())
         registry, scrub = await self._surroundings(folder)
         session = await fork(folder, new, point, changes, scrub=scrub)
-        return await self._go_on(session, registry, apply=False)
+        return await self._go_on(session, registry, apply=apply)
 
     async def _go_on(
         self, session: Session, registry: Registry, apply: Apply | None

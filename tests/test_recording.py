@@ -1,6 +1,7 @@
 """Runs that are recorded: resumed, replayed, forked, and paused when they cannot be."""
 
 import json
+import subprocess
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,13 @@ from mma_runtime.journal import JournalReader
 from mma_runtime.journal.writer import JournalWriter
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, ToolTurn
 from mma_runtime.outcome import Outcome, TicketState
-from mma_runtime.recording import JOURNAL, find_run, recorded_start, secrets_of
+from mma_runtime.recording import (
+    JOURNAL,
+    find_run,
+    recorded_start,
+    run_folders,
+    secrets_of,
+)
 from mma_runtime.testing import FunctionProvider
 from tests.team import (
     Answer,
@@ -297,6 +304,37 @@ async def test_a_fork_redoes_a_ticket_and_what_depends_on_it(
     assert {r.origin.ticket for r in provider.requests} <= {"one", "two", ""}
 
 
+async def test_a_fork_of_a_git_project_has_a_branch_of_its_own(
+    tmp_path: Path, home: Path
+) -> None:
+    work = project(tmp_path / "work", a__txt="a\n")
+    for words in ("init -q -b main", "add .", "commit -q -m first"):
+        git(work, *words.split())
+
+    given = scenario(
+        track={"id": "files", "goal": "three files"}, workspace={"path": work}
+    )
+    first, _ = await play(home, a_team(), lambda runtime: runtime.start(given))
+
+    run, outcome = await play(
+        home,
+        a_team(),
+        lambda runtime: runtime.fork(
+            first.id, ForkPoint(ticket="three"), apply="branch"
+        ),
+    )
+    again, resumed = await play(
+        home, a_team(), lambda runtime: runtime.resume(run.id, apply=False)
+    )
+
+    assert outcome.branch == f"mma/{run.id}"
+    assert files_of(resumed) == files_of(outcome) == ALL_FILES
+    assert again.id == run.id
+    log = git(work, "log", "--format=%s", outcome.branch).splitlines()
+    assert sorted(log) == ["first", "one", "three", "two"]
+    assert git(work, "branch", "--list", f"mma/{first.id}") == ""
+
+
 @pytest.mark.parametrize("point", [ForkPoint(event=99_999), ForkPoint(ticket="on")])
 async def test_a_fork_needs_a_point_that_there_is(
     tmp_path: Path, home: Path, point: ForkPoint
@@ -306,6 +344,8 @@ async def test_a_fork_needs_a_point_that_there_is(
 
     with pytest.raises(ConfigurationError, match="there is no"):
         await play(home, a_team(), lambda runtime: runtime.fork("last", point))
+
+    assert len(list(run_folders(home))) == 1
 
 
 async def test_a_full_disk_pauses_the_run_and_it_goes_on_later(
@@ -353,6 +393,14 @@ async def test_two_cannot_be_at_work_on_one_run(tmp_path: Path, home: Path) -> N
             await runtime.resume(run.id)
 
         await run.cancel()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    words = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t")
+    done = subprocess.run(
+        [*words, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout
 
 
 def told_in(path: Path) -> str:

@@ -9,8 +9,10 @@ import click
 
 from mma_runtime.cli.options import (
     LogChoice,
+    apply_options,
     backend_option,
     changes_options,
+    chosen_apply,
     chosen_changes,
     home_option,
     json_option,
@@ -60,6 +62,7 @@ class PointType(click.ParamType[ForkPoint]):
     help="The last event of the common past (see `mma show`), or a ticket to redo.",
 )
 @changes_options
+@apply_options
 @json_option
 @log_options
 @backend_option
@@ -71,12 +74,15 @@ def command(
     models: tuple[tuple[str, str], ...],
     raises: tuple[tuple[str, Decimal], ...],
     rounds: int | None,
+    apply: bool | None,
+    branch: bool,
     as_json: bool,
     logs: LogChoice | None,
     backend: str,
     home: Path,
 ) -> int:
     """Copy the past of RUN and live another future, with other models if you like."""
+    handed_over = chosen_apply(apply=apply, branch=branch)
     results = Results(sys.stdout)
     try:
         folder = find_run(home, name)
@@ -88,7 +94,9 @@ def command(
     changes = chosen_changes(models, raises, rounds)
     order = Order(
         scenario=scenario,
-        start=lambda runtime: runtime.fork(folder.name, point, changes),
+        start=lambda runtime: runtime.fork(
+            folder.name, point, changes, apply=handed_over or False
+        ),
         home=home,
         journal=True,
         logs=logs,
@@ -99,19 +107,25 @@ def command(
     known = set(run_folders(home))
     code = anyio.run(play, order, results, backend=backend)
     for new in set(run_folders(home)) - known:
-        click.echo(_comparison(before, Past.read(new / JOURNAL)), err=True)
+        for line in _comparison(before, Past.read(new / JOURNAL)):
+            click.echo(line, err=True)
 
     return code
 
 
-def _comparison(before: Past, after: Past) -> str:
-    usd = after.usd - before.usd
-    tokens = after.tokens - before.tokens
-    return (
-        f"forked from {before.run}: {after.inherited} of {before.records} records"
-        f" reused; {before.ended or 'cut off'} before, {after.ended} now;"
-        f" {_signed(usd)} and {tokens:+,} tokens"
-    )
+def _comparison(before: Past, after: Past) -> list[str]:
+    """Word what the fork has of the run that it comes from, and how it differs."""
+    new = after.records - after.inherited
+    reused = f"{after.inherited} of its {before.records} records reused, {new} new"
+    ends = f"{before.ended or 'cut off'} before, {after.ended or 'cut off'} now"
+    usd, tokens = after.usd - before.usd, after.tokens - before.tokens
+    paid = f"{dollars(before.usd)} before, {dollars(after.usd)} now"
+    return [
+        f"\nforked from {before.run}: {reused}",
+        f"outcome: {ends}",
+        f"dollars: {paid}, {_signed(usd)}",
+        f"tokens:  {before.tokens:,} before, {after.tokens:,} now, {tokens:+,}",
+    ]
 
 
 def _signed(usd: Decimal) -> str:

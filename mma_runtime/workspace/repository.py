@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import Self
 
 from mma_runtime.errors import WorkspaceError
@@ -117,6 +118,21 @@ class Repository:
             lock.unlink()
 
         made._git("worktree", "prune")
+        made._git("update-ref", f"refs/heads/{branch}", start.commit)
+        return made
+
+    @classmethod
+    def copy(
+        cls, source: Path, of: Path, folder: Path, branch: str, start: RepositoryStart
+    ) -> Self:
+        """Copy the repository *of* another run to *folder*; *branch* is at its *start*.
+
+        Raises:
+            WorkspaceError: git cannot use it.
+        """
+        copytree(of, folder, ignore=ignore_patterns("worktrees", "*.lock"))
+        made = cls(source, folder, branch)
+        made.tracked = start.tracked
         made._git("update-ref", f"refs/heads/{branch}", start.commit)
         return made
 

@@ -164,7 +164,9 @@ def test_fork_is_a_run_of_its_own_and_compared(project: Project) -> None:
     )
 
     assert result.return_value == 0, result.stderr
-    assert "forked from" in result.stderr
+    assert "records reused" in result.stderr
+    assert "outcome: completed before, completed now" in result.stderr
+    assert "before, <$0.0001 now, +$0.0000" in result.stderr
     assert len(runs_of(project)) == 2
 
 
