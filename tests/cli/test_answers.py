@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager
 from io import StringIO
@@ -496,3 +497,40 @@ def test_ctrl_c_at_a_question_ends_the_run_in_order(stepped: Project) -> None:
     assert terminal.wait() == 130
     assert "cancelled: interrupted by SIGINT" in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("on_no_answer", "code", "state"), [("pause", 5, "paused"), ("reject", 1, "failed")]
+)
+def test_without_a_terminal_nobody_is_waited_for_longer_than_the_limit(
+    stepped: Project, on_no_answer: str, code: int, state: str
+) -> None:
+    approvals = {"seconds": 0.01, "on_no_answer": on_no_answer}
+    stepped.write(mode="step", approvals=approvals)
+
+    result = stepped.run()
+
+    assert result.return_value == code
+    assert result.stdout.startswith(f"{state}: ")
+    assert "ticket a: waits for a word on its start" in result.stderr
+    assert "nobody answered within 0.01 s" in result.output
+
+
+def test_a_run_that_was_paused_for_want_of_an_answer_asks_again_when_resumed(
+    stepped: Project,
+) -> None:
+    approvals = {"seconds": 0.01, "on_no_answer": "pause"}
+    stepped.write(mode="step", approvals=approvals)
+    assert stepped.run().return_value == 5
+    mma = [sys.executable, "-m", "mma_runtime", "resume", "--home", str(stepped.home)]
+
+    terminal = Terminal(mma, environ())
+    for wanted in ("wants to start: a", "wants to call write_file"):
+        terminal.read(until=wanted)
+        terminal.read(until="> ")
+        terminal.type("y\n")
+
+    shown = terminal.read()
+
+    assert terminal.wait() == 0
+    assert "completed: 1 ticket completed" in shown
