@@ -6,6 +6,8 @@ from typing import Any
 from mma_runtime.cli.records import error_record, outcome_record, to_json
 from mma_runtime.cost_report import CostLine, CostReport, Spent
 from mma_runtime.errors import ConfigurationError, Problem, ScenarioInvalid
+from mma_runtime.escalation import Escalation
+from mma_runtime.firewall import Firewall
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import Outcome, RunState, TicketOutcome, TicketState
 
@@ -56,6 +58,21 @@ def test_an_outcome_becomes_one_object_with_exact_money() -> None:
     assert again["costs"]["total"]["usd"] == "0.10"
     assert again["costs"]["lines"][0]["spent"]["usage"]["input"] == 10
     assert again["costs"]["lines"][0]["ticket"] == "a"
+
+
+def test_the_firewall_and_what_climbed_are_in_the_object() -> None:
+    climbed = Escalation(
+        ticket="a", models=("m:x", "m:y"), spent=Spent(calls=1, unknown_calls=1)
+    )
+    record = outcome_record(
+        outcome(firewall=Firewall(produced=300, passed=100), escalations=(climbed,)), 0
+    )
+
+    again = json.loads(to_json(record))
+    assert again["firewall"] == {"produced": 300, "passed": 100, "kept_back": 0.6667}
+    (one,) = again["escalations"]
+    assert (one["ticket"], one["models"]) == ("a", ["m:x", "m:y"])
+    assert one["spent"]["usd"] is None
 
 
 def test_a_price_that_nobody_knows_is_null_and_not_zero() -> None:
