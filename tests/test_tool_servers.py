@@ -116,9 +116,9 @@ async def test_workers_use_the_tools_of_a_server(
     assert outcome.state is RunState.COMPLETED, outcome.reason
     (started,) = of(RunStarted, events)
     assert isinstance(started, RunStarted)
-    assert started.mcp_servers == {"notes": 9}
     names = [tool.name for tool in models.requests[0].tools]
-    assert len(names) == 9
+    assert started.mcp_servers == {"notes": len(names)}
+    assert {"mcp__notes__add", "mcp__notes__look"} < set(names)
     assert all(name.startswith("mcp__notes__") for name in names)
     # Asked about as any tool, but for what only reads by a trusted server's word.
     asked = sorted(e.tool for e in events if isinstance(e, ApprovalAsked))
