@@ -127,7 +127,7 @@ _LOOKS: Mapping[type[Event], Callable[[Any], int]] = {
     TrackFinished: lambda event: _WORK_LEVELS.get(event.state, WARNING),
 }
 _METHODS = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error"}
-_LEFT_OUT = frozenset(("version", "kind", "time", "run", "agent", "about", "parent"))
+_LEFT_OUT = frozenset(("version", "kind", "time", "run", "about", "parent"))
 # To structlog this is something else.
 _RENAMED = {"level": "budget_level"}
 

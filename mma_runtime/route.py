@@ -272,7 +272,9 @@ class Route:
         assert self._observer is not None  # noqa: S101 - asked by the caller
         watched = self._observer.chat(attempt.request, self.address, attempt.number)
         with watched as watch:
-            attempt.request = replace(attempt.request, headers=watch.headers)
+            if watch.headers:
+                attempt.request = replace(attempt.request, headers=watch.headers)
+
             completion = await self._send(attempt, permit, _heard(watch, on_chunk))
             watch.completed(completion)
             return completion

@@ -15,6 +15,7 @@ from mma_runtime import Runtime, tool
 from mma_runtime.errors import ProviderFacts, RequestRejected
 from mma_runtime.event_schema import event_kinds
 from mma_runtime.events import (
+    ActorCrashed,
     BudgetWarning,
     Event,
     ExpectationChecked,
@@ -278,6 +279,15 @@ def test_keys_that_mean_something_else_to_structlog_are_renamed(
 
     (record,) = captured.records
     assert (record["level"], record["budget_level"]) == ("warning", "ticket")
+
+
+def test_an_actor_is_named(captured: Capture) -> None:
+    log = observer(captured, logging.INFO, content=False)
+
+    log.note(ActorCrashed(actor="r/worker-a-1", message="DoTicket", error="bug"))
+
+    (record,) = captured.records
+    assert (record["level"], record["agent"]) == ("error", "r/worker-a-1")
 
 
 @pytest.mark.parametrize(
