@@ -5,6 +5,7 @@ import sys
 import termios
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TextIO
 
 import anyio
 
@@ -56,24 +57,36 @@ def open_keyboard() -> Generator[Keyboard | None]:
     """Open the terminal that the program was started on for a block.
 
     It is `None` where nobody can be asked: without a terminal for questions and for
-    answers, or in the background.
+    answers, in the background, or where the terminal is another user's.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty() and _is_in_front()):
+    fd = _open_terminal() if _is_somebody_there() else None
+    if fd is None:
         yield None
         return
 
-    # Opened anew, since a mode of stdin itself would be the shell's as well.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    fd = os.open(os.ttyname(sys.stdin.fileno()), flags)
     try:
         yield Keyboard(fd)
     finally:
         os.close(fd)
 
 
-def _is_in_front() -> bool:
+def _is_somebody_there() -> bool:
+    # A stream that was closed before the program began is none.
+    streams: tuple[TextIO | None, ...] = (sys.stdin, sys.stderr)
+    if not all(stream is not None and stream.isatty() for stream in streams):
+        return False
+
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError:
         # Another session's terminal: there is no background to be in.
         return True
+
+
+def _open_terminal() -> int | None:
+    # Opened anew, since a mode of stdin itself would be the shell's as well.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        return os.open(os.ttyname(sys.stdin.fileno()), flags)
+    except OSError:
+        return None
