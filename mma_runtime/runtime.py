@@ -3,8 +3,10 @@
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ParamSpec
+from weakref import WeakKeyDictionary
 
 import anyio
 from anyio import AsyncContextManagerMixin, to_thread
@@ -126,6 +128,7 @@ class Runtime(AsyncContextManagerMixin):
         self._bus = Bus()
         self._guests = ActorSystem(emit=self._bus.emit)
         self._failure: Exception | None = None
+        self._read = WeakKeyDictionary[Registry, Settings]()
         self._tasks: TaskGroup
         self._closing: anyio.Event
         self._runs_ended: anyio.Event
@@ -305,7 +308,12 @@ class Runtime(AsyncContextManagerMixin):
         return registry, self._scrub(start.scenario, registry)
 
     def _all_settings(self, registry: Registry) -> Settings:
-        return self._settings.before(load_settings(registry.folders))
+        # Asked for several times at the start of a run, whose registry is its own.
+        if registry not in self._read:
+            found = self._settings.before(load_settings(registry.folders))
+            self._read[registry] = found
+
+        return self._read[registry]
 
     async def _launch(
         self,
@@ -512,12 +520,18 @@ class Runtime(AsyncContextManagerMixin):
 
     def _observer(self, session: Session, registry: Registry) -> RunObserver | None:
         scenario = session.scenario
+        # Mostly nobody looks on, and no secrets need to be looked up.
+        scrubber = cache(partial(self._scrub, scenario, registry))
+
+        def scrub(text: bytes) -> bytes:
+            return scrubber()(text)
+
         run = ObservedRun(
             id=session.run,
             name=scenario.name,
             resumed=session.journal.past is not None,
             content=self._captures(scenario, registry),
-            scrub=self._scrub(scenario, registry),
+            scrub=scrub,
         )
         # In a replay nothing is called, so there is nothing to trace or to count.
         telemetry = None if session.journal.strict else self._telemetry

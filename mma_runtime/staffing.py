@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -318,8 +319,12 @@ def assemble(
     )
 
 
+@cache
 def load_agent(tier: Tier) -> AgentClass:
-    """Load the class of *tier*'s agent, on first use."""
+    """Load the class of *tier*'s agent, on first use.
+
+    Once: what is installed is looked up in the files of every installed package.
+    """
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if tier in points:
         agent: AgentClass = points[tier].load()

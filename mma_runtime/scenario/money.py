@@ -9,7 +9,11 @@ from mma_runtime.scenario.schema import TIERS, LevelBudget, Scenario
 def budgets(scenario: Scenario) -> Budgets:
     """Return the budgets of all levels."""
     run = scenario.budget
-    tiers = {name: _level(scenario.tier(name).budget) for name in TIERS}
+    default = scenario.defaults.budget or LevelBudget()
+    own: dict[str, LevelBudget | None] = {
+        name: getattr(scenario.tiers, name).budget for name in TIERS
+    }
+    tiers = {name: _level(budget or default) for name, budget in own.items()}
     return Budgets(
         run=_level(run),
         tiers={name: budget for name, budget in tiers.items() if budget != Budget()},

@@ -26,9 +26,12 @@ def given(patterns: Iterable[str] | None, names: Iterable[str]) -> tuple[str, ..
     if patterns is None:
         return tuple(name for name in names if name not in OPT_IN)
 
-    wanted = tuple(patterns)
+    wanted = frozenset(patterns)
+    signed = [one for one in wanted if any(sign in one for sign in _SIGNS)]
     return tuple(
-        name for name in names if any(_gives(pattern, name) for pattern in wanted)
+        name
+        for name in names
+        if name in wanted or any(_gives(pattern, name) for pattern in signed)
     )
 
 
