@@ -26,6 +26,9 @@ WHOLE: dict[str, Any] = {
 SETTINGS = {"prices", "limits", "providers", "sandbox", "mcp_servers"}
 """The keys of `mma.toml`."""
 
+HOST_TOOLS = ("send_mail",)
+"""Tools that the pages suppose to be given to the runtime."""
+
 GROUPS = {"mma.providers", "mma.agents"}
 """Entry points that other packages may add to."""
 
@@ -66,7 +69,9 @@ def test_yaml_is_a_scenario_a_part_of_one_or_a_script(
     if not data.keys() & {"epic", "track", "tickets"}:
         text = yaml.safe_dump(_merged(data, WHOLE))
 
-    scenario = loads(text, file=str(block), folder=tmp_path, environ={})
+    scenario = loads(
+        text, file=str(block), folder=tmp_path, environ={}, tools=HOST_TOOLS
+    )
 
     assert scenario.version == 1
 

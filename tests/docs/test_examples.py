@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def test_the_notebook_draws_the_costs(folder: Path) -> None:
 
 
 @contextmanager
-def served(folder: Path, *arguments: str) -> Iterator[httpx2.Client]:
+def served(folder: Path, *arguments: str) -> Generator[httpx2.Client]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     app = subprocess.Popen(

@@ -54,9 +54,19 @@ def _has_tests(block: Block) -> bool:
 
 
 def _definitions(block: Block) -> str:
-    """Return the block without what starts its event loop."""
-    kept = [node for node in _tree(block).body if not _starts_a_loop(node)]
+    """Return the block without what starts its event loop, and without its tests."""
+    kept = [
+        node
+        for node in _tree(block).body
+        if not _starts_a_loop(node) and not _is_test(node)
+    ]
     return ast.unparse(ast.Module(kept, []))
+
+
+def _is_test(node: ast.stmt) -> bool:
+    return isinstance(
+        node, ast.FunctionDef | ast.AsyncFunctionDef
+    ) and node.name.startswith("test_")
 
 
 def _tree(block: Block) -> ast.Module:
@@ -123,15 +133,18 @@ def test_a_program_runs_and_prints_what_it_says(
 
 @pytest.mark.parametrize("page", TESTED, ids=name_of)
 def test_the_tests_of_a_page_pass(
-    page: Path, tmp_path: Path, workplace: Path, service: ScriptedServer
+    page: Path, tmp_path: Path, service: ScriptedServer
 ) -> None:
-    source = "\n\n".join(_definitions(one) for one in BLOCKS if one.page == page)
-    (tmp_path / "test_page.py").write_text(source, encoding="utf-8")
-    (tmp_path / "pytest.toml").write_text(SETTINGS, encoding="utf-8")
-    (tmp_path / "scenarios").symlink_to(workplace / "scenarios")
+    for block in BLOCKS:
+        if block.page == page and _has_tests(block):
+            before = [_definitions(one) for one in _before(block)]
+            source = "\n\n".join([*before, block.text])
+            path = tmp_path / f"test_block_{block.number}.py"
+            path.write_text(source, encoding="utf-8")
 
-    arguments = ("-m", "pytest", "-q", "test_page.py")
-    stdout, _ = _python(*arguments, folder=tmp_path, server=service)
+    (tmp_path / "pytest.toml").write_text(SETTINGS, encoding="utf-8")
+
+    stdout, _ = _python("-m", "pytest", "-q", folder=tmp_path, server=service)
 
     assert " passed" in stdout
 

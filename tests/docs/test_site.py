@@ -1,5 +1,6 @@
 """The pages hang together: links lead somewhere, and the site knows every page."""
 
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -60,3 +61,9 @@ def test_the_readme_leads_to_every_page_of_its_own_kind() -> None:
     there = {page.name for page in (ROOT / "docs").glob("*.md")}
 
     assert there - linked <= {"index.md"}
+
+
+def test_what_the_reference_describes_is_there() -> None:
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        for name in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE):
+            assert pkgutil.resolve_name(name) is not None
