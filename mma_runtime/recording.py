@@ -23,6 +23,7 @@ from mma_runtime.journal import (
     Scrubber,
 )
 from mma_runtime.journal.past import BEGUN, NEVER_BEGAN, RESUMED, WITHOUT_CONTENT
+from mma_runtime.journal.writer import open_file
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.scenario.schema import Scenario
@@ -37,16 +38,12 @@ JOURNAL = "journal.db"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One go at a run: from its start, or from where it was left.
-
-    *loss* says what the journal has lost, if it was damaged.
-    """
+    """One go at a run: from its start, or from where it was left."""
 
     run: str
     scenario: Scenario
     journal: Journal
     workspace: Workspace | None
-    loss: Loss | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +143,18 @@ def recorded_start(folder: Path) -> Start:
         )
 
 
+def mend(folder: Path) -> Loss | None:
+    """Cut off what is damaged of the journal in *folder*; blocks.
+
+    Returns what was lost, `None` for a sound one. Raises what `JournalWriter.open`
+    raises.
+    """
+    opened = open_file(folder / JOURNAL)
+    opened.db.close()
+    opened.lock.release()
+    return opened.loss
+
+
 def secrets_of(environment: Mapping[str, str], more: Iterable[str] = ()) -> Scrubber:
     """Return what takes the values of secret variables, and *more*, out of a text."""
     found = (value for name, value in environment.items() if SECRET_NAME.search(name))
@@ -218,7 +227,6 @@ async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
         scenario=scenario,
         journal=Journal(writer, past, scrub=scrub),
         workspace=workspace,
-        loss=writer.loss,
     )
 
 

@@ -32,6 +32,7 @@ from mma_runtime.events import (
 )
 from mma_runtime.forecast import resume_command, to_go_on
 from mma_runtime.job import Job
+from mma_runtime.journal import Loss
 from mma_runtime.kernel import ActorSystem, Ref
 from mma_runtime.observing import around_run
 from mma_runtime.orders import (
@@ -98,6 +99,11 @@ class Run:
     def reused(self) -> int:
         """How many replies and results were taken from the journal."""
         return self._job.journal.reused
+
+    @property
+    def loss(self) -> Loss | None:
+        """What a damaged journal had lost when the run was resumed from it."""
+        return self._job.journal.loss
 
     def events(self, *, replay: bool = True, capacity: int = HISTORY) -> Subscription:
         """Return the run's events, in order, to iterate over with `async for`.

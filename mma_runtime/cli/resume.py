@@ -22,7 +22,7 @@ from mma_runtime.cli.options import (
 from mma_runtime.cli.run import Order, play
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.errors import MMAError
-from mma_runtime.recording import find_run, recorded_start
+from mma_runtime.recording import find_run, mend, recorded_start
 
 
 @click.command("resume")
@@ -59,6 +59,9 @@ def command(
     results = Results(sys.stdout)
     try:
         folder = find_run(home, name)
+        if (loss := mend(folder)) is not None:
+            click.echo(f"mma: {loss}", err=True)
+
         scenario = recorded_start(folder).scenario
     except MMAError as error:
         return report_error(error, results if as_json else None)

@@ -21,6 +21,7 @@ from mma_runtime.journal.past import (
     event_key,
 )
 from mma_runtime.journal.record import Entry, Record
+from mma_runtime.journal.recovery import Loss
 from mma_runtime.journal.scrub import NO_SECRETS
 from mma_runtime.journal.writer import JournalWriter
 
@@ -84,6 +85,11 @@ class Journal:
     def is_on(self) -> bool:
         """Whether there is anything to record to or to use again."""
         return self._writer is not None or self.past is not None
+
+    @property
+    def loss(self) -> Loss | None:
+        """What the journal had lost when it was opened; `None` for a sound one."""
+        return self._writer.loss if self._writer is not None else None
 
     # --- what happens ---------------------------------------------------------
 

@@ -77,11 +77,15 @@ class JournalReader:
         last = after
         while page := self._page(last):
             for batch in page:
-                for record in self._records_of(*batch):
+                records = self._records_of(*batch)
+                if records[0].seq > last + 1:
+                    raise self._damaged(ValueError(f"record {last + 1} is missing"))
+
+                for record in records:
                     if record.seq > after:
                         yield record
 
-            last = page[-1][0]
+                last = batch[0]
 
     def last(self) -> int:
         """Return the number of the last record, 0 for an empty journal."""
@@ -178,7 +182,9 @@ class JournalReader:
             # A folder that cannot be written: SQLite then cannot take part in the log.
             db.close()
         except sqlite3.DatabaseError:
-            # No database at all; the first real question will say so.
+            # A file that was cut off is refused as a whole, unless one says this. To
+            # one that is no database it means nothing.
+            db.execute("PRAGMA writable_schema = ON")
             return db
         else:
             return db

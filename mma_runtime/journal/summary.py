@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mma_runtime.errors import JournalError
+from mma_runtime.errors import JournalError, JournalTooNew
 from mma_runtime.journal.lock import holder
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Record
@@ -83,12 +83,18 @@ class Summary:
 
 
 def summarise(path: Path) -> Summary:
-    """Read the journal at *path*; one that cannot be read is told as such; blocks."""
+    """Read the journal at *path*; blocks.
+
+    One that cannot be read is `damaged`, one of a newer version `too new`.
+    """
     summary = Summary(path.parent.name)
     try:
         with JournalReader(path) as reader:
             for record in reader.records():
                 summary.add(record)
+    except JournalTooNew:
+        summary.state = "too new"
+        return summary
     except JournalError:
         summary.state = "damaged"
         return summary

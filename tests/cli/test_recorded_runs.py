@@ -3,6 +3,8 @@
 import json
 import os
 import shlex
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,70 @@ def test_a_run_that_was_killed_before_it_began_is_told_as_such(
     pruned = project.mma("prune", "--days", "0", *home)
     assert "1 run removed" in pruned.stdout
     assert runs_of(project) == []
+
+
+def _damage(path: Path, what: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(what)
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM content WHERE number = 5",
+        "DELETE FROM batch WHERE last = (SELECT last FROM batch LIMIT 5, 1)",
+        "UPDATE batch SET stored = x'00' WHERE last = (SELECT max(last) FROM batch)",
+    ],
+)
+def test_resume_keeps_what_holds_of_a_damaged_journal_and_says_what_is_lost(
+    project: Project, damage: str
+) -> None:
+    project.run()
+    (folder,) = run_folders(project.home)
+    _damage(folder / JOURNAL, damage)
+
+    resumed = project.mma("resume", "--home", str(project.home))
+
+    assert resumed.return_value == 0, resumed.stderr
+    assert "mma: the journal was damaged (" in resumed.stderr
+    assert "records are kept" in resumed.stderr
+    assert list(folder.glob(f"{JOURNAL}.damaged-1"))
+    assert [run["state"] for run in runs_of(project)] == ["completed"]
+    again = project.mma("resume", "--home", str(project.home))
+    assert (again.return_value, "damaged" in again.stderr) == (0, False)
+
+
+def test_show_tells_the_beginning_of_a_damaged_journal_and_where_it_ends(
+    project: Project,
+) -> None:
+    project.run()
+    (folder,) = run_folders(project.home)
+    _damage(
+        folder / JOURNAL,
+        "DELETE FROM batch WHERE last = (SELECT last FROM batch LIMIT 3, 1)",
+    )
+
+    shown = project.mma("show", "--home", str(project.home))
+
+    assert shown.return_value == 2
+    assert "RunStarted" in shown.stdout
+    assert "RunFinished" not in shown.stdout
+    assert "is missing; `mma resume` keeps what still holds" in shown.stderr
+
+
+def test_a_journal_of_a_newer_version_is_refused_by_all_commands(
+    project: Project,
+) -> None:
+    project.run()
+    (folder,) = run_folders(project.home)
+    _damage(folder / JOURNAL, "PRAGMA user_version = 99")
+
+    assert [run["state"] for run in runs_of(project)] == ["too new"]
+    for command in ("show", "resume", "replay"):
+        refused = project.mma(command, "--home", str(project.home))
+        assert refused.return_value == 2
+        assert "use a newer mma-runtime" in refused.stderr
 
 
 def test_show_tells_what_happened_and_what_it_cost(project: Project) -> None:
