@@ -20,6 +20,7 @@ more; with smaller ones a record fills its page badly.
 LOG_PAGES = 500
 """Pages after which SQLite is to begin the log anew."""
 
+_PLENTY = 100_000_000
 _SIZE_AT = 16
 _SIZES = frozenset(2**power for power in range(9, 16))
 _HEADER = 32
@@ -33,14 +34,16 @@ def lay_out(path: Path, page: int) -> None:
     fifth less CPU. To SQLite the zeros are frames that were never committed. Blocks.
     """
     room = _HEADER + LOG_PAGES * (_FRAME.size + page)
-    # Without room on the disk it is as it would have been.
+    # On a disk that is nearly full the room is left to those who need it.
     with suppress(OSError):
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(log_of(path), flags, 0o644)
         try:
             size = os.fstat(descriptor).st_size
-            os.pwrite(descriptor, bytes(max(0, room - size)), size)
-            os.fsync(descriptor)
+            disk = os.fstatvfs(descriptor)
+            if size < room and disk.f_bavail * disk.f_frsize > _PLENTY:
+                os.pwrite(descriptor, bytes(room - size), size)
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
