@@ -14,7 +14,7 @@ from mma_runtime.events import Event, ModelEndsSoon, Origin
 from mma_runtime.governor import Governor
 from mma_runtime.job import TierSettings
 from mma_runtime.kernel import Ref
-from mma_runtime.llm.pricing import PriceList
+from mma_runtime.llm.pricing import PriceList, Rates
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
 from mma_runtime.observing import RunObserver
@@ -91,7 +91,7 @@ class Team:
                 model,
                 costs=costs,
                 emit=emit,
-                rates=self.prices.rates(*self._priced(f"{name}:{model}")[:2]),
+                rates=self._rates(f"{name}:{model}"),
                 gate=governor.gate(self.providers[name], model, self.limits),
                 breaker=governor.breaker(self.providers[name], model),
                 observer=observer,
@@ -112,11 +112,7 @@ class Team:
 
     def without_price(self) -> list[str]:
         """Return the addresses of models whose price nobody knows."""
-        return [
-            address
-            for address in self.addresses
-            if self.prices.rates(*self._priced(address)[:2]) is None
-        ]
+        return [address for address in self.addresses if self._rates(address) is None]
 
     def ending(self, today: date, origin: Origin) -> list[ModelEndsSoon]:
         """Return a warning for each model that ends within `NOTICE` of *today*."""
@@ -144,6 +140,15 @@ class Team:
             for tier, (provider, model, billed) in prices.items()
             if not billed
         }
+
+    def _rates(self, address: str) -> Rates | None:
+        provider, model, billed = self._priced(address)
+        if not billed and provider == address.partition(":")[0]:
+            # It stands for no model of a service: what it costs only the user can say.
+            own = self.prices.overridden(provider, model)
+            return own.rates if own is not None else None
+
+        return self.prices.rates(provider, model)
 
     def _priced(self, address: str) -> tuple[str, str, bool]:
         name, _, model = address.partition(":")

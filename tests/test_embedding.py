@@ -570,3 +570,25 @@ async def test_a_recorded_run_leaves_its_folder_and_an_unrecorded_one_none(
         await run.outcome()
 
     assert [path.name for path in (home / "runs").iterdir()] == [run.id]
+
+
+async def test_a_double_that_stands_for_no_model_loads_no_price_list(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, anyio\n"
+        "from mma_runtime import Runtime, Scenario, Ticket, TierOptions, Tiers\n"
+        "from mma_runtime.testing import FunctionProvider\n"
+        "async def main():\n"
+        "    own = Scenario(tiers=Tiers(worker=TierOptions(model='function:m')),\n"
+        "        tickets=(Ticket(id='a', description='x'),))\n"
+        f"    async with Runtime(home={str(tmp_path)!r},\n"
+        "        providers=[FunctionProvider(lambda _: 'done')]) as runtime:\n"
+        "        run = await runtime.start(own)\n"
+        "        assert (await run.outcome()).completed\n"
+        "anyio.run(main)\n"
+        "print('genai_prices' in sys.modules)\n"
+    )
+    done = await anyio.run_process([sys.executable, "-c", code])
+
+    assert done.stdout.decode().strip() == "False"

@@ -182,6 +182,10 @@ class PriceList:
 
     def find(self, provider: str, model: str) -> Price | None:
         """Return what `rates` does, with where it is from."""
+        return self.overridden(provider, model) or _known_price(provider, model)
+
+    def overridden(self, provider: str, model: str) -> Price | None:
+        """Return the user's own price of *model*, if there is one; imports nothing."""
         for pattern, override in self._overrides:
             if pattern.search(f"{provider}:{model}"):
                 source = override.source or "your prices"
@@ -189,7 +193,7 @@ class PriceList:
                     _from_override(override), f"{source}, match {override.match!r}"
                 )
 
-        return _known_price(provider, model)
+        return None
 
 
 def known_models(providers: Iterable[str]) -> list[tuple[str, str]]:
