@@ -1,6 +1,7 @@
 """The tables at the end of a run, from its outcome."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -87,18 +88,24 @@ def tickets_table(tickets: tuple[TicketOutcome, ...], costs: CostReport) -> Tabl
 
 
 def costs_table(costs: CostReport) -> Table:
-    """Lay out tokens and dollars per tier and model."""
+    """Lay out tokens and dollars per tier and model.
+
+    What there is nothing of, such as cached tokens, has no column.
+    """
     table = _table("Costs")
     table.add_column("tier", no_wrap=True)
     table.add_column("model")
-    for name in ("calls", "input", "output", "US dollars"):
-        table.add_column(name, justify="right")
+    columns = [one for one in _COLUMNS if one.is_shown(costs.total)]
+    for column in columns:
+        table.add_column(column.name, justify="right")
 
     for line in costs.by("tier", "model"):
-        table.add_row(line.tier, printable(line.model), *_figures(line.spent))
+        figures = [column.figure(line.spent) for column in columns]
+        table.add_row(line.tier, printable(line.model), *figures)
 
     table.add_section()
-    table.add_row("total", "", *_figures(costs.total), style="bold")
+    figures = [column.figure(costs.total) for column in columns]
+    table.add_row("total", "", *figures, style="bold")
     return table
 
 
@@ -237,13 +244,59 @@ def shown(path: Path | None) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _figures(spent: Spent) -> tuple[str, str, str, str]:
-    usage = spent.usage
-    return str(spent.calls), f"{usage.input:,}", f"{usage.output:,}", _price(spent)
-
-
 def _price(spent: Spent) -> str:
     return price(spent.usd, spent.calls, spent.unknown_calls)
+
+
+def _always(_total: Spent) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the table of costs; not shown where a total has nothing for it."""
+
+    name: str
+    figure: Callable[[Spent], str]
+    is_shown: Callable[[Spent], bool] = _always
+
+
+_COLUMNS = (
+    _Column("calls", lambda spent: f"{spent.calls:,}"),
+    _Column(
+        "attempts",
+        lambda spent: f"{spent.attempts:,}",
+        lambda total: total.attempts > total.calls,
+    ),
+    _Column("input", lambda spent: f"{spent.usage.input:,}"),
+    _Column(
+        "cached",
+        lambda spent: f"{spent.usage.cache_read:,}",
+        lambda total: total.usage.cache_read > 0,
+    ),
+    _Column("output", lambda spent: f"{spent.usage.output:,}"),
+    _Column(
+        "reasoning",
+        lambda spent: f"{spent.usage.reasoning:,}",
+        lambda total: total.usage.reasoning > 0,
+    ),
+    _Column("US dollars", _price),
+    _Column(
+        "estimated",
+        lambda spent: dollars(spent.estimated_usd),
+        lambda total: total.estimated_calls > 0,
+    ),
+    _Column(
+        "at most more",
+        lambda spent: dollars(spent.unknown_usd),
+        lambda total: total.unknown_usd > 0,
+    ),
+    _Column(
+        "saved",
+        lambda spent: dollars(spent.saved_usd),
+        lambda total: total.saved_usd != 0,
+    ),
+)
 
 
 def _table(title: str) -> Table:

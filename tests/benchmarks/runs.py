@@ -44,15 +44,22 @@ SCENARIO = Scenario.model_validate(
         "tickets": [{"id": "t", "description": "d"}],
     }
 )
+# Without the testing kit, which loads trio.
 FIRST = """
 import time
 import anyio
-from mma_runtime import Runtime
-from tests.benchmarks.runs import SCENARIO, Answering
+from mma_runtime import Runtime, Scenario
+from tests.benchmarks.tickets import Answering
 
 async def main():
+    scenario = Scenario.model_validate({
+        "name": "first",
+        "tiers": {"worker": {"model": "bench:m"}},
+        "prices": [{"match": "bench:", "input": 1, "output": 1}],
+        "tickets": [{"id": "t", "description": "d"}],
+    })
     async with Runtime(providers=[Answering()]) as runtime:
-        await (await runtime.start(SCENARIO)).outcome()
+        await (await runtime.start(scenario)).outcome()
 
 anyio.run(main)
 print(time.process_time())

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from mma_runtime.cli.tables import (
     cost_note,
+    costs_table,
     end_tables,
     firewall_note,
     result_text,
@@ -297,3 +298,38 @@ def test_the_firewall_is_told_where_something_went_up(
     firewall: Firewall, note: str
 ) -> None:
     assert firewall_note(firewall) == note
+
+
+def test_costs_have_a_column_for_what_there_is_something_of() -> None:
+    usage = Usage(input=9_000, cache_read=4_000, output=500, reasoning=200)
+    spent = Spent(
+        calls=3,
+        attempts=5,
+        usage=usage,
+        usd=Decimal("0.02"),
+        estimated_calls=1,
+        estimated_usd=Decimal("0.005"),
+        unknown_calls=1,
+        unknown_usd=Decimal("0.03"),
+        saved_usd=Decimal("0.004"),
+    )
+    line = CostLine(tier="worker", model="openai:gpt-4o-mini", spent=spent)
+
+    table = costs_table(CostReport.of([line]))
+
+    names = [str(column.header) for column in table.columns]
+    total = [list(column.cells)[-1] for column in table.columns]
+    assert dict(zip(names, total, strict=True)) == {
+        "tier": "total",
+        "model": "",
+        "calls": "3",
+        "attempts": "5",
+        "input": "9,000",
+        "cached": "4,000",
+        "output": "500",
+        "reasoning": "200",
+        "US dollars": "$0.0200 + unknown",
+        "estimated": "$0.0050",
+        "at most more": "$0.0300",
+        "saved": "$0.0040",
+    }
