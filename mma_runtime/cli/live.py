@@ -73,16 +73,19 @@ class Display:
             for what in said:
                 self._print(what)
 
+    @property
+    def _is_looked_at(self) -> bool:
+        return self.console.is_terminal or self.console.file.isatty()
+
     def _wrapped(self, text: str) -> str:
         """Break lines between words where somebody looks, and nowhere in a file."""
-        console = self.console
-        if not (console.is_terminal or console.file.isatty()):
+        if not self._is_looked_at:
             return text
 
         return "\n".join(
             fill(
                 line,
-                console.width,
+                self.console.width,
                 subsequent_indent=INDENT,
                 break_long_words=False,
                 break_on_hyphens=False,
@@ -91,7 +94,9 @@ class Display:
         )
 
     def _print(self, what: RenderableType) -> None:
-        self.console.print(what, soft_wrap=isinstance(what, Text | str))
+        # Paths, which stand in plain texts, stay whole wherever they are shown.
+        soft = isinstance(what, str) or not self._is_looked_at
+        self.console.print(what, soft_wrap=soft and isinstance(what, Text | str))
 
     def refresh(self) -> None:
         """Redraw what changes with time; called a few times a second."""
