@@ -184,3 +184,35 @@ async def test_without_a_workspace_nothing_is_said_of_walls(tmp_path: Path) -> N
 
     assert outcome.state is RunState.COMPLETED, outcome.reason
     assert outcome.sandbox == ""
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_same_walls_stand_around_acceptance_and_expectations(
+    sandbox: str, tmp_path: Path
+) -> None:
+    found = await find_confinement(SandboxMode(sandbox))
+    accepted, expected = tmp_path / "by-acceptance", tmp_path / "by-expectation"
+    folder = project(tmp_path / "project", a__txt="a\n")
+    async with Runtime(
+        home=tmp_path / "home", providers=[team()], environment={}
+    ) as runtime:
+        run = await runtime.start(
+            scenario(
+                sandbox=sandbox,
+                workspace={"path": folder},
+                tickets=[
+                    {
+                        "id": "one",
+                        "description": "d",
+                        "acceptance": [f"sh -c 'touch {accepted} || true'"],
+                    }
+                ],
+                expect={"commands": [f"sh -c 'touch {expected} || true'"]},
+            )
+        )
+        outcome = await run.outcome()
+
+    assert outcome.state is RunState.COMPLETED, outcome.reason
+    escaped = found.bubblewrap is None
+    assert (accepted.exists(), expected.exists()) == (escaped, escaped)
