@@ -161,7 +161,8 @@ class Run:
     async def block(self, ticket: str, reason: str = "") -> tuple[str, ...]:
         """Keep a waiting ticket, and all behind it, from being started.
 
-        Returns the ids of the tickets that changed, as all orders do.
+        Returns the ids of the tickets that changed, as all orders do. An order whose
+        caller is cancelled may have been followed already.
 
         Raises:
             Refused: there is no such ticket, it is not in a state for this order, or
@@ -172,6 +173,8 @@ class Run:
     async def unblock(self, ticket: str, reason: str = "") -> tuple[str, ...]:
         """Let a blocked ticket wait again, and those blocked because of it.
 
+        Cancellation is as with `block`.
+
         Raises:
             Refused: as `block`; also while something that it depends on has ended
                 without being done.
@@ -181,12 +184,15 @@ class Run:
     async def skip(self, ticket: str, reason: str = "") -> tuple[str, ...]:
         """Do without a ticket that is not at work: what depends on it goes on.
 
-        Raises what `block` raises.
+        Raises what `block` raises; cancellation is as there.
         """
         return await self._order(ticket, Order.SKIP, reason)
 
     async def retry(self, ticket: str, reason: str = "") -> tuple[str, ...]:
-        """Let a ticket that has failed start over; raises what `unblock` raises."""
+        """Let a ticket that has failed start over.
+
+        Raises what `unblock` raises; cancellation is as with `block`.
+        """
         return await self._order(ticket, Order.RETRY, reason)
 
     async def cancel_ticket(self, ticket: str, reason: str = "") -> tuple[str, ...]:
@@ -200,7 +206,7 @@ class Run:
     async def prioritise(self, ticket: str, priority: Priority) -> None:
         """Change when a ticket that has not started gets its turn.
 
-        Raises what `block` raises.
+        Raises what `block` raises; cancellation is as there.
         """
         await self._order(ticket, Order.PRIORITISE, priority=priority)
 
@@ -292,7 +298,10 @@ class Run:
     # --- from start to end ----------------------------------------------------
 
     async def conduct(self, system: ActorSystem) -> None:
-        """Run to the end; the runtime calls it once, in a task of its own."""
+        """Run to the end; the runtime calls it once, in a task of its own.
+
+        Not for hosts: `cancel` is what ends a run in order, a cancelled task does not.
+        """
         try:
             with around_run(self._job.observer):
                 await self._go(system)

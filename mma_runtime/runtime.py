@@ -171,7 +171,8 @@ class Runtime(AsyncContextManagerMixin):
         *inputs* are values for the inputs that it declares. *models* sets the model of
         tiers by name, before what the scenario says. *apply* says whether a completed
         run's changes are written to the user's folder, or as `"branch"` become a branch
-        of the user's git repository; `None` that the scenario does.
+        of the user's git repository; `None` that the scenario does. If cancelled, no
+        run has begun.
 
         Raises:
             ScenarioInvalid: The file cannot be used; holds every problem.
@@ -215,7 +216,8 @@ class Runtime(AsyncContextManagerMixin):
         """Go on with a recorded *run*: what was done and paid for is not done again.
 
         *run* is its name, the beginning of its name, or `last`. Calls that were sent
-        and whose reply was not recorded are sent again; the run's costs count both.
+        and whose reply was not recorded are sent again; the run's costs count both. If
+        cancelled, nothing has been done.
 
         Raises:
             JournalInUse: Another process is at work on it.
@@ -234,8 +236,8 @@ class Runtime(AsyncContextManagerMixin):
         Works in the folder *scratch*. The outcome is that of the run when everything
         was as recorded; `difference` of the run returned tells the first thing that was
         not. A run that was resumed with other bounds or models has several legs: *leg*
-        0 is what it was with its first scenario; all of it by default. Raises what
-        `resume` raises.
+        0 is what it was with its first scenario; all of it by default. If cancelled,
+        nothing goes on. Raises what `resume` raises.
         """
         folder = find_run(self._home.path, run)
         registry, scrub = await self._surroundings(folder)
@@ -258,7 +260,8 @@ class Runtime(AsyncContextManagerMixin):
 
         What was paid for in the common past counts in its costs. *apply* says what
         becomes of its changes, as in `start`; nothing by default. Raises what `resume`
-        raises, and `ConfigurationError` when there is no such point.
+        raises, and `ConfigurationError` when there is no such point. If cancelled, no
+        run has begun.
         """
         folder = find_run(self._home.path, run)
         new = self._home.run_folder(new_run())
@@ -372,7 +375,7 @@ class Runtime(AsyncContextManagerMixin):
         of the one ticket, as text. Such a run is recorded like any other, but resumed
         it would be a worker's, without the agent's instructions and tools.
 
-        Raises what `start` raises.
+        Raises what `start` raises; cancellation is as there.
         """
         scenario = agent.scenario(question)
         registry = self._registry_of(scenario)
@@ -426,7 +429,8 @@ class Runtime(AsyncContextManagerMixin):
         """Return what all runs have spent so far, those that have ended included.
 
         What runs that have ended spent on each track and ticket is in their outcomes;
-        only the last thousand of them are told apart.
+        only the last thousand of them are told apart. Waits for nothing, so there is
+        nothing to cancel.
         """
         return self._spent.report(run.costs() for run in self._runs.values())
 
@@ -436,6 +440,7 @@ class Runtime(AsyncContextManagerMixin):
         """List the models of *provider* that its key can use, with prices.
 
         The list is kept for a day in the user's cache folder; *fresh* asks again.
+        Cancellation ends the request.
 
         Raises:
             ConfigurationError: There is no such provider, or no key for it.

@@ -69,7 +69,9 @@ class Actor:
     async def lifespan(self) -> AsyncGenerator[None]:
         """Acquire, `yield`, release: around all the messages of one incarnation.
 
-        Its exit always runs. A task group opened in it may run tasks beside the
+        Its exit always runs. In an actor that is cancelled (after its grace, or because
+        the system is left by an error) what the exit awaits is cancelled, too: shield
+        what has to be done. A task group opened in it may run tasks beside the
         messages; if one of them fails, the actor fails.
         """
         yield
@@ -79,7 +81,7 @@ class Actor:
     ) -> Ref:
         """Start a child named `parent/name`; it ends before its parent does.
 
-        Everything else is as with `ActorSystem.spawn`.
+        Everything else, cancellation too, is as with `ActorSystem.spawn`.
         """
         cell = self._cell
         full_name = f"{cell.name}/{check_name(name)}"

@@ -173,7 +173,10 @@ class Ref:
         self.cell.stop()
 
     async def join(self) -> None:
-        """Wait until the actor has ended for good."""
+        """Wait until the actor has ended for good.
+
+        Cancelling the wait leaves the actor alone.
+        """
         await self.cell.join()
 
     def statistics(self) -> Statistics:

@@ -73,7 +73,7 @@ class Provider(Protocol):
         ...
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """List the models that the key can use."""
+        """List the models that the key can use. Cancellation ends the request."""
         ...
 
     def capabilities(self, model: str) -> Capabilities:
@@ -88,5 +88,5 @@ class Provider(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close all connections. Safe to call twice."""
+        """Close all connections. Safe to call twice, also after a cancelled call."""
         ...

@@ -58,6 +58,8 @@ class Tool(Protocol):
     async def call(self, arguments: Mapping[str, Any]) -> Content:
         """Check *arguments*, do the work, and return what the model gets to see.
 
+        Cancellation ends the work; nothing of it may go on after that.
+
         Raises:
             ToolFailed: the arguments are wrong or the work failed; worded for a model.
         """
