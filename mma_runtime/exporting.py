@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,12 @@ def export(run: Path, file: Path) -> Exported:
 
     priced, approved, rejected = _about(path)
     script = file.with_suffix(".script.yaml")
-    scenario = _scripted(scenario_of(past), file, script, asked=approved + rejected > 0)
-    _write(file, scenario)
-    _write(script, {"stands_in_for": priced, "replies": [_reply(o) for o in replies]})
+    given = scenario_of(past)
+    plain = _plain(given, file, asked=approved + rejected > 0)
+    stand_ins = {**_replace_models(plain, given), **priced}
+    _write(file, {**plain, "script": script.name})
+    said = [_reply(one) for one in replies]
+    _write(script, {"stands_in_for": stand_ins, "replies": said})
     return Exported(
         scenario=file, script=script, replies=len(replies), rejected=rejected
     )
@@ -74,10 +78,8 @@ def _about(path: Path) -> tuple[dict[str, str], int, int]:
     return priced, approved, rejected
 
 
-def _scripted(
-    scenario: Scenario, file: Path, script: Path, *, asked: bool
-) -> dict[str, Any]:
-    """Return *scenario* as plain values, its models replaced by a script."""
+def _plain(scenario: Scenario, file: Path, *, asked: bool) -> dict[str, Any]:
+    """Return *scenario* as plain values, as it has to be said in *file*."""
     place = file.absolute().parent
     found = scenario.model_dump(mode="json", exclude_defaults=True)
     plain = {
@@ -85,7 +87,6 @@ def _scripted(
         for name, value in found.items()
         if name not in _DROPPED
     }
-    _replace_models(plain, scenario)
     if scenario.workspace is not None:
         plain["workspace"]["path"] = os.path.relpath(scenario.workspace.path, place)
         # A test leaves the project as it is.
@@ -101,10 +102,22 @@ def _scripted(
         for ticket in plain.get("tickets", ()):
             ticket.pop("step", None)
 
-    return {**plain, "script": script.name}
+    return plain
 
 
-def _replace_models(plain: dict[str, Any], scenario: Scenario) -> None:
+def _replace_models(plain: dict[str, Any], scenario: Scenario) -> dict[str, str]:
+    """Put scripted models in place; return what those beside the tiers' stand for."""
+    stand_ins = _stand_ins_before(scenario)
+
+    def scripted(address: str) -> str:
+        provider, _, model = address.partition(":")
+        if provider == "scripted":
+            return address
+
+        label = f"{provider}-{model}"
+        stand_ins[label] = address
+        return f"scripted:{label}"
+
     tiers = plain.setdefault("tiers", {})
     for tier in TIERS:
         if scenario.tier(tier).model is not None:
@@ -114,11 +127,25 @@ def _replace_models(plain: dict[str, Any], scenario: Scenario) -> None:
     defaults.pop("model", None)
     for options in (defaults, *tiers.values()):
         if options.get("escalate"):
-            options["escalate"] = ["scripted:worker"] * len(options["escalate"])
+            options["escalate"] = [scripted(one) for one in options["escalate"]]
 
     for ticket in plain.get("tickets", ()):
         if ticket.get("model"):
-            ticket["model"] = "scripted:worker"
+            ticket["model"] = scripted(ticket["model"])
+
+    return stand_ins
+
+
+def _stand_ins_before(scenario: Scenario) -> dict[str, str]:
+    """Return what the models of a run stood for that was scripted itself."""
+    if scenario.script is None:
+        return {}
+
+    with suppress(OSError, yaml.YAMLError, AttributeError):
+        script = yaml.safe_load(scenario.script.read_text(encoding="utf-8"))
+        return dict(script.get("stands_in_for", {}))
+
+    return {}
 
 
 def _escaped(value: Any) -> Any:

@@ -293,7 +293,7 @@ def test_what_a_scenario_says_is_exported_as_it_is_meant(project: Project) -> No
     assert found["workspace"] == {"path": "../work"}
     assert found["tiers"]["worker"] == {
         "model": "scripted:worker",
-        "escalate": ["scripted:worker"],
+        "escalate": ["scripted:x"],
     }
 
 

@@ -10,13 +10,15 @@ from decimal import Decimal
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+import anyio
 import pytest
 
+from mma_runtime import Runtime
 from mma_runtime.errors import JournalUnreadable
 from mma_runtime.journal import JournalReader
 from mma_runtime.recording import JOURNAL, run_folders
 from tests.durability.server import USD, CountingServer
-from tests.durability.work import TICKETS, live, prepare
+from tests.durability.work import KEY, TICKETS, live, prepare
 
 NEVER = ("never", 0.0)
 LIVES = 80
@@ -120,4 +122,15 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
     )
     assert f"{len(replies)} replies recorded" in quoted
     assert f"{paid_twice} paid twice" in quoted
+    # However often it was killed, what counts of its record is one history.
+    assert anyio.run(_difference, folder) == ""
     shutil.rmtree(folder)
+
+
+async def _difference(folder: Path) -> str:
+    async with Runtime(
+        home=folder / ".mma", environment={"OPENAI_API_KEY": KEY}
+    ) as one:
+        run = await one.replay("last", folder / "scratch")
+        await run.outcome()
+        return run.difference
