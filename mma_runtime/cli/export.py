@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from mma_runtime.cli.options import home_option
+from mma_runtime.cli.options import Decorator, home_option
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count
 from mma_runtime.errors import MMAError
 from mma_runtime.exporting import export
 from mma_runtime.recording import find_run
 
-script_option = click.option(
+script_option: Decorator = click.option(
     "--script",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
