@@ -22,6 +22,7 @@ LOG_PAGES = 500
 
 _PLENTY = 100_000_000
 _SIZE_AT = 16
+_SALTS_AT = 16
 _SIZES = frozenset(2**power for power in range(9, 16))
 _HEADER = 32
 _FRAME = struct.Struct(">6I")
@@ -64,18 +65,19 @@ def committed_frames(path: Path) -> int:
     if len(content) < _HEADER + step:
         return 0
 
-    frames = [
-        _FRAME.unpack_from(content, at)
-        for at in range(_HEADER, len(content) - step + 1, step)
-    ]
-    # Both, since either may be what is damaged.
-    salts = {struct.unpack_from(">2I", content, 16), frames[0][2:4]} - {(0, 0)}
-    for number in range(len(frames), 0, -1):
-        _, commit, one, two, _, _ = frames[number - 1]
-        end = _HEADER + number * step
-        # An empty page: the writer was cut off between the frame's header and it.
-        if commit and (one, two) in salts and any(content[end - page : end]):
-            return number
+    first, second = struct.unpack_from(">2I", content, _SALTS_AT)
+    if not (first or second):
+        # Laid out and not begun: SQLite writes its header before any frame.
+        return 0
+
+    for end in range(_HEADER + (len(content) - _HEADER) // step * step, _HEADER, -step):
+        _, commit, one, two, _, _ = _FRAME.unpack_from(content, end - step)
+        # Either, since one of them may be what is damaged; a frame that was never
+        # written whole has neither. An empty page: the writer was cut off between the
+        # frame's header and it.
+        of_this_log = one == first or two == second
+        if commit and of_this_log and any(content[end - page : end]):
+            return (end - _HEADER) // step
 
     return 0
 

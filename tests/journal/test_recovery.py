@@ -1,6 +1,7 @@
 import random
 import shutil
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from errno import ENOSPC
@@ -337,3 +338,21 @@ async def test_nothing_but_noise_is_refused(path: Path) -> None:
 
     with pytest.raises(JournalUnreadable):
         await JournalWriter.open(path)
+
+
+async def test_bytes_of_a_frame_that_was_never_committed_are_no_loss(
+    path: Path, entries: list[Entry]
+) -> None:
+    writer = await _write(path, entries[:4])
+    await writer.aclose()
+    opened = open_file(path)
+    log = path.with_name(path.name + "-wal")
+    laid_out = log.read_bytes()
+    opened.db.close()
+    opened.lock.release()
+    end = used(laid_out)
+    torn = struct.pack(">7I", 1, 1, 5, 6, 7, 8, 9)
+
+    log.write_bytes(laid_out[:end] + torn + laid_out[end + len(torn) :])
+
+    assert _recover(path) == (_said(entries[:4]), None)
