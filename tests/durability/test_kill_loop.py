@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -21,7 +22,10 @@ from tests.durability.server import USD, CountingServer
 from tests.durability.work import KEY, TICKETS, live, prepare
 
 NEVER = ("never", 0.0)
-LIVES = 80
+LIVES = 30
+"""How often a run is begun or resumed before it is let alone."""
+
+KINDS = ("write", "call", "seconds")
 PAGE = Path(__file__).parents[2] / "docs" / "journal.md"
 
 
@@ -44,9 +48,9 @@ def _kills(kind: str, draw: random.Random) -> Iterator[tuple[str, float]]:
         number += 1
         match kind:
             case "write":
-                yield "write", number % 7 + 1
+                yield "write", number % 5 + 1
             case "call":
-                yield "call", number % 9 * 3
+                yield "call", number % 5 * 3
             case _:
                 # A little later in each life: the fastest machine and the slowest
                 # are killed in their start, in their work and near its end.
@@ -68,18 +72,44 @@ def _recorded(folder: Path) -> dict[str, str]:
     return replies
 
 
-@pytest.mark.parametrize("kind", ["write", "call", "seconds"])
-def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What a run came to that was killed until it was done."""
+
+    kills: int
+    requests: int
+    replies: int
+    unknown: int
+    paid_twice: int
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            **{
+                one.name: getattr(self, one.name) + getattr(other, one.name)
+                for one in fields(self)
+            }
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills:,} kills, {self.requests:,} requests,"
+            f" {self.replies:,} replies recorded, {self.unknown:,} unknown,"
+            f" {self.paid_twice} paid twice"
+        )
+
+
+def _kill_until_done(
     kind: str,
-    tmp_path: Path,
+    seed: str,
+    folder: Path,
     server: CountingServer,
     processes: ForkServerContext,
-) -> None:
-    draw = random.Random(kind)  # noqa: S311 - where to kill
-    folder = tmp_path / "killed"
+) -> Counts:
+    """Kill a run until it is done, and check that it came to the one right end."""
+    kills = _kills(kind, random.Random(seed))  # noqa: S311 - where to kill
     prepare(folder)
-    kills = _kills(kind, draw)
     killed = paid_twice = 0
+    first = len(server.asked)
     for number in range(LIVES):
         before = _recorded(folder)
         known = {server.asked[int(one[1:]) - 1] for one in before}
@@ -99,11 +129,6 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
 
     outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
     replies = _recorded(folder)
-    print(  # noqa: T201 - the counts are what this is run for
-        f"{kind}: {killed} kills, {len(server.asked)} requests, {len(replies)} replies"
-        f" recorded, {outcome['unknown']} unknown, {paid_twice} paid twice"
-    )
-    assert paid_twice == 0
     assert (outcome["state"], outcome["reason"]) == ("completed", "5 tickets completed")
     assert outcome["tickets"] == dict.fromkeys(TICKETS, "completed")
     assert outcome["tree"] == {
@@ -112,19 +137,19 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
     }
     assert Decimal(outcome["usd"]) == len(replies) * Decimal(USD)
     # One that was killed before it could be sent is unknown as well.
-    assert len(server.asked) - len(replies) <= outcome["unknown"]
+    assert len(server.asked) - first - len(replies) <= outcome["unknown"]
     assert outcome["calls"] == len(replies) + outcome["unknown"]
     assert not [name for name in outcome["left"] if name.startswith(("check", ".mma-"))]
-    assert killed >= 5
-    # The page quotes one pass; where and how often it was killed differs each time.
-    quoted = next(
-        one for one in PAGE.read_text().splitlines() if one.startswith(f"{kind}:")
-    )
-    assert f"{len(replies)} replies recorded" in quoted
-    assert f"{paid_twice} paid twice" in quoted
     # However often it was killed, what counts of its record is one history.
     assert anyio.run(_difference, folder) == ""
     shutil.rmtree(folder)
+    return Counts(
+        kills=killed,
+        requests=len(server.asked) - first,
+        replies=len(replies),
+        unknown=outcome["unknown"],
+        paid_twice=paid_twice,
+    )
 
 
 async def _difference(folder: Path) -> str:
@@ -134,3 +159,46 @@ async def _difference(folder: Path) -> str:
         run = await one.replay("last", folder / "scratch")
         await run.outcome()
         return run.difference
+
+
+def _quoted(start: str) -> str:
+    """Return the line of the page that begins with *start*."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    return next(one for one in lines if one.startswith(f"{start}:"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
+    kind: str,
+    tmp_path: Path,
+    server: CountingServer,
+    processes: ForkServerContext,
+) -> None:
+    counts = _kill_until_done(kind, kind, tmp_path / "killed", server, processes)
+
+    print(f"{kind}: {counts}")  # noqa: T201 - the counts are what this is run for
+    assert counts.paid_twice == 0
+    # At least 60 in all.
+    assert counts.kills >= 20
+    # The page quotes one pass; where and how often it was killed differs each time.
+    quoted = _quoted(kind)
+    assert f"{counts.replies} replies recorded" in quoted
+    assert f"{counts.paid_twice} paid twice" in quoted
+
+
+@pytest.mark.soak
+def test_runs_that_are_killed_a_thousand_times_come_to_the_same_end(
+    tmp_path: Path, server: CountingServer, processes: ForkServerContext
+) -> None:
+    counts = Counts(kills=0, requests=0, replies=0, unknown=0, paid_twice=0)
+    runs = 0
+    while counts.kills < 1_000:
+        kind = KINDS[runs % len(KINDS)]
+        runs += 1
+        counts += _kill_until_done(
+            kind, f"{kind} {runs}", tmp_path / f"{runs}", server, processes
+        )
+
+    print(f"soak: {runs} runs, {counts}")  # noqa: T201 - as above
+    assert counts.paid_twice == 0
+    assert counts.replies == runs * 31
