@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -319,6 +319,15 @@ async def test_a_tier_agent_of_ones_own_is_passed_by_its_tiers_name(
         assert not any(await reviews(runtime, "hurried"))
 
 
+@pytest.fixture
+def nothing_looked_up() -> Iterator[None]:
+    """What is installed is looked up once; here that is to be forgotten."""
+    staffing.load_agent.cache_clear()
+    yield
+    staffing.load_agent.cache_clear()
+
+
+@pytest.mark.usefixtures("nothing_looked_up")
 async def test_a_tier_agent_of_ones_own_is_found_by_its_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
