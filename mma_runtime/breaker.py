@@ -36,26 +36,30 @@ class Breaker:
     """Open after a failure, half-open after a rest, closed after an answer.
 
     Half-open, it lets one call through; the others go on elsewhere until that has been
-    answered.
+    answered. Calls that were under way when it opened make the rest no longer, unless
+    they have more to say than that the model failed.
     """
 
-    __slots__ = ("_open_until", "_rest", "_trying")
+    __slots__ = ("_open_until", "_openings", "_rest", "_trying")
 
     def __init__(self) -> None:
         self._rest = 0.0
         self._open_until = 0.0
+        self._openings = 0
         self._trying = False
 
-    def admits(self, now: float) -> bool:
-        """Tell whether a call may try now; one that may has to report back."""
-        if not self._rest:
-            return True
+    def admits(self, now: float) -> int | None:
+        """Return the number of openings until *now*, or `None` if no call may try.
 
-        if now < self._open_until or self._trying:
-            return False
+        A call that may has to report back with that number.
+        """
+        if self._rest:
+            if now < self._open_until or self._trying:
+                return None
 
-        self._trying = True
-        return True
+            self._trying = True
+
+        return self._openings
 
     def rests_for(self, now: float) -> float:
         """Return the seconds for which the model is left alone yet."""
@@ -66,22 +70,27 @@ class Breaker:
         self._rest = 0.0
         self._trying = False
 
-    def left(self) -> None:
+    def left(self, openings: int) -> None:
         """Note that a call ended without an answer, and not for want of one."""
-        self._trying = False
+        if openings == self._openings:
+            self._trying = False
 
-    def failed(self, error: ProviderError, now: float) -> bool:
+    def failed(self, error: ProviderError, now: float, openings: int) -> bool:
         """Open if *error* says that the model is not to be had; tell if it does."""
-        self._trying = False
+        self.left(openings)
         if not is_unavailable(error):
             return False
 
-        first = LONG_REST if isinstance(error, USED_UP) else REST[0]
-        self._rest = min(max(self._rest * 2, first), REST[1])
-        if error.facts.retry_after is not None:
-            self._rest = min(max(self._rest, error.facts.retry_after), REST[1])
+        least = LONG_REST if isinstance(error, USED_UP) else REST[0]
+        least = min(max(least, error.facts.retry_after or 0.0), REST[1])
+        if openings == self._openings or not self._rest:
+            self._openings += 1
+            self._rest = min(max(self._rest * 2, least), REST[1])
+            self._open_until = now + self._rest
+        elif least > self._rest:
+            self._rest = least
+            self._open_until = max(self._open_until, now + least)
 
-        self._open_until = now + self._rest
         return True
 
 

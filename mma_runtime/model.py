@@ -102,19 +102,21 @@ class Model:
                 self._step(call, before, route, why)
 
             before, why = route, None
-            if not route.breaker.admits(anyio.current_time()):
+            openings = route.breaker.admits(anyio.current_time())
+            if openings is None:
                 continue
 
             call.request = replace(call.request, model=route.name)
             try:
                 completion = await self._ask(route, call)
             except ProviderError as error:
-                if not route.breaker.failed(error, anyio.current_time()):
+                now = anyio.current_time()
+                if not route.breaker.failed(error, now, openings):
                     raise
 
                 why = failure = error
             except BaseException:
-                route.breaker.left()
+                route.breaker.left(openings)
                 raise
             else:
                 route.breaker.answered()

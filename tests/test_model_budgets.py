@@ -387,6 +387,17 @@ async def test_a_model_that_was_left_alone_is_tried_by_one_call_after_a_rest() -
     assert [who[0] for who in seen] == ["a", "b", "a", "b", "a", "a"]
 
 
+async def test_many_calls_that_fail_at_once_leave_a_model_alone_once() -> None:
+    async with rig() as tried:
+        first = tried.route(named("a", used_up, []))
+        model = Model(first, tried.route(named("b", lambda _: answer(), [])))
+        async with anyio.create_task_group() as group:
+            for number in range(32):
+                group.start_soon(model.complete, ask(f"t{number}"))
+
+        assert 0 < first.breaker.rests_for(anyio.current_time()) <= 300
+
+
 async def test_the_last_error_is_raised_when_no_model_is_to_be_had() -> None:
     seen: list[str] = []
     async with rig() as tried:

@@ -236,6 +236,11 @@ def _known_price(provider: str, model: str) -> Price | None:
     except LookupError:
         return None
 
+    charges = vars(found.model_price)
+    if charges and not charges.keys() & {"input_mtok", "output_mtok"}:
+        # By the hour, the page or the letter: that tokens are not charged is not free.
+        return None
+
     first, *others = _steps(found.model_price)
     rates = TieredRates((first, *others)) if others else first[1]
     version = metadata.version("genai-prices")

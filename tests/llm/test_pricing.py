@@ -82,6 +82,17 @@ def test_a_price_that_nobody_knows_is_unknown_and_not_zero(
     assert PriceList().rates(provider, model) is None
 
 
+@pytest.mark.parametrize("model", ["whisper-1", "tts-1", "gpt-live-1"])
+def test_what_is_charged_by_the_hour_or_the_letter_has_no_price_by_the_token(
+    model: str,
+) -> None:
+    assert PriceList().rates("openai", model) is None
+
+
+def test_what_is_free_costs_nothing() -> None:
+    assert cost("gemini", "gemma-3", input=MILLION, output=MILLION) == 0
+
+
 def test_the_first_override_that_matches_wins() -> None:
     prices = PriceList(
         [
