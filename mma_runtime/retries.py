@@ -9,8 +9,9 @@ from mma_runtime.errors import ProviderError, RateLimited
 class RetryPolicy:
     """When a failed call is sent again.
 
-    At most *attempts* calls in all, and none later than *seconds* after the first
-    failure. The wait is random between 0 and *base* · 2ⁿ seconds, at most *longest*.
+    At most *attempts* calls in all; what fails later than *seconds* after the first
+    failure is final. The wait is random between 0 and *base* · 2ⁿ seconds, at most
+    *longest*.
 
     A rate limit is another matter: the account's gate does the waiting, for all callers
     at once, so it may take *refusals* attempts. A provider that names a time is obeyed

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from decimal import Decimal
 from math import inf
@@ -124,8 +124,7 @@ class Route:
             try:
                 await self.before_send(request, number, wish)
             except BaseException:
-                self.gate.leave(permit)
-                self._costs.tell(Release(wish))
+                self._not_sent(attempt, permit)
                 raise
 
         self.emit(
@@ -270,8 +269,16 @@ class Route:
         self, attempt: "_Attempt", permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
         assert self._observer is not None  # noqa: S101 - asked by the caller
-        watched = self._observer.chat(attempt.request, self.address, attempt.number)
-        with watched as watch:
+        request, number = attempt.request, attempt.number
+        with ExitStack() as stack:
+            try:
+                watched = self._observer.chat(request, self.address, number)
+                watch = stack.enter_context(watched)
+            except BaseException as error:
+                self._not_sent(attempt, permit)
+                self.tell_failed(request, number, repr(error), None)
+                raise
+
             if watch.headers:
                 attempt.request = replace(attempt.request, headers=watch.headers)
 
@@ -312,6 +319,10 @@ class Route:
 
         self._settle(attempt, permit, completion)
         return completion
+
+    def _not_sent(self, attempt: "_Attempt", permit: Permit) -> None:
+        self.gate.leave(permit, sent=False)
+        self._costs.tell(Release(attempt.wish))
 
     def _incomplete(self, attempt: "_Attempt") -> ProtocolViolated:
         return ProtocolViolated(

@@ -43,7 +43,8 @@ def test_calls_that_fail_together_make_one_rest(
 
 
 def test_a_failed_trial_doubles_the_rest_up_to_the_longest() -> None:
-    breaker, now, rests = Breaker(), 0.0, []
+    breaker, now = Breaker(), 0.0
+    rests: list[float] = []
     for _ in range(7):
         breaker.failed(failing(ProviderFailed), now, begin(breaker, now))
         rests.append(breaker.rests_for(now))

@@ -42,6 +42,8 @@ from mma_runtime.llm.chat import (
 from mma_runtime.llm.pricing import FlatRates
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
+from mma_runtime.queueing import Demand
+from mma_runtime.rate_limits import Limits
 from mma_runtime.reservations import NOTHING
 from mma_runtime.retries import RetryPolicy
 from mma_runtime.route import Route
@@ -216,6 +218,51 @@ async def test_a_call_that_waits_for_another_says_so() -> None:
 
 
 # --- what is sent -------------------------------------------------------------
+
+
+class BrokenObserver:
+    """Fails whenever it is to look on at a call."""
+
+    def chat(self, request: ChatRequest, model: str, attempt: int) -> Any:
+        raise ZeroDivisionError
+
+
+async def not_journalled(*_: object) -> None:
+    raise OSError
+
+
+@pytest.mark.parametrize(
+    ("observer", "before_send", "error"),
+    [
+        (BrokenObserver(), None, ZeroDivisionError),
+        (None, not_journalled, OSError),
+    ],
+)
+async def test_a_call_that_could_not_be_sent_leaves_nothing_behind(
+    observer: Any, before_send: Any, error: type[Exception]
+) -> None:
+    gate = Gate(Limits(requests_per_minute=1))
+    async with rig(Budget(calls=1)) as tried:
+        route = Route(
+            named("a", lambda _: answer(), []),
+            "m",
+            costs=tried.costs,
+            emit=tried.events.append,
+            rates=DOLLAR_A_TOKEN,
+            gate=gate,
+            observer=observer,
+        )
+        route.before_send = before_send
+        with pytest.raises(error):
+            await Model(route).complete(ask())
+
+        spent = await tried.spent()
+
+    assert (spent.calls, spent.in_flight, spent.attempts) == (0, 0, 0)
+    assert tried.ledger.tree.run.held == NOTHING
+    assert gate.in_flight == 0
+    # Nothing reached the provider, so the minute's one request is still there.
+    assert gate.enter_nowait(Demand()) is not None
 
 
 async def test_the_shrunk_output_limit_is_what_is_sent() -> None:

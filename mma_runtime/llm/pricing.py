@@ -236,8 +236,8 @@ def _known_price(provider: str, model: str) -> Price | None:
     except LookupError:
         return None
 
-    charges = vars(found.model_price)
-    if charges and not charges.keys() & {"input_mtok", "output_mtok"}:
+    charges: set[str] = {*vars(found.model_price)}
+    if charges and not charges & {"input_mtok", "output_mtok"}:
         # By the hour, the page or the letter: that tokens are not charged is not free.
         return None
 
