@@ -176,8 +176,7 @@ class Run:
         Cancellation is as with `block`.
 
         Raises:
-            Refused: as `block`; also while something that it depends on has ended
-                without being done.
+            Refused: as `block`; also while something that it depends on is not done.
         """
         return await self._order(ticket, Order.UNBLOCK, reason)
 
@@ -191,7 +190,11 @@ class Run:
     async def retry(self, ticket: str, reason: str = "") -> tuple[str, ...]:
         """Let a ticket that has failed start over.
 
-        Raises what `unblock` raises; cancellation is as with `block`.
+        Cancellation is as with `block`.
+
+        Raises:
+            Refused: as `block`; also while something that it depends on has ended
+                without being done.
         """
         return await self._order(ticket, Order.RETRY, reason)
 

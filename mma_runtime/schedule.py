@@ -146,16 +146,22 @@ class Schedule:
         """Let a blocked ticket wait again, and those that were blocked because of it.
 
         Raises `Refused` when it is not blocked, or while something that it depends on
-        has ended without being done.
+        is not done.
         """
         self._demand(card, (TicketState.BLOCKED,), "be unblocked")
-        self._demand_needs(card)
+        self._refuse_for(card, [need for need in self._needs(card) if not need.is_done])
         return self._reopen(card)
 
     def retry(self, card: TicketCard) -> list[TicketCard]:
-        """Let a ticket that has failed start over, and unblock those behind it."""
+        """Let a ticket that has failed start over, and unblock those behind it.
+
+        It may wait for what is still open, as any ticket does. Raises `Refused` when it
+        has not failed, or something that it depends on has ended without being done.
+        """
         self._demand(card, _FAILED, "be tried again")
-        self._demand_needs(card)
+        needs = self._needs(card)
+        lost = [need for need in needs if not (need.is_open or need.is_done)]
+        self._refuse_for(card, lost)
         return self._reopen(card)
 
     def skip(self, card: TicketCard, reason: str) -> list[TicketCard]:
@@ -197,9 +203,10 @@ class Schedule:
                 f" is {' or '.join(states)} can {what}"
             )
 
-    def _demand_needs(self, card: TicketCard) -> None:
-        needs = [self._cards[name] for name in card.ticket.depends_on]
-        unmet = [need for need in needs if not (need.is_open or need.is_done)]
+    def _needs(self, card: TicketCard) -> list[TicketCard]:
+        return [self._cards[name] for name in card.ticket.depends_on]
+
+    def _refuse_for(self, card: TicketCard, unmet: list[TicketCard]) -> None:
         if unmet:
             raise Refused(
                 f"ticket {card.ticket.id!r} "

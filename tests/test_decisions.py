@@ -102,7 +102,9 @@ def states(outcome: Outcome) -> dict[str, str]:
 
 async def skip_the_second(run: Run) -> None:
     await run.block("two", "not today")
-    await run.unblock("two")
+    with pytest.raises(Refused, match="'two' waits for 'one', which is running"):
+        await run.unblock("two")
+
     await run.prioritise("two", Priority.HIGH)
     await run.skip("two", "not needed")
 
@@ -194,6 +196,41 @@ async def test_a_retry_comes_again_after_the_failure_that_it_answers(
 
     assert run.difference == ""
     assert replayed.tickets[1].attempts == 2
+
+
+async def test_what_was_unblocked_comes_again_once_what_it_needs_is_done(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(
+        tmp_path,
+        tickets=[
+            {"id": "one", "description": "do it"},
+            {"id": "two", "description": "do it"},
+            {"id": "three", "description": "do it", "depends_on": ["two"]},
+        ],
+    )
+
+    async def act(run: Run) -> None:
+        # Whether two is done by now or not: an order that comes too late is refused.
+        await run.block("three", "not yet")
+        with anyio.fail_after(10):
+            while True:
+                try:
+                    await run.unblock("three")
+                except Refused:
+                    await checkpoint()
+                else:
+                    break
+
+        stage.go_on.set()
+
+    outcome = await stage.record(act)
+    assert set(states(outcome).values()) == {"completed"}
+
+    run, replayed = await stage.replay()
+
+    assert run.difference == ""
+    assert states(replayed) == states(outcome)
 
 
 async def test_a_pause_is_told_again_and_lifted(tmp_path: Path) -> None:

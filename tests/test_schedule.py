@@ -123,6 +123,24 @@ def test_unblocking_is_refused_while_dependencies_are_unmet() -> None:
     assert plan["b"].state is TicketState.BLOCKED
 
 
+def test_what_is_still_open_is_unmet_too() -> None:
+    plan = Plan(a=[], b=["a"], c=["b"])
+    plan.schedule.block(plan["b"], "wait")
+
+    with pytest.raises(Refused, match="'b' waits for 'a', which is pending"):
+        plan.schedule.unblock(plan["b"])
+
+    list(plan.take_all())
+    with pytest.raises(Refused, match="'b' waits for 'a', which is running"):
+        plan.schedule.unblock(plan["b"])
+
+    plan.end("a")
+    again = plan.schedule.unblock(plan["b"])
+
+    assert [card.ticket.id for card in again] == ["b", "c"]
+    assert list(plan.take_all()) == ["b"]
+
+
 def test_a_ticket_behind_two_failures_stays_blocked_by_the_other() -> None:
     plan = Plan(a=[], b=[], c=["a", "b"], d=["c"])
     list(plan.take_all())
