@@ -18,9 +18,9 @@ from mma_runtime.events import ApprovalAsked, ApprovalGiven, Event, Origin
 from mma_runtime.journal import Entry, Journal
 from mma_runtime.journal.past import ANSWER
 from mma_runtime.llm.chat import ToolCall
+from mma_runtime.tiers import Tier
 from mma_runtime.tools.approval import Approval, Consents
 from mma_runtime.tools.policy import (
-    ASK_ALWAYS,
     DEFAULT_POLICY,
     Decision,
     Policy,
@@ -154,13 +154,13 @@ class Questions:
     def policy(self, commands: tuple[str, ...], *, is_stepped: bool) -> Policy:
         """Return what holds for a ticket: its own acceptance *commands* may run.
 
-        They are run to judge it in any case.
+        They are run to judge it in any case. What is denied stays denied.
         """
         if is_stepped or self.is_stepped:
-            return ASK_ALWAYS
+            return self._policy.step_by_step()
 
-        own = {"run_command": dict.fromkeys(map(_literal, commands), "auto")}
-        return Policy.of(own).over(self._policy) if commands else self._policy
+        own = {_literal(line): "auto" for line in map(self._own, commands) if line}
+        return Policy.of({"run_command": own}).over(self._policy)
 
     def answer(self, question: str, approval: Approval) -> None:
         """Answer the question with that id, and those alike if *approval* says so.
@@ -282,6 +282,13 @@ class Questions:
             )
         )
         return answer
+
+    def _own(self, command: str) -> str:
+        """Return the line that rules are held against; nothing if it is denied."""
+        call = ToolCall("", "run_command", {"command": command}, command)
+        tier = Tier.WORKER.value
+        decision = self._policy.decide(call, tier=tier, read_only=False)
+        return "" if decision is Decision.DENY else subject(call)
 
     def _settle(self, question: str, approval: Approval) -> None:
         waiting = self._waiting.pop(question)

@@ -132,9 +132,12 @@ async def test_calls_alike_are_not_asked_about_again(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
-async def test_a_tickets_own_acceptance_command_needs_no_word(tmp_path: Path) -> None:
-    models = runs("python -c 1")
-    plan = [{"id": "one", "description": "d", "acceptance": ["python -c 1"]}]
+@pytest.mark.parametrize("command", ["python -c 1", 'python -c "1"'])
+async def test_a_tickets_own_acceptance_command_needs_no_word(
+    command: str, tmp_path: Path
+) -> None:
+    models = runs(command)
+    plan = [{"id": "one", "description": "d", "acceptance": [command]}]
 
     async with started(models, tmp_path, tickets=plan) as run:
         outcome = await run.outcome()
@@ -230,6 +233,24 @@ async def test_step_by_step_every_ticket_and_every_call_is_asked_about(
 
     assert [question.tool for question in asked] == ["", "read_file"]
     assert outcome.state is RunState.COMPLETED
+
+
+@pytest.mark.parametrize("mode", ["auto", "step"])
+async def test_what_is_denied_is_neither_asked_nor_run_whoever_wants_it(
+    mode: str, tmp_path: Path
+) -> None:
+    models = runs("python -c 1")
+    plan = [{"id": "one", "description": "d", "acceptance": ["python -c 1"]}]
+    rules = {**ASK, "policy": {"run_command": {"python *": "deny"}}}
+
+    async with started(
+        models, tmp_path, mode=mode, tickets=plan, approvals=rules
+    ) as run:
+        asked = await answered(run, Approval.approve(), Approval.approve())
+        await run.outcome()
+
+    assert "python" not in str([question.arguments for question in asked])
+    assert "is not allowed" in last_result(models)
 
 
 async def test_a_ticket_that_may_not_start_is_cancelled(tmp_path: Path) -> None:

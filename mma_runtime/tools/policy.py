@@ -7,7 +7,7 @@ who is asked, and how, is in `approval`.
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from posixpath import normpath
@@ -85,6 +85,16 @@ class Policy:
     def over(self, other: "Policy") -> "Policy":
         """Return a policy that asks this one first, then *other*."""
         return Policy(self.rules + other.rules)
+
+    def step_by_step(self) -> "Policy":
+        """Return a policy that asks about every call but those that this one denies."""
+        asking = tuple(
+            replace(rule, decision=Decision.ASK)
+            if rule.decision is Decision.AUTO
+            else rule
+            for rule in self.rules
+        )
+        return Policy(asking).over(ASK_ALWAYS)
 
     @classmethod
     def of(cls, table: Table, *, tier: str = "") -> "Policy":
@@ -218,4 +228,4 @@ What tests run is what the worker has written: the walls around commands are for
 """
 
 ASK_ALWAYS = Policy((Rule(decision=Decision.ASK),))
-"""Every call is asked about, those that only read as well: `mode: step`."""
+"""Every call is asked about, those that only read as well."""

@@ -88,6 +88,17 @@ def test_in_step_mode_all_is_asked() -> None:
     assert decide(ASK_ALWAYS, command("pytest")) == "ask"
 
 
+def test_step_by_step_all_is_asked_but_what_is_denied() -> None:
+    policy = Policy.of({"run_command": {"pytest *": "auto", "rm *": "deny"}})
+
+    stepped = policy.over(DEFAULT_POLICY).step_by_step()
+
+    assert decide(stepped, call("read_file", path="a")) == "ask"
+    assert decide(stepped, call("write_file", path="a")) == "ask"
+    assert decide(stepped, command("pytest -q")) == "ask"
+    assert decide(stepped, command("rm a")) == "deny"
+
+
 def test_other_tools_are_matched_by_their_arguments_as_json() -> None:
     policy = Policy.of({"mcp__db__*": {'*"table": "users"*': "deny", "*": "auto"}})
 
