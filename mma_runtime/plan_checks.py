@@ -1,7 +1,7 @@
 """What a plan of Tier 2 has to keep to, besides its form; in words for who planned."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from mma_runtime.dag import plan_problems
 from mma_runtime.errors import did_you_mean
@@ -16,12 +16,14 @@ def ticket_problems(
     taken: Collection[str] = (),
     room: int | None = None,
     tools: Collection[str] | None = None,
+    is_denied: Callable[[str], bool] | None = None,
 ) -> list[str]:
     """Return every reason why *tickets* cannot join *track*.
 
     *own* are the ids of the track's earlier tickets, which new ones may depend on;
     *taken* are all ids in use. At most *room* tickets may come; `None` is no limit.
-    *tools* are those that workers have.
+    *tools* are those that workers have; *is_denied* tells of a command that may never
+    run.
     """
     problems = plan_problems(
         (ticket.id, [need for need in ticket.depends_on if need not in own])
@@ -51,6 +53,11 @@ def ticket_problems(
             f"ticket {ticket.id!r}: {command!r} is not a command: {problem}"
             for command in ticket.acceptance
             if (problem := _command_problem(command))
+        ]
+        problems += [
+            f"ticket {ticket.id!r}: {command!r} is not allowed here; do without it"
+            for command in ticket.acceptance
+            if is_denied is not None and is_denied(command)
         ]
 
     if room is not None and len(tickets) > room:

@@ -26,6 +26,7 @@ from mma_runtime.tools.policy import (
     Policy,
     Rule,
     alike,
+    command_line,
     subject,
 )
 
@@ -159,8 +160,16 @@ class Questions:
         if is_stepped or self.is_stepped:
             return self._policy.step_by_step()
 
-        own = {_literal(line): "auto" for line in map(self._own, commands) if line}
+        own = {
+            _literal(command_line(command)): "auto"
+            for command in commands
+            if not self.denies(command)
+        }
         return Policy.of({"run_command": own}).over(self._policy)
+
+    def denies(self, command: str) -> bool:
+        """Tell whether workers may never run *command*."""
+        return self._policy.denies(command, tier=Tier.WORKER.value)
 
     def answer(self, question: str, approval: Approval) -> None:
         """Answer the question with that id, and those alike if *approval* says so.
@@ -282,13 +291,6 @@ class Questions:
             )
         )
         return answer
-
-    def _own(self, command: str) -> str:
-        """Return the line that rules are held against; nothing if it is denied."""
-        call = ToolCall("", "run_command", {"command": command}, command)
-        tier = Tier.WORKER.value
-        decision = self._policy.decide(call, tier=tier, read_only=False)
-        return "" if decision is Decision.DENY else subject(call)
 
     def _settle(self, question: str, approval: Approval) -> None:
         waiting = self._waiting.pop(question)

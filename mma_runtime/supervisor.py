@@ -284,6 +284,7 @@ class Supervisor(Actor):
             images=job.ground.images,
             taken=self.taken(),
             tools=given(settings.tools, known),
+            is_denied=job.questions.denies,
         )
 
     async def _rework(self, lead: Ref, card: TrackCard) -> tuple[Ticket, ...]:

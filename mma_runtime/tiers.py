@@ -127,7 +127,7 @@ class PlanTrack(Request[TrackPlan]):
 
     *view* shows the code: curated in the track's modules, outlined elsewhere. *taken*
     holds the ticket ids of other tracks: an id names one ticket in a run. *tools* are
-    the names of what workers have.
+    the names of what workers have. *is_denied* tells of commands that may never run.
     """
 
     track: Track
@@ -137,6 +137,7 @@ class PlanTrack(Request[TrackPlan]):
     images: tuple[Image, ...] = ()
     taken: frozenset[str] = frozenset()
     tools: tuple[str, ...] = ()
+    is_denied: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 
 from mma_runtime import RunState, Runtime, tool
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.events import AnswerRejected, RunStarted
+from mma_runtime.events import AcceptanceChecked, AnswerRejected, RunStarted
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.settings import Settings
 from mma_runtime.testing import FunctionProvider
@@ -111,6 +111,36 @@ async def test_a_plan_cannot_give_a_ticket_what_workers_do_not_have(
     assert outcome.state is RunState.COMPLETED, outcome.reason
     (rejected,) = [event for event in events if isinstance(event, AnswerRejected)]
     assert "workers have no tool 'fetch_url'" in rejected.problem
+
+
+async def test_a_plan_cannot_have_a_denied_command_run_as_acceptance(
+    tmp_path: Path,
+) -> None:
+    def plan(request: ChatRequest) -> Said:
+        commands = ["touch denied"] if request.turn == 1 else ["true"]
+        ticket = {"id": "one", "description": "d", "acceptance": commands}
+        return json.dumps({"tickets": [ticket]})
+
+    models = team(plan_track=plan)
+    folder = project(tmp_path / "project", a__txt="a\n")
+    async with Runtime(
+        home=tmp_path / "home", providers=[models], environment={}
+    ) as runtime:
+        run = await runtime.start(
+            scenario(
+                workspace={"path": folder},
+                track={"id": "t", "goal": "g"},
+                approvals={"policy": {"run_command": {"touch *": "deny"}}},
+            )
+        )
+        events = [event async for event in run.events()]
+        outcome = await run.outcome()
+
+    assert outcome.state is RunState.COMPLETED, outcome.reason
+    (rejected,) = [event for event in events if isinstance(event, AnswerRejected)]
+    assert "'touch denied' is not allowed here" in rejected.problem
+    (checked,) = [event for event in events if isinstance(event, AcceptanceChecked)]
+    assert checked.command == "true"
 
 
 # --- walls --------------------------------------------------------------------

@@ -77,3 +77,13 @@ def test_a_command_that_is_none_is_named(command: str) -> None:
     (problem,) = ticket_problems([ticket("a", acceptance=[command])], track=TRACK)
 
     assert "is not a command" in problem
+
+
+def test_a_command_that_may_never_run_is_named() -> None:
+    plan = [ticket("a", acceptance=["pytest -q", "git push"])]
+
+    (problem,) = ticket_problems(
+        plan, track=TRACK, is_denied=lambda command: command.startswith("git")
+    )
+
+    assert problem == "ticket 'a': 'git push' is not allowed here; do without it"

@@ -1,5 +1,7 @@
 """Tier 2: turns its track into tickets and reviews what their workers made."""
 
+from collections.abc import Callable
+
 from mma_agents.prompts import fenced, section
 from mma_agents.tier import PlanningAgent
 from mma_runtime.errors import PlanRejected
@@ -27,6 +29,7 @@ class TechLead(PlanningAgent):
         self._track: Track | None = None
         self._own: set[str] = set()
         self._tools: tuple[str, ...] | None = None
+        self._is_denied: Callable[[str], bool] | None = None
 
     @handles
     async def plan(self, request: PlanTrack) -> TrackPlan:
@@ -34,6 +37,7 @@ class TechLead(PlanningAgent):
         self.check_images(request.images)
         track = self._track = request.track
         self._tools = request.tools
+        self._is_denied = request.is_denied
         brief = self.prompt(
             "brief_track",
             docs=section("Documents", request.docs),
@@ -130,6 +134,7 @@ class TechLead(PlanningAgent):
             taken=taken,
             room=room,
             tools=self._tools,
+            is_denied=self._is_denied,
         )
         if problems:
             raise PlanRejected(problems)

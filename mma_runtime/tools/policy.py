@@ -82,6 +82,11 @@ class Policy:
 
         return Decision.AUTO if read_only else Decision.ASK
 
+    def denies(self, command: str, *, tier: str) -> bool:
+        """Tell whether *tier* may never run the plain *command*, a line of words."""
+        call = ToolCall("", "run_command", {_COMMAND: command}, command)
+        return self.decide(call, tier=tier, read_only=False) is Decision.DENY
+
     def over(self, other: "Policy") -> "Policy":
         """Return a policy that asks this one first, then *other*."""
         return Policy(self.rules + other.rules)
@@ -127,8 +132,19 @@ def subject(call: ToolCall) -> str:
     if name != _COMMAND:
         return str(value)
 
-    line = _line(value)
+    line = command_line(value)
     return SHELL_SIGN + line if arguments.get("shell") else line
+
+
+def command_line(command: object) -> str:
+    """Return a command, a line or a list of words, as the line that patterns see."""
+    try:
+        if isinstance(command, str):
+            return shlex.join(shlex.split(command))
+
+        return shlex.join(cast("list[str]", command))
+    except (TypeError, ValueError):
+        return str(command)
 
 
 def alike(call: ToolCall) -> Rule:
@@ -153,16 +169,6 @@ def alike(call: ToolCall) -> Rule:
     return Rule(
         decision=Decision.AUTO, tool=call.name.translate(_GLOB_SIGNS), subject=pattern
     )
-
-
-def _line(command: object) -> str:
-    try:
-        if isinstance(command, str):
-            return shlex.join(shlex.split(command))
-
-        return shlex.join(cast("list[str]", command))
-    except (TypeError, ValueError):
-        return str(command)
 
 
 def _rules(table: Table, tier: str) -> Iterator[Rule]:
