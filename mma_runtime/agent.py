@@ -16,7 +16,7 @@ from mma_runtime.outcome import Outcome
 from mma_runtime.plan import Ticket
 from mma_runtime.reading import read_answer
 from mma_runtime.scenario.schema import Budget, Scenario, TierOptions, Tiers
-from mma_runtime.tools.tool import Tool
+from mma_runtime.tools.tool import Tool, checked_tools
 
 OutputT = TypeVar("OutputT", default=str)
 
@@ -58,7 +58,7 @@ class Agent(Generic[OutputT]):
         reasoning_effort: str | None = None,
         name: str = "agent",
     ) -> None:
-        self.tools: tuple[Tool, ...] = tuple(tools)
+        self.tools: tuple[Tool, ...] = checked_tools(tools)
         self.instructions = instructions
         self._output = output
         self._name = name

@@ -33,7 +33,7 @@ from mma_runtime.events import (
 from mma_runtime.forecast import resume_command, to_go_on
 from mma_runtime.job import Job
 from mma_runtime.journal import Loss
-from mma_runtime.kernel import ActorSystem, Ref
+from mma_runtime.kernel import ActorSystem, Message, Ref
 from mma_runtime.observing import around_run
 from mma_runtime.orders import (
     CancelRun,
@@ -85,6 +85,8 @@ class Run:
         self._home = home
         self._began = time.monotonic()
         self._supervisor: Ref | None = None
+        self._begun = anyio.Event()
+        self._early: list[Message] = []
         self._checks = anyio.CancelScope()
         self._outcome: Outcome | None = None
         self._ended = anyio.Event()
@@ -269,13 +271,17 @@ class Run:
 
     def pause(self, reason: str = "") -> None:
         """Start no further ticket; those at work go on to their end."""
-        if self._supervisor is not None:
-            self._supervisor.tell(PauseRun(reason))
+        self._tell(PauseRun(reason))
 
     def resume(self, reason: str = "") -> None:
         """Start tickets again."""
+        self._tell(ResumeRun(reason))
+
+    def _tell(self, message: Message) -> None:
         if self._supervisor is not None:
-            self._supervisor.tell(ResumeRun(reason))
+            self._supervisor.tell(message)
+        elif not self._begun.is_set():
+            self._early.append(message)
 
     async def _order(
         self,
@@ -287,6 +293,7 @@ class Run:
         request = OrderTicket(
             ticket=ticket, order=order, reason=reason, priority=priority
         )
+        await self._begun.wait()
         # What had been ordered before comes first.
         await self._job.journal.caught_up()
         try:
@@ -311,6 +318,7 @@ class Run:
         finally:
             self._job.journal.give_up_order()
             self._outfit.servers.stop()
+            self._begun.set()
             self._ended.set()
             self._job.questions.close()
             self.bus.close()
@@ -371,11 +379,13 @@ class Run:
 
         self._supervisor = await system.spawn(self.id, Supervisor, self._job)
         if self._job.board.ended is None:
-            self._supervisor.tell(StartRun())
+            for message in (*self._early, StartRun()):
+                self._supervisor.tell(message)
         else:
             # Cancelled while it was being spawned, when there was nobody to tell.
             self._supervisor.stop()
 
+        self._begun.set()
         await self._supervisor.join()
         self._supervisor = None
 

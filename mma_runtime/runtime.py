@@ -61,7 +61,7 @@ from mma_runtime.staffing import (
 from mma_runtime.tally import Tally
 from mma_runtime.tiers import AgentClass, Tier
 from mma_runtime.tool_servers import SUFFIX
-from mma_runtime.tools.tool import Tool
+from mma_runtime.tools.tool import Tool, checked_tools
 
 P = ParamSpec("P")
 
@@ -109,7 +109,7 @@ class Runtime(AsyncContextManagerMixin):
         self._journal = journal
         self._content = capture_content
         self._telemetry = telemetry
-        self._tools = tuple(tools)
+        self._tools = checked_tools(tools)
         self._agents = {
             Tier(tier_name(name)): agent for name, agent in (agents or {}).items()
         }
@@ -168,24 +168,28 @@ class Runtime(AsyncContextManagerMixin):
 
         *scenario* is a `Scenario` or the path of a file. *folder* is where keys and
         settings are looked for beside the runtime's home; the file's own by default.
-        *inputs* are values for the inputs that it declares. *models* sets the model of
-        tiers by name, before what the scenario says. *apply* says whether a completed
-        run's changes are written to the user's folder, or as `"branch"` become a branch
-        of the user's git repository; `None` that the scenario does. If cancelled, no
-        run has begun.
+        *inputs* are values for the inputs that a file declares. *models* sets the model
+        of tiers by name, before what the scenario says. *apply* says whether a
+        completed run's changes are written to the user's folder, or as `"branch"`
+        become a branch of the user's git repository; `None` that the scenario does. If
+        cancelled, no run has begun.
 
         Raises:
             ScenarioInvalid: The file cannot be used; holds every problem.
             ConfigurationError: A model, provider, tool, key or bubblewrap is missing,
-                or an MCP server cannot be used.
+                an MCP server cannot be used, or a built scenario is given inputs.
+            RuntimeError: The runtime is not entered, or is being left.
             WorkspaceError: The folder cannot be copied, or cannot have a branch.
         """
-        if self._system is None:
-            raise RuntimeError("use the runtime inside `async with`")
-
+        self._in_use()
         beside = beside_of(scenario, folder)
         folders = self._home.places(beside)
-        if not isinstance(scenario, Scenario):
+        if isinstance(scenario, Scenario):
+            if inputs:
+                raise ConfigurationError(
+                    "inputs are for scenario files; this scenario has been built"
+                )
+        else:
             scenario = load(
                 Path(scenario),
                 inputs=inputs,
@@ -284,15 +288,12 @@ class Runtime(AsyncContextManagerMixin):
             raise
 
     async def _equip(self, scenario: Scenario, registry: Registry, run: str) -> Outfit:
-        if self._system is None:
-            raise RuntimeError("use the runtime inside `async with`")
-
         return await equip(
             scenario,
             self._all_settings(registry),
             self._tools,
             run=run,
-            spawn=self._system.spawn,
+            spawn=self._in_use().spawn,
             look=registry.variable,
         )
 
@@ -327,9 +328,6 @@ class Runtime(AsyncContextManagerMixin):
         *,
         apply: Apply | None = None,
     ) -> Run:
-        if self._system is None:
-            raise RuntimeError("use the runtime inside `async with`")
-
         try:
             run = await make_run(
                 session,
@@ -341,6 +339,7 @@ class Runtime(AsyncContextManagerMixin):
                 apply=apply,
                 home=self._home.path,
             )
+            self._in_use()
         except BaseException:
             await session.journal.aclose()
             raise
@@ -377,6 +376,7 @@ class Runtime(AsyncContextManagerMixin):
 
         Raises what `start` raises; cancellation is as there.
         """
+        self._in_use()
         scenario = agent.scenario(question)
         registry = self._registry_of(scenario)
         team = self._assemble(scenario, registry)
@@ -456,6 +456,17 @@ class Runtime(AsyncContextManagerMixin):
 
         settings = self._all_settings(registry)
         return await list_models(opened, PriceList(settings.prices), cache)
+
+    def _in_use(self) -> ActorSystem:
+        """Return where runs are at work; raises when none may be begun."""
+        if self._system is None:
+            raise RuntimeError("use the runtime inside `async with`")
+
+        if self._closing.is_set():
+            # Those at work have been told to end; nobody would tell this one.
+            raise RuntimeError("the runtime is being left")
+
+        return self._system
 
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
         # Shielded from the host's cancellation, which ends the runs in order instead:

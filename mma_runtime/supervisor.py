@@ -83,6 +83,8 @@ class Supervisor(Actor):
         self._open: dict[str, int] = {}
         self._steps: dict[tuple[str, str], int] = {}
         self._news = anyio.Event()
+        # Whether the scenario's own tickets are on the board, or never will be.
+        self._laid_out = anyio.Event()
         job.journal.moved = self._heard
 
     @asynccontextmanager
@@ -119,6 +121,9 @@ class Supervisor(Actor):
     @handles
     async def order(self, request: OrderTicket) -> tuple[str, ...]:
         """Do what was ordered of a ticket; refuse what its state does not allow."""
+        if self.job.tickets:
+            await self._laid_out.wait()
+
         return await self.order_book.follow(request)
 
     def _heard(self) -> None:
@@ -149,6 +154,7 @@ class Supervisor(Actor):
             self.board.problem = f"internal error: {describe(error)}"
             raise
         finally:
+            self._laid_out.set()
             with anyio.CancelScope(shield=True):
                 await self.crew.dismiss()
 
@@ -356,6 +362,7 @@ class Supervisor(Actor):
         self.schedule.add(
             cards.values(), track.severity if track is not None else Severity.MEDIUM
         )
+        self._laid_out.set()
         self._news.set()
 
     async def some_news(self) -> None:

@@ -131,6 +131,30 @@ async def test_orders_are_followed_again_by_replay_and_resume(tmp_path: Path) ->
     assert provider.requests == []
 
 
+async def test_orders_from_before_the_first_ticket_come_again_too(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path)
+    stage.go_on.set()
+
+    async def begin(runtime: Runtime) -> Run:
+        run = await runtime.start(stage.given)
+        run.pause("not yet")
+        await run.skip("two", "not wanted")
+        run.resume("now")
+        return run
+
+    with anyio.fail_after(20):
+        _, outcome = await stage.play(stage.provider(), begin)
+        run, replayed = await stage.replay()
+        provider, resumed = await stage.resume()
+
+    assert states(outcome)["two"] == "skipped"
+    assert run.difference == ""
+    assert states(replayed) == states(resumed) == states(outcome)
+    assert provider.requests == []
+
+
 async def test_a_ticket_cancelled_at_work_stays_so(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     outcome = await stage.record(lambda run: run.cancel_ticket("one", "enough"))

@@ -27,6 +27,7 @@ import structlog
 from mma_agents import TierAgent
 from mma_runtime import (
     Actor,
+    Agent,
     Budget,
     Message,
     Outcome,
@@ -474,6 +475,16 @@ def noting(notebook: Ref) -> Any:
         return "noted"
 
     return write_down
+
+
+def test_what_is_no_tool_is_refused_with_what_was_meant() -> None:
+    def weather(city: str) -> str:
+        return city
+
+    with pytest.raises(TypeError, match="'weather' is no tool; put @tool above it"):
+        Runtime(tools=[weather])  # type: ignore[list-item] # the mistake
+    with pytest.raises(TypeError, match="3 is no tool"):
+        Agent("openai:gpt-4o-mini", tools=[3])  # type: ignore[list-item] # as above
 
 
 async def test_an_actor_of_ones_own_lives_beside_runs_and_serves_their_tools(

@@ -293,6 +293,47 @@ async def test_a_runtime_that_is_not_entered_says_so() -> None:
         await Runtime().start(scenario())
 
 
+async def test_a_runtime_that_is_being_left_starts_nothing_more(
+    tmp_path: Path,
+) -> None:
+    at_work, may_end = anyio.Event(), anyio.Event()
+
+    @tool
+    async def linger() -> str:
+        """Take long to end."""
+        at_work.set()
+        with anyio.CancelScope(shield=True):
+            await may_end.wait()
+
+        return "ended"
+
+    async def start_late(runtime: Runtime) -> None:
+        await anyio.wait_all_tasks_blocked()
+        try:
+            with pytest.raises(RuntimeError, match="being left"):
+                await runtime.start(scenario())
+        finally:
+            may_end.set()
+
+    models = team(ticket=lambda request: use("linger"))
+    with anyio.fail_after(10):
+        async with (
+            anyio.create_task_group() as tasks,
+            Runtime(home=tmp_path, providers=[models], tools=[linger]) as runtime,
+        ):
+            await runtime.start(scenario())
+            await at_work.wait()
+            tasks.start_soon(start_late, runtime)
+
+    assert len(models.requests) == 1
+
+
+async def test_inputs_are_for_files(tmp_path: Path) -> None:
+    async with Runtime(home=tmp_path, providers=[team()]) as runtime:
+        with pytest.raises(ConfigurationError, match="inputs are for scenario files"):
+            await runtime.start(scenario(), inputs={"what": "something"})
+
+
 async def test_a_missing_file_is_a_problem_of_the_scenario(tmp_path: Path) -> None:
     async with Runtime(home=tmp_path, environment={}) as runtime:
         error = await refused(runtime, tmp_path / "gone.yaml")

@@ -649,6 +649,33 @@ async def test_a_paused_run_starts_nothing_until_it_is_resumed(tmp_path: Path) -
     assert outcome.state is RunState.COMPLETED
 
 
+async def test_orders_right_after_the_start_are_followed(tmp_path: Path) -> None:
+    models = team()
+
+    async with Runtime(home=tmp_path, providers=[models]) as runtime:
+        run = await runtime.start(scenario(tickets=plan_of(a=[], b=[])))
+        run.pause("not yet")
+        with anyio.fail_after(10):
+            assert await run.skip("b", "not wanted") == ("b",)
+            await anyio.wait_all_tasks_blocked()
+            assert models.requests == []
+
+            run.resume()
+            outcome = await run.outcome()
+
+    assert states(outcome) == {"a": "completed", "b": "skipped"}
+
+
+async def test_an_order_for_a_run_that_ends_before_it_begins_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with Runtime(home=tmp_path, providers=[team()]) as runtime:
+        run = await runtime.start(scenario())
+        run.stop("never mind")
+        with anyio.fail_after(10), pytest.raises(Refused, match="not at work"):
+            await run.block("one")
+
+
 async def test_an_order_after_the_end_is_refused(tmp_path: Path) -> None:
     async with Runtime(home=tmp_path, providers=[team()]) as runtime:
         run = await runtime.start(scenario())

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import Field, field, make_dataclass
 from functools import cached_property, partial
@@ -64,6 +64,18 @@ class Tool(Protocol):
             ToolFailed: the arguments are wrong or the work failed; worded for a model.
         """
         ...
+
+
+def checked_tools(given: Iterable[Tool]) -> tuple[Tool, ...]:
+    """Return *given*; raises `TypeError` for what was not made a tool."""
+    tools = tuple(given)
+    for one in tools:
+        if not hasattr(one, "spec"):
+            name: object = getattr(one, "__name__", one)
+            hint = "; put @tool above it" if callable(one) else ""
+            raise TypeError(f"{name!r} is no tool{hint}")
+
+    return tools
 
 
 class FunctionTool:
