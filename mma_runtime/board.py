@@ -65,6 +65,14 @@ class TicketCard:
     models: tuple[str, ...] = ()
     review: str = ""
     passed: tuple[str, ...] = ()
+    _origin: Origin | None = None
+
+    def origin(self, run: str) -> Origin:
+        """Say where in *run* this ticket is; one for all its events."""
+        if self._origin is None:
+            self._origin = Origin(run=run, track=self.track, ticket=self.ticket.id)
+
+        return self._origin
 
     def summary(self) -> str:
         """Say for Tier 1 what was done: names, verdicts, Tier 2's word; no chatter."""
@@ -104,7 +112,7 @@ class TicketCard:
     def finished(self, run: str) -> TicketFinished:
         """Return the event that tells how the ticket ended."""
         return TicketFinished(
-            origin=Origin(run=run, track=self.track, ticket=self.ticket.id),
+            origin=self.origin(run),
             state=self.state.value,
             reason=self.reason,
             rounds=self.rounds,

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from weakref import WeakSet
+from weakref import ref
 
 import anyio
 
@@ -94,8 +94,9 @@ class Bus:
         self._sinks = sinks
         self._origin = origin
         self._history: deque[Event] = deque(maxlen=history)
-        # Weakly: a reader that leaves its loop is forgotten without a word.
-        self._subscriptions = WeakSet[Subscription]()
+        # Weakly: a reader that leaves its loop is forgotten without a word. No WeakSet:
+        # to ask one whether it is empty costs as much as all the rest of an event.
+        self._subscriptions: set[ref[Subscription]] = set()
         self._count = 0
         self._closed = False
 
@@ -107,9 +108,8 @@ class Bus:
         for sink in self._sinks:
             sink(event)
 
-        # Asked first: to iterate over nobody costs more than all the rest.
         if self._subscriptions:
-            for subscription in self._subscriptions:
+            for subscription in self._held():
                 subscription.put(event)
 
     @property
@@ -120,7 +120,7 @@ class Bus:
     def close(self) -> None:
         """End all subscriptions after the events that they still hold."""
         self._closed = True
-        for subscription in self._subscriptions:
+        for subscription in self._held():
             subscription.close()
 
         self._subscriptions.clear()
@@ -143,6 +143,9 @@ class Bus:
         if self._closed:
             subscription.close()
         else:
-            self._subscriptions.add(subscription)
+            self._subscriptions.add(ref(subscription, self._subscriptions.discard))
 
         return subscription
+
+    def _held(self) -> list[Subscription]:
+        return [held for one in tuple(self._subscriptions) if (held := one())]

@@ -23,7 +23,7 @@ class Circles:
     __slots__ = ("_failures", "_idle", "_made")
 
     def __init__(self) -> None:
-        self._failures = Counter[tuple[str, str, str]]()
+        self._failures: Counter[tuple[str, str, str]] = Counter()
         self._made: set[tuple[str, str]] = set()
         self._idle = 0
 

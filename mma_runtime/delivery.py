@@ -97,7 +97,16 @@ class Delivery:
 
     # Thousands may be under way at once, each suspended in its coroutines: what is kept
     # alive per ticket is what the garbage collector goes through again and again.
-    __slots__ = ("_card", "_crew", "_desk", "_history", "_job", "_judging", "_rung")
+    __slots__ = (
+        "_card",
+        "_crew",
+        "_desk",
+        "_history",
+        "_job",
+        "_judging",
+        "_place",
+        "_rung",
+    )
 
     def __init__(
         self, job: Job, crew: Crew, desk: Desk, card: TicketCard, lead: Ref | None
@@ -108,6 +117,7 @@ class Delivery:
         self._card = card
         self._judging = Judging(job, card, lead, self._origin)
         self._history: tuple[str, ...] = ()
+        self._place: Origin | None = None
         self._rung = 0
 
     async def run(self) -> None:
@@ -438,14 +448,18 @@ class Delivery:
         return address if address != self._job.tiers[Tier.WORKER].address else None
 
     def _origin(self) -> Origin:
-        return Origin(
-            run=self._job.run,
-            tier=Tier.WORKER.value,
-            track=self._card.track,
-            ticket=self._card.ticket.id,
-            attempt=self._card.attempts,
-            task="ticket",
-        )
+        card, place = self._card, self._place
+        if place is None or place.attempt != card.attempts:
+            place = self._place = Origin(
+                run=self._job.run,
+                tier=Tier.WORKER.value,
+                track=card.track,
+                ticket=card.ticket.id,
+                attempt=card.attempts,
+                task="ticket",
+            )
+
+        return place
 
 
 def _message(ticket: Ticket) -> str:

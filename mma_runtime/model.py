@@ -2,7 +2,9 @@
 
 import itertools
 import random
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 import anyio
 
@@ -34,13 +36,13 @@ class Model:
         self.routes: tuple[Route, ...] = (route, *fallbacks)
         self._retry = retry or RetryPolicy()
 
-    async def complete(
+    def complete(
         self,
         request: ChatRequest,
         on_chunk: OnChunk | None = None,
         *,
         wrap_up: WrapUp = WrapUp.NONE,
-    ) -> Completion:
+    ) -> Coroutine[Any, Any, Completion]:
         """Send *request* and return the completion; *on_chunk* sees it grow.
 
         Retries what may succeed when sent again. *wrap_up* says what the call has to do
@@ -51,11 +53,12 @@ class Model:
             ProviderError: The model cannot be reached or does not take the request.
             BudgetExhausted: A budget has no room for the call.
         """
+        # No coroutine of its own: it would be one more for each call under way.
         call = _Call(request, on_chunk, wrap_up)
         if self.has_fallbacks:
-            return await self._fall_back(call)
+            return self._fall_back(call)
 
-        return await self._ask(self._route, call)
+        return self._ask(self._route, call)
 
     async def _ask(self, route: Route, call: "_Call") -> Completion:
         """Ask one model until it answers or it is of no use to ask again."""

@@ -135,7 +135,10 @@ def around_agent(
     observer: RunObserver | None, origin: Origin, model: str
 ) -> AbstractContextManager[object]:
     """Surround an agent's task with *observer*, if there is one."""
-    return nullcontext() if observer is None else observer.agent(origin, model)
+    return _NOBODY if observer is None else observer.agent(origin, model)
+
+
+_NOBODY = nullcontext()
 
 
 class _Idle:

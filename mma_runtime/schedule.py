@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from mma_runtime.board import TicketCard
 from mma_runtime.errors import Refused, did_you_mean
-from mma_runtime.events import Origin, TicketChosen
+from mma_runtime.events import TicketChosen
 from mma_runtime.outcome import TicketState
 from mma_runtime.plan import Priority, Severity
 
@@ -91,7 +91,7 @@ class Schedule:
         """Return the event that tells why *card* was taken before others."""
         name = card.ticket.id
         return TicketChosen(
-            origin=Origin(run=run, track=card.track, ticket=name),
+            origin=card.origin(run),
             priority=card.priority.value,
             dependants=self._weights.get(name, 0),
             severity=_SEVERITIES[self._severity[name]].value,
@@ -250,8 +250,9 @@ class Schedule:
             heappush(self._ready, self._key(card))
 
     def _is_ready(self, card: TicketCard) -> bool:
-        return card.state is TicketState.PENDING and all(
-            self._cards[need].is_done for need in card.ticket.depends_on
+        needs = card.ticket.depends_on
+        return card.state is TicketState.PENDING and (
+            not needs or all(self._cards[need].is_done for need in needs)
         )
 
     def _key(self, card: TicketCard) -> tuple[int, int, int, int, str]:

@@ -353,7 +353,7 @@ class Supervisor(Actor):
         for card in cards.values():
             self.job.emit(
                 TicketPlanned(
-                    origin=self._origin(track=name, ticket=card.ticket.id),
+                    origin=card.origin(self.job.run),
                     title=card.ticket.title or card.ticket.id,
                     depends_on=card.ticket.depends_on,
                 )
@@ -404,6 +404,9 @@ class Supervisor(Actor):
 
     async def _step(self, what: str, track: str, ticket: str = "") -> None:
         """Meet other routes in the order that was recorded, or record it."""
+        if not self.job.journal.is_on:
+            return
+
         key = (what, track)
         self._steps[key] = self._steps.get(key, 0) + 1
         await self.job.journal.step(
@@ -463,7 +466,7 @@ class Supervisor(Actor):
         """Let tickets wait again that had ended."""
         for card in cards:
             self._open[card.track] += 1
-            origin = self._origin(track=card.track, ticket=card.ticket.id)
+            origin = card.origin(self.job.run)
             self.job.emit(TicketReopened(origin=origin, reason=reason))
 
     def close(self, cards: Iterable[TicketCard]) -> None:

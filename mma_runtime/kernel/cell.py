@@ -320,7 +320,8 @@ class Cell:
         life.leave()
         if self._deadline <= now:
             life.scope.cancel()
-        else:
+        elif life.may_linger or self._children is not None:
+            # A deadline is a timer: not for those, as most, that end at once anyway.
             life.scope.deadline = self._deadline
 
         if self._children is not None:

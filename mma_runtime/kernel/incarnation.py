@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 from mma_runtime.errors import ActorFailed, ActorStopped, Refused, RestartsExhausted
 from mma_runtime.kernel.mailbox import Item, Mailbox, Overflow
 from mma_runtime.kernel.message import Handlers
-from mma_runtime.kernel.reply import Reply
+from mma_runtime.kernel.reply import Reply, StreamReply
 from mma_runtime.kernel.supervision import Restart, Strategy
 from mma_runtime.kernel.waiting import Waiter, begin_turn
 
@@ -135,6 +135,11 @@ class Incarnation:
         self._turn_scope.cancel()
 
     @property
+    def may_linger(self) -> bool:
+        """Whether code of the actor itself has to end before this life does."""
+        return self._has_lifespan or self.in_hand is not None
+
+    @property
     def handling_seconds(self) -> float:
         """How long the message in hand has been handled; 0 when there is none."""
         return perf_counter() - self._since if self.in_hand is not None else 0.0
@@ -203,8 +208,10 @@ class Incarnation:
             try:
                 if reply is None:
                     await handler(actor, message)
+                elif reply.is_stream:
+                    await cast("StreamReply[Any]", reply).fill(handler(actor, message))
                 else:
-                    await reply.fill(handler(actor, message))
+                    reply.answer(await handler(actor, message))
             except Refused as refusal:
                 self._refuse(message, reply, refusal)
 

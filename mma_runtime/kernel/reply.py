@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from anyio import Event
 
@@ -18,6 +18,8 @@ class Reply(Generic[T]):
     """
 
     __slots__ = ("_error", "_event", "_value", "done", "owner")
+
+    is_stream: ClassVar[bool] = False
 
     _value: T
 
@@ -40,10 +42,6 @@ class Reply(Generic[T]):
         if not self.done:
             self._error = error
             self._finish()
-
-    async def fill(self, work: Any) -> None:
-        """Do the work of the handler, an awaitable, and answer with its result."""
-        self.answer(await work)
 
     async def wait(self) -> T:
         """Return the answer, or raise the error that came instead."""
@@ -75,6 +73,8 @@ class StreamReply(Reply[None], AsyncIterator[T]):
     """A bounded stream of answers: the handler waits when *buffer* items lie ready."""
 
     __slots__ = ("_buffer", "_items", "_room")
+
+    is_stream: ClassVar[bool] = True
 
     def __init__(self, owner: Any, buffer: int) -> None:
         super().__init__(owner)

@@ -105,7 +105,9 @@ def _text(table: object, key: str, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 def _each_ticket(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
     for position, ticket in enumerate(_list(data.get("tickets"))):
-        yield ("tickets", position), table_of(ticket)
+        # What is no table is a ticket already, which has been checked.
+        if table := table_of(ticket):
+            yield ("tickets", position), table
 
 
 def _each_tier(data: Mapping[str, Any]) -> Iterator[tuple[Loc, Mapping[str, Any]]]:

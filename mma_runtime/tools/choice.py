@@ -6,6 +6,7 @@ anything, as in `mcp__tracker__*`.
 
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from mma_runtime.errors import did_you_mean
 
@@ -23,6 +24,12 @@ def given(patterns: Iterable[str] | None, names: Iterable[str]) -> tuple[str, ..
 
     `None` gives all but those in `OPT_IN`.
     """
+    return _given(None if patterns is None else tuple(patterns), tuple(names))
+
+
+# Asked for each of thousands of tickets, mostly with one answer for them all.
+@lru_cache(maxsize=64)
+def _given(patterns: tuple[str, ...] | None, names: tuple[str, ...]) -> tuple[str, ...]:
     if patterns is None:
         return tuple(name for name in names if name not in OPT_IN)
 
