@@ -59,6 +59,6 @@ class Budgets:
 
     @property
     def in_seconds(self) -> bool:
-        """Whether any level below the run has a limit in seconds."""
-        levels = (self.track, self.ticket, *self.tiers.values())
+        """Whether any level has a limit in seconds."""
+        levels = (self.run, self.track, self.ticket, *self.tiers.values())
         return any(budget.seconds is not None for budget in levels)

@@ -182,12 +182,15 @@ class BudgetTree:
     def _late(self, wish: Reservation, now: float) -> Level | None:
         """Set the call's deadline; return a level whose time is up."""
         for level in wish.levels:
-            # The run's own time is its supervisor's to keep.
-            if level.budget.seconds is None or level is self.run:
+            if level.budget.seconds is None:
                 continue
 
             if level.deadline == inf:
                 level.deadline = now + level.budget.seconds
+
+            # The run's own time is its supervisor's to keep.
+            if level is self.run:
+                continue
 
             if now >= level.deadline:
                 return level

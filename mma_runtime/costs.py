@@ -268,7 +268,8 @@ class CostAggregator(Actor):
     @handles
     async def add(self, event: CostEvent) -> None:
         """Add a call; warn when a budget is nearly used up."""
-        self._ledger.add(event, self._now())
+        now = self._now()
+        self._ledger.add(event, now)
         if event.state is not CostState.BILLED:
             self._publish(
                 CostCounted(
@@ -289,6 +290,8 @@ class CostAggregator(Actor):
         for level in levels:
             if level.limited:
                 self._warn(level, event.origin)
+            if self._tree.is_timed:
+                self._warn_of_time(level, event.origin, now)
 
     @handles
     async def release(self, message: Release) -> None:
@@ -323,6 +326,18 @@ class CostAggregator(Actor):
             return
 
         unit, limit, spent, _ = max(level.used(), key=lambda used: used[2] / used[1])
+        self._tell(level, origin, per_cent, (unit, f"{limit}", f"{spent}"))
+
+    def _warn_of_time(self, level: Level, origin: Origin, now: float) -> None:
+        per_cent = level.warn_of_time(now)
+        if per_cent:
+            limit, took = f"{level.budget.seconds:g}", f"{level.took(now):.1f}"
+            self._tell(level, origin, per_cent, ("seconds", limit, took))
+
+    def _tell(
+        self, level: Level, origin: Origin, per_cent: int, used: tuple[str, str, str]
+    ) -> None:
+        unit, limit, spent = used
         self._publish(
             BudgetWarning(
                 origin=origin,
@@ -330,7 +345,7 @@ class CostAggregator(Actor):
                 name=level.of,
                 unit=unit,
                 per_cent=per_cent,
-                limit=f"{limit}",
-                spent=f"{spent}",
+                limit=limit,
+                spent=spent,
             )
         )

@@ -94,6 +94,7 @@ class Level:
         "of",
         "waiting",
         "warned",
+        "warned_of_time",
     )
 
     def __init__(self, name: str, of: str, budget: Budget) -> None:
@@ -112,6 +113,7 @@ class Level:
         self.deadline: float = inf
         self.waiting: deque[Reservation] = deque()
         self.warned: int = 0
+        self.warned_of_time: int = 0
 
     @property
     def spent(self) -> Amount:
@@ -217,6 +219,26 @@ class Level:
 
         return reached
 
+    def took(self, now: float) -> float:
+        """Return the seconds since its first call; 0 where time has no limit."""
+        if self.budget.seconds is None or self.deadline == inf:
+            return 0.0
+
+        return now - self.deadline + self.budget.seconds
+
+    def warn_of_time(self, now: float) -> int:
+        """Return what `warn` does, of the time that may be taken."""
+        if self.budget.seconds is None:
+            return 0
+
+        reached, took = 0, self.took(now) + _TICK
+        for per_cent in WARN_AT[self.warned_of_time :]:
+            if took >= self.budget.seconds * per_cent / 100:
+                reached = per_cent
+                self.warned_of_time += 1
+
+        return reached
+
     def used(self) -> Iterator[tuple[str, Decimal, Decimal, Decimal]]:
         """Yield the unit, limit, spent and held amounts of what is limited here."""
         budget = self.budget
@@ -228,6 +250,9 @@ class Level:
             if limit is not None:
                 yield unit, Decimal(limit), Decimal(spent), Decimal(held)
 
+
+# A deadline is a sum, and rounded; in seconds.
+_TICK = 1e-6
 
 _NEVER = (Decimal("Infinity"), inf, inf)
 

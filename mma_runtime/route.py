@@ -234,7 +234,9 @@ class Route:
 
     def _out_of_time(self, attempt: "_Attempt") -> BudgetExhausted:
         wish = attempt.wish
-        level = next(one for one in wish.levels if one.deadline == wish.deadline)
+        # The run's own time, the first of them, is its supervisor's to keep.
+        below = wish.levels[1:]
+        level = next(one for one in below if one.deadline == wish.deadline)
         seconds = f"{level.budget.seconds:g}"
         error = BudgetExhausted(level.name, "seconds", seconds, seconds, name=level.of)
         self.emit(reached(wish.origin, error, call=attempt.call, model=self.address))

@@ -323,6 +323,40 @@ async def test_warnings_come_at_50_80_and_95_per_cent() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("levels", "level"),
+    [
+        ({"run": Budget(seconds=10)}, "run"),
+        ({"ticket": Budget(seconds=10, calls=100)}, "ticket"),
+        ({"tiers": {"worker": Budget(seconds=10)}}, "tier"),
+    ],
+)
+async def test_warnings_come_when_time_is_nearly_up(
+    levels: dict[str, Any], level: str
+) -> None:
+    async def slowly(_request: ChatRequest) -> Said:
+        await anyio.sleep(1)
+        return answer()
+
+    async with rig(**levels) as tried:
+        model = Model(tried.route(FunctionProvider(slowly)))
+        for _ in range(9):
+            await model.complete(ask())
+        await anyio.sleep(0.6)
+        with anyio.move_on_after(0.2):
+            await model.complete(ask())
+        await tried.spent()
+
+    assert [
+        (event.level, event.unit, event.limit, event.per_cent, event.spent)
+        for event in tried.of(BudgetWarning)
+    ] == [
+        (level, "seconds", "10", 50, "5.0"),
+        (level, "seconds", "10", 80, "8.0"),
+        (level, "seconds", "10", 95, "9.8"),
+    ]
+
+
 async def test_a_completion_without_usage_is_estimated_from_what_was_said() -> None:
     said = Completion(
         turn=AssistantTurn((Text("x" * 40),)),

@@ -28,7 +28,7 @@ class BudgetWarning(Event):
     """A budget is used up to *per_cent* (50, 80 or 95) per cent.
 
     *level* is `run`, `tier`, `track` or `ticket`, *name* is which of them; *unit* is
-    `usd`, `tokens` or `calls`.
+    `usd`, `tokens`, `calls` or `seconds`. Time is looked at whenever a call has ended.
     """
 
     level: str
