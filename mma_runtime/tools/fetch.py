@@ -154,6 +154,10 @@ def is_public(address: Address) -> bool:
         if inner is not None:
             return is_public(inner)
 
+        if address.is_site_local:
+            # What IPv6 had for private networks first; `is_global` knows it no more.
+            return False
+
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 

@@ -224,6 +224,7 @@ async def test_what_is_not_on_the_public_web_is_refused(url: str) -> None:
         ("::ffff:10.0.0.1", False),
         ("2001:0:5ef5:79fb:0:59b:a2a5:28f1", False),
         ("ff02::1", False),
+        ("fec0::1", False),
         ("240.0.0.1", False),
     ],
 )
