@@ -74,7 +74,7 @@ def findings(data: Mapping[str, Any], names: Names | None = None) -> list[Findin
         *_entry(data),
         *_inputs(table_of(data.get("inputs"))),
         *_models(data, names),
-        *_worker_keys(table_of(data.get("tiers"))),
+        *_tier_keys(table_of(data.get("tiers"))),
         *_tickets(data),
         *_commands(data),
         *_prices(data),
@@ -182,7 +182,7 @@ def _provider_problem(address: str, names: Names | None) -> str:
     return ""
 
 
-def _worker_keys(tiers: Mapping[str, Any]) -> Iterator[Finding]:
+def _tier_keys(tiers: Mapping[str, Any]) -> Iterator[Finding]:
     for name in ("orchestrator", "tech_lead", "qa"):
         own = table_of(tiers.get(name))
         for key in ("count", "attempts"):
@@ -191,9 +191,19 @@ def _worker_keys(tiers: Mapping[str, Any]) -> Iterator[Finding]:
                 message = "only the `worker` tier has more than one"
                 yield Finding(("tiers", name, key), message)
 
-        if own.get("tools"):
-            message = "only the `worker` tier has tools; the others are shown what is"
-            yield Finding(("tiers", name, "tools"), f"{message} theirs to see")
+        for key in ("tools", "policy"):
+            if own.get(key):
+                message = "only the `worker` tier has tools; the others are shown what"
+                yield Finding(("tiers", name, key), f"{message} is theirs to see")
+
+        if own.get("escalate"):
+            message = "only the `worker` tier has more than one attempt"
+            yield Finding(("tiers", name, "escalate"), message)
+
+    for name in ("orchestrator", "worker", "qa"):
+        if table_of(tiers.get(name)).get("max_added_tickets"):
+            message = "only the `tech_lead` tier adds tickets"
+            yield Finding(("tiers", name, "max_added_tickets"), message)
 
 
 def _tickets(data: Mapping[str, Any]) -> Iterator[Finding]:

@@ -158,7 +158,8 @@ class TierOptions(Table):
         " `escalate` and the tier's own, else 3.",
     )
     policy: Decisions = Field(
-        default={}, description="As `approvals.policy`, for this tier; goes before it."
+        default={},
+        description="Workers only: as `approvals.policy`, and goes before it.",
     )
     escalate: tuple[str, ...] = Field(
         default=(),

@@ -472,6 +472,24 @@ def test_only_workers_have_a_count_and_attempts() -> None:
     ]
 
 
+def test_what_would_change_nothing_for_a_tier_is_no_key_of_it() -> None:
+    text = (
+        "tiers:\n"
+        "  orchestrator: {policy: {run_command: deny}}\n"
+        "  tech_lead: {max_added_tickets: 1, escalate: []}\n"
+        "  qa: {escalate: ['openai:gpt-4o'], max_added_tickets: 1}\n"
+    )
+
+    assert lines_of(text + SMALLEST) == [
+        (
+            "2:26 tiers.orchestrator.policy: only the `worker` tier has tools; the"
+            " others are shown what is theirs to see"
+        ),
+        "4:18 tiers.qa.escalate: only the `worker` tier has more than one attempt",
+        "4:56 tiers.qa.max_added_tickets: only the `tech_lead` tier adds tickets",
+    ]
+
+
 def test_a_workspace_needs_a_folder() -> None:
     assert lines_of("workspace: {apply: true}\n" + SMALLEST) == [
         "1:1 workspace.path: is missing"
