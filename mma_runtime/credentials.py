@@ -10,18 +10,17 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-from dotenv import dotenv_values
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from mma_runtime.errors import ConfigurationError, CredentialsMissing
+from mma_runtime.user_folders import config_folder
 
 CREDENTIALS_FILE = "credentials.toml"
 ENV_FILE = ".env"
-APPLICATION = "mma-runtime"
 SECRET_NAME = re.compile(
     r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE
 )
@@ -80,8 +79,8 @@ class CredentialStore:
     @property
     def files(self) -> tuple[Path, ...]:
         """The `credentials.toml` files that may be there, in order."""
-        user = platformdirs.user_config_path(APPLICATION)
-        return tuple(folder / CREDENTIALS_FILE for folder in (*self._folders, user))
+        folders = (*self._folders, config_folder())
+        return tuple(folder / CREDENTIALS_FILE for folder in folders)
 
     def find(self, provider: str, places: KeyPlaces) -> Credentials:
         """Return *provider*'s key and address; opens no connection, imports no SDK.
@@ -133,9 +132,7 @@ class CredentialStore:
         if self._dotenv is None:
             found = (folder / ENV_FILE for folder in self._folders)
             path = next((path for path in found if path.is_file()), None)
-            values = dotenv_values(path, interpolate=False) if path else {}
-            known = {name: value for name, value in values.items() if value is not None}
-            self._dotenv = _Place(str(path or ""), known)
+            self._dotenv = _Place(str(path or ""), _read_env(path) if path else {})
         return (self._dotenv,)
 
     def _sections(self, provider: str) -> Iterable[_Place]:
@@ -172,6 +169,14 @@ def _first(places: Iterable[_Place], names: Sequence[str]) -> _Found | None:
                 source = f"{name} in {place.name}" if place.name else name
                 return _Found(value, source)
     return None
+
+
+def _read_env(path: Path) -> Mapping[str, str]:
+    # By name: most programs have no such file.
+    values: dict[str, str | None] = import_module("dotenv").dotenv_values(
+        path, interpolate=False
+    )
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _read_table(path: Path) -> Mapping[str, Mapping[str, str]]:

@@ -8,13 +8,13 @@ from datetime import date
 from decimal import Decimal
 
 import anyio
-import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
-from mma_runtime.credentials import APPLICATION, Credentials
+from mma_runtime.credentials import Credentials
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import ModelInfo, Provider
 from mma_runtime.llm.usage import Usage
+from mma_runtime.user_folders import cache_folder
 
 FRESH_FOR = 24 * 3600.0  # Seconds.
 _SAMPLE = 1_000  # Tokens; long requests cost more with some models.
@@ -65,7 +65,7 @@ class ListingCache:
         key = credentials.api_key.get_secret_value() if credentials.api_key else ""
         account = f"{provider}\0{credentials.base_url}\0{key}".encode()
         name = f"{provider}-{hashlib.sha256(account).hexdigest()[:16]}.json"
-        folder = anyio.Path(platformdirs.user_cache_path(APPLICATION))
+        folder = anyio.Path(cache_folder())
         self._path = folder / "models" / name
 
     async def read(self, now: float | None = None) -> tuple[ModelInfo, ...] | None:

@@ -3,10 +3,8 @@
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, ParamSpec
-from weakref import WeakKeyDictionary
 
 import anyio
 from anyio import AsyncContextManagerMixin, to_thread
@@ -22,51 +20,36 @@ from mma_runtime.events import ActorEvent, Event
 from mma_runtime.forking import ForkPoint
 from mma_runtime.governor import Governor, shared_governor
 from mma_runtime.home import Home, beside_of, new_run
-from mma_runtime.job import TierSettings
 from mma_runtime.journal import Scrubber
 from mma_runtime.kernel import Actor, ActorSystem, Ref
 from mma_runtime.launch import handed_over, make_run
-from mma_runtime.listing import ListedModel, ListingCache, list_models
-from mma_runtime.llm.pricing import PriceList
+from mma_runtime.listing import ListedModel
 from mma_runtime.llm.provider import Provider
-from mma_runtime.observing import ObservedRun, Observer, RunObserver, observer_of
-from mma_runtime.outfit import Outfit, equip, replayed
+from mma_runtime.observing import Observer
+from mma_runtime.outfit import Outfit
 from mma_runtime.provider_table import ProviderSpec
 from mma_runtime.recording import (
     Session,
-    Silent,
     Start,
     find_run,
     fork,
     recorded_start,
     replay,
     resume,
-    secrets_of,
 )
 from mma_runtime.registry import Registry
 from mma_runtime.run import Run
-from mma_runtime.scenario.load import load
-from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import Scenario, tier_name
-from mma_runtime.scenario.tooling import server_secrets
-from mma_runtime.settings import NO_SETTINGS, Settings, load_settings
-from mma_runtime.staffing import (
-    ProviderPool,
-    Team,
-    assemble,
-    registry_of,
-    tier_settings,
-)
+from mma_runtime.settings import NO_SETTINGS, Settings
+from mma_runtime.staffing import ProviderPool, Team
+from mma_runtime.surroundings import GIVEN, Stock, Surroundings
 from mma_runtime.tally import Tally
 from mma_runtime.tiers import AgentClass, Tier
 from mma_runtime.tool_servers import SUFFIX
 from mma_runtime.tools.tool import Tool, checked_tools
 
 P = ParamSpec("P")
-
-GIVEN = "given by the host"
-"""Stands where the registry has a target, for providers that are open already."""
 
 
 class Runtime(AsyncContextManagerMixin):
@@ -105,22 +88,27 @@ class Runtime(AsyncContextManagerMixin):
         telemetry: Observer | None = None,
         agents: Mapping[str, AgentClass] | None = None,
     ) -> None:
+        given = tuple(providers)
+        environment = os.environ if environment is None else environment
         self._home = Home(Path(home))
         self._journal = journal
-        self._content = capture_content
-        self._telemetry = telemetry
-        self._tools = checked_tools(tools)
-        self._agents = {
-            Tier(tier_name(name)): agent for name, agent in (agents or {}).items()
-        }
-        self._environment = os.environ if environment is None else environment
-        given = tuple(providers)
-        self._registry = Registry(
-            [ProviderSpec(name=one.name, target=GIVEN) for one in given],
-            environment=self._environment,
-        )
         self._pool = ProviderPool(given)
-        self._settings = settings
+        self._stock = Stock(
+            home=self._home,
+            registry=Registry(
+                [ProviderSpec(name=one.name, target=GIVEN) for one in given],
+                environment=environment,
+            ),
+            pool=self._pool,
+            environment=environment,
+            settings=settings,
+            tools=checked_tools(tools),
+            agents={
+                Tier(tier_name(name)): agent for name, agent in (agents or {}).items()
+            },
+            content=capture_content,
+            telemetry=telemetry,
+        )
         self._governor = governor
         self._runs: dict[str, Run] = {}
         self._spent = Tally()
@@ -128,7 +116,6 @@ class Runtime(AsyncContextManagerMixin):
         self._bus = Bus()
         self._guests = ActorSystem(emit=self._bus.emit)
         self._failure: Exception | None = None
-        self._read = WeakKeyDictionary[Registry, Settings]()
         self._tasks: TaskGroup
         self._closing: anyio.Event
         self._runs_ended: anyio.Event
@@ -181,35 +168,27 @@ class Runtime(AsyncContextManagerMixin):
             RuntimeError: The runtime is not entered, or is being left.
             WorkspaceError: The folder cannot be copied, or cannot have a branch.
         """
-        self._in_use()
+        system = self._in_use()
         beside = beside_of(scenario, folder)
-        folders = self._home.places(beside)
-        if isinstance(scenario, Scenario):
-            if inputs:
-                raise ConfigurationError(
-                    "inputs are for scenario files; this scenario has been built"
-                )
-        else:
-            scenario = load(
-                Path(scenario),
-                inputs=inputs,
-                environ=self._environment,
-                tools=[tool.name for tool in self._tools],
-                registry=self._registry.extended(folders=folders),
+        if not isinstance(scenario, Scenario):
+            scenario = self._stock.read(Path(scenario), inputs, beside)
+        elif inputs:
+            raise ConfigurationError(
+                "inputs are for scenario files; this scenario has been built"
             )
 
         if models:
             scenario = scenario.with_models(models)
 
-        registry = registry_of(scenario, self._registry, folders)
-        team = self._assemble(scenario, registry)
+        around = self._stock.around(scenario, beside)
+        team = around.team(scenario)
         scenario = handed_over(scenario, apply)
         name = new_run()
-        outfit = await self._equip(scenario, registry, name)
+        outfit = await around.outfit(scenario, name, system.spawn)
         try:
             start = Start(scenario=scenario, beside=beside)
-            session = await self._begin(start, name, registry)
-            return await self._launch(session, team, registry, outfit)
+            session = await self._begin(start, name, around)
+            return await self._launch(session, team, around, outfit)
         except BaseException:
             outfit.servers.stop()
             raise
@@ -230,9 +209,9 @@ class Runtime(AsyncContextManagerMixin):
             WorkspaceError: The files in the run's folder are not what they were.
         """
         folder = find_run(self._home.path, run)
-        registry, scrub = await self._surroundings(folder)
+        around, scrub = await self._surroundings(folder)
         session = await resume(folder, changes, scrub=scrub)
-        return await self._go_on(session, registry, apply)
+        return await self._go_on(session, around, apply)
 
     async def replay(self, run: str, scratch: Path, *, leg: int | None = None) -> Run:
         """Go through a recorded *run* again: no model is called, no tool is run.
@@ -244,13 +223,11 @@ class Runtime(AsyncContextManagerMixin):
         nothing goes on. Raises what `resume` raises.
         """
         folder = find_run(self._home.path, run)
-        registry, scrub = await self._surroundings(folder)
+        around, scrub = await self._surroundings(folder)
         session = await replay(folder, scratch, leg=leg, scrub=scrub)
-        silent = ProviderPool([Silent(name) for name in registry.names])
-        tiers = self._tiers(session.scenario, registry)
-        team = assemble(session.scenario, tiers, registry, silent, self._settings)
-        outfit = replayed(session.journal, self._tools)
-        return await self._launch(session, team, registry, outfit, apply=False)
+        team = around.silent_team(session.scenario)
+        outfit = around.replayed_outfit(session.journal)
+        return await self._launch(session, team, around, outfit, apply=False)
 
     async def fork(
         self,
@@ -269,61 +246,42 @@ class Runtime(AsyncContextManagerMixin):
         """
         folder = find_run(self._home.path, run)
         new = self._home.run_folder(new_run())
-        registry, scrub = await self._surroundings(folder)
+        around, scrub = await self._surroundings(folder)
         session = await fork(folder, new, point, changes, scrub=scrub)
-        return await self._go_on(session, registry, apply=apply)
+        return await self._go_on(session, around, apply)
 
     async def _go_on(
-        self, session: Session, registry: Registry, apply: Apply | None
+        self, session: Session, around: Surroundings, apply: Apply | None
     ) -> Run:
         """Begin the rest of a recorded run."""
         outfit = Outfit()
         try:
-            team = self._assemble(session.scenario, registry)
-            outfit = await self._equip(session.scenario, registry, session.run)
-            return await self._launch(session, team, registry, outfit, apply=apply)
+            system, scenario = self._in_use(), session.scenario
+            team = around.team(scenario)
+            outfit = await around.outfit(scenario, session.run, system.spawn)
+            return await self._launch(session, team, around, outfit, apply=apply)
         except BaseException:
             outfit.servers.stop()
             await session.journal.aclose()
             raise
 
-    async def _equip(self, scenario: Scenario, registry: Registry, run: str) -> Outfit:
-        return await equip(
-            scenario,
-            self._all_settings(registry),
-            self._tools,
-            run=run,
-            spawn=self._in_use().spawn,
-            look=registry.variable,
-        )
-
-    def _registry_of(self, scenario: Scenario, beside: Path | None = None) -> Registry:
-        return registry_of(scenario, self._registry, self._home.places(beside))
-
-    def _scrub(self, scenario: Scenario, registry: Registry) -> Scrubber:
-        settings = self._all_settings(registry)
-        more = server_secrets(scenario, settings, registry.variable)
-        return secrets_of(self._environment, (*more, *registry.secrets()))
-
-    async def _surroundings(self, folder: Path) -> tuple[Registry, Scrubber]:
-        """Return the providers and secrets of a recorded run, as of now."""
+    async def _surroundings(self, folder: Path) -> tuple[Surroundings, Scrubber]:
+        """Return what there is for a recorded run, as of now, and its secrets."""
         start = await to_thread.run_sync(recorded_start, folder)
-        registry = self._registry_of(start.scenario, start.beside)
-        return registry, self._scrub(start.scenario, registry)
+        around = self._stock.around(start.scenario, start.beside)
+        return around, around.scrubber(start.scenario)
 
-    def _all_settings(self, registry: Registry) -> Settings:
-        # Asked for several times at the start of a run, whose registry is its own.
-        if registry not in self._read:
-            found = self._settings.before(load_settings(registry.folders))
-            self._read[registry] = found
+    async def _begin(self, start: Start, name: str, around: Surroundings) -> Session:
+        if self._journal:
+            return await around.recorded(start, name)
 
-        return self._read[registry]
+        return await self._home.begin(start.scenario, name)
 
     async def _launch(
         self,
         session: Session,
         team: Team,
-        registry: Registry,
+        around: Surroundings,
         outfit: Outfit,
         *,
         apply: Apply | None = None,
@@ -333,9 +291,9 @@ class Runtime(AsyncContextManagerMixin):
                 session,
                 team,
                 outfit,
-                registry,
+                around.registry,
                 governor=self._governor or shared_governor(),
-                observer=self._observer(session, registry),
+                observer=around.observer(session),
                 apply=apply,
                 home=self._home.path,
             )
@@ -378,14 +336,14 @@ class Runtime(AsyncContextManagerMixin):
         """
         self._in_use()
         scenario = agent.scenario(question)
-        registry = self._registry_of(scenario)
-        team = self._assemble(scenario, registry)
+        around = self._stock.around(scenario)
+        team = around.team(scenario)
         outfit = Outfit(
             own=agent.tools, prompts=agent.prompts, answer_check=agent.check
         )
         start = Start(scenario=scenario)
-        session = await self._begin(start, new_run(), registry)
-        return await self._launch(session, team, registry, outfit)
+        session = await self._begin(start, new_run(), around)
+        return await self._launch(session, team, around, outfit)
 
     async def spawn(
         self, name: str, kind: Callable[P, Actor], *args: P.args, **kwargs: P.kwargs
@@ -446,16 +404,7 @@ class Runtime(AsyncContextManagerMixin):
             ConfigurationError: There is no such provider, or no key for it.
             ProviderError: The provider did not answer.
         """
-        registry = self._registry.extended(folders=self._home.places())
-        opened = self._pool.provide([provider], registry)[provider]
-        cache = None
-        if registry.spec(provider).target != GIVEN:
-            cache = ListingCache(provider, registry.credentials_for(provider))
-            if fresh:
-                await cache.forget()
-
-        settings = self._all_settings(registry)
-        return await list_models(opened, PriceList(settings.prices), cache)
+        return await self._stock.models(provider, fresh=fresh)
 
     def _in_use(self) -> ActorSystem:
         """Return where runs are at work; raises when none may be begun."""
@@ -499,59 +448,6 @@ class Runtime(AsyncContextManagerMixin):
             host.cancel()
         finally:
             self._bus.close()
-
-    def _tiers(
-        self, scenario: Scenario, registry: Registry
-    ) -> dict[Tier, TierSettings]:
-        return tier_settings(scenario, registry, self._environment, self._agents)
-
-    def _assemble(self, scenario: Scenario, registry: Registry) -> Team:
-        tiers = self._tiers(scenario, registry)
-        settings = self._all_settings(registry)
-        team = assemble(scenario, tiers, registry, self._pool, settings)
-        if budgets(scenario).in_dollars and (unpriced := team.without_price()):
-            raise ConfigurationError(
-                f"a budget in dollars needs the price of {', '.join(unpriced)};"
-                " add it to `prices` in the scenario"
-            )
-
-        return team
-
-    async def _begin(self, start: Start, name: str, registry: Registry) -> Session:
-        scenario = start.scenario
-        if not self._journal:
-            return await self._home.begin(scenario, name)
-
-        return await self._home.record(
-            start,
-            name,
-            content=self._captures(scenario, registry),
-            scrub=self._scrub(scenario, registry),
-        )
-
-    def _captures(self, scenario: Scenario, registry: Registry) -> bool:
-        """Whether nobody wants prompts and replies to be kept out of records."""
-        settings = self._all_settings(registry)
-        return all((self._content, scenario.capture_content, settings.capture_content))
-
-    def _observer(self, session: Session, registry: Registry) -> RunObserver | None:
-        scenario = session.scenario
-        # Mostly nobody looks on, and no secrets need to be looked up.
-        scrubber = cache(partial(self._scrub, scenario, registry))
-
-        def scrub(text: bytes) -> bytes:
-            return scrubber()(text)
-
-        run = ObservedRun(
-            id=session.run,
-            name=scenario.name,
-            resumed=session.journal.past is not None,
-            content=self._captures(scenario, registry),
-            scrub=scrub,
-        )
-        # In a replay nothing is called, so there is nothing to trace or to count.
-        telemetry = None if session.journal.strict else self._telemetry
-        return observer_of(run, telemetry)
 
     async def _conduct(self, run: Run) -> None:
         if self._system is None:
