@@ -51,10 +51,13 @@ class Start:
     """What a recorded run was begun with.
 
     *beside* is the folder of the scenario's file, where keys and settings may lie.
+    *by_agent* tells that a single agent was asked, whose instructions and tools are in
+    the host's program and not in the journal.
     """
 
     scenario: Scenario
     beside: Path | None = None
+    by_agent: bool = False
 
 
 class Silent:
@@ -124,7 +127,8 @@ def find_run(home: Path, name: str) -> Path:
 def recorded_start(folder: Path) -> Start:
     """Return what the run in *folder* was begun with; blocks.
 
-    Raises `JournalUnreadable`.
+    Raises `JournalUnreadable`, and `ConfigurationError` for a single agent's run, which
+    only the host's program can go on with.
     """
     path = folder / JOURNAL
     with JournalReader(path) as reader:
@@ -135,6 +139,13 @@ def recorded_start(folder: Path) -> Start:
         number = first.contents.get("scenario") if first is not None else None
         if first is None or number is None:
             raise JournalUnreadable(str(path), NEVER_BEGAN)
+
+        if first.facts.get("agent", False):
+            raise ConfigurationError(
+                f"the run {folder.name!r} is a single agent's: its instructions and"
+                " tools are in the program that asked it. Ask again there with"
+                f" `Runtime.ask`; `mma show {folder.name}` tells what it did"
+            )
 
         beside = first.facts.get("folder")
         return Start(
@@ -188,6 +199,9 @@ async def begin(
             "content": content,
             "folder": str(start.beside or ""),
         }
+        if start.by_agent:
+            facts["agent"] = True
+
         kept = contents if content else {}
         await writer.append(Entry(kind=BEGUN, facts=facts, contents=kept))
     except BaseException:

@@ -329,8 +329,8 @@ class Runtime(AsyncContextManagerMixin):
         """Ask a single *agent* and return the run of its question, to follow it.
 
         `ask` is shorter where only the answer matters. In the outcome it is the answer
-        of the one ticket, as text. Such a run is recorded like any other, but resumed
-        it would be a worker's, without the agent's instructions and tools.
+        of the one ticket, as text. Such a run is recorded like any other, but cannot be
+        resumed, replayed or forked: the agent's tools are not in the record.
 
         Raises what `start` raises; cancellation is as there.
         """
@@ -341,7 +341,7 @@ class Runtime(AsyncContextManagerMixin):
         outfit = Outfit(
             own=agent.tools, prompts=agent.prompts, answer_check=agent.check
         )
-        start = Start(scenario=scenario)
+        start = Start(scenario=scenario, by_agent=True)
         session = await self._begin(start, new_run(), around)
         return await self._launch(session, team, around, outfit)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,7 @@ from mma_runtime.errors import (
     ProviderFacts,
 )
 from mma_runtime.events import AnswerRejected, ToolCallFinished
+from mma_runtime.forking import ForkPoint
 from mma_runtime.llm.chat import ChatRequest, ToolTurn, UserTurn
 from mma_runtime.testing import FunctionProvider
 from tests.team import Said, use
@@ -230,6 +232,25 @@ async def test_the_tools_of_the_runtime_are_for_teams_and_not_for_agents(
 
     assert model.requests[0].tools == ()
     assert not [event for event in events if isinstance(event, ToolCallFinished)]
+
+
+@pytest.mark.parametrize("again", ["resume", "replay", "fork"])
+async def test_a_recorded_question_is_not_gone_on_with_as_if_a_team_had_it(
+    tmp_path: Path, again: str
+) -> None:
+    model = says("no tools")
+    async with Runtime(home=tmp_path, providers=[model], journal=True) as runtime:
+        run = await runtime.start_agent(Agent("function:m", tools=[weather]), "Rain?")
+        await run.outcome()
+        ways = {
+            "resume": partial(runtime.resume, run.id),
+            "replay": partial(runtime.replay, run.id, tmp_path / "scratch"),
+            "fork": partial(runtime.fork, run.id, ForkPoint(event=1)),
+        }
+        with pytest.raises(ConfigurationError, match=r"single agent's.*`Runtime\.ask`"):
+            await ways[again]()
+
+    assert len(model.requests) == 1
 
 
 def test_an_agent_shows_its_model_and_refuses_impossible_bounds() -> None:
