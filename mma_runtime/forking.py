@@ -1,12 +1,12 @@
 """Where two futures of one past part: what a fork keeps of a run's records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.journal import Record
-from mma_runtime.journal.past import ONCE
+from mma_runtime.journal.past import INTENT, ONCE, REPLY
 
 _ENDS = frozenset(("RunFinished", "TrackFinished", "ExpectationChecked"))
 
@@ -33,7 +33,16 @@ class ForkPoint:
                     f"there is no event {self.event}; the run has {len(records)}"
                 )
 
-            return [r for r in records if r.seq <= self.event or r.kind == ONCE]
+            under_way = _ended_after(records, self.event)
+            return list(
+                _kept(
+                    records,
+                    lambda r: (
+                        r.seq <= self.event
+                        and not (r.kind == INTENT and r.call in under_way)
+                    ),
+                )
+            )
 
         needs = {
             record.origin.ticket: set[str](record.facts["depends_on"])
@@ -49,13 +58,9 @@ class ForkPoint:
             anew |= more
 
         start = min(r.seq for r in records if r.origin.ticket == self.ticket)
-        return [r for r in records if r.seq <= start or self._stays(r, anew)]
+        return list(_kept(records, lambda r: r.seq <= start or self._stays(r, anew)))
 
     def _stays(self, record: Record, anew: AbstractSet[str]) -> bool:
-        if record.kind == ONCE:
-            # What has happened in the world has happened for this future, too.
-            return True
-
         if record.origin.ticket:
             return record.origin.ticket not in anew
 
@@ -63,3 +68,33 @@ class ForkPoint:
             ("accept ", "rework ", "expect ")
         )
         return not judged and record.kind not in _ENDS
+
+
+def _kept(
+    records: Sequence[Record], stays: Callable[[Record], bool]
+) -> Iterator[Record]:
+    """Yield what *stays*; what has happened in the world has for this future, too."""
+    for record in records:
+        if record.kind == ONCE or stays(record):
+            yield record
+        elif once := record.facts.get("once"):
+            names = [f"once{number}" for number in range(len(once))]
+            yield replace(
+                record,
+                kind=ONCE,
+                call="",
+                facts={"once": once},
+                contents={name: record.contents[name] for name in names},
+            )
+
+
+def _ended_after(records: Sequence[Record], event: int) -> set[str]:
+    """Return the calls whose end is known and comes after *event*: no fork's."""
+    later = [record for record in records if record.seq > event]
+    replied = {record.call for record in later if record.kind == REPLY}
+    failed = {
+        record.facts["call"].rpartition(".")[0]
+        for record in later
+        if record.kind == "ModelCallFailed"
+    }
+    return replied | failed

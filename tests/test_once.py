@@ -212,10 +212,27 @@ async def test_what_succeeded_stays_done_where_a_ticket_is_lived_anew(
     world = World(tmp_path)
     first, _ = await world.play(lambda runtime: runtime.start(world.scenario()))
 
+    provider = team(ticket=sends)
+    forked, outcome = await world.play(
+        lambda runtime: runtime.fork(first.id, ForkPoint(event=4)), provider
+    )
+    replayed, _ = await world.play(
+        lambda runtime: runtime.replay(forked.id, tmp_path / "scratch")
+    )
+
+    assert outcome.state is RunState.COMPLETED
+    assert world.sent == ["hello"]
+    assert "sent hello" in last_result(provider)
+    assert replayed.difference == ""
+
+
+async def test_a_fork_asks_about_what_nobody_knows_the_end_of(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.cut_off(world.scenario())
+
     await world.play(
-        lambda runtime: runtime.fork(first.id, ForkPoint(event=4)),
-        team(ticket=sends),
-        act=lambda run: answer(run, Approval.reject("done in the other future")),
+        lambda runtime: runtime.fork("last", ForkPoint(event=4)),
+        act=lambda run: answer(run, Approval.reject("it may have arrived")),
     )
 
     assert world.sent == ["hello"]

@@ -151,7 +151,12 @@ def _facts(record: Record, told: int) -> dict[str, Any]:
 
 
 def _closing(summary: Summary, path: Path) -> str:
-    state = "running" if holder(path) is not None else summary.state
+    state = summary.state
+    if holder(path) is not None:
+        state = "running"
+    else:
+        summary.give_up()
+
     cost = price(summary.usd, summary.calls, summary.unknown)
     name = f" ({summary.name})" if summary.name else ""
     return (

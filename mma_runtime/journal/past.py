@@ -285,7 +285,7 @@ class Past:
             self._forget_again(record)
             return
 
-        if record.kind == ONCE:
+        if record.kind == ONCE and "once" not in record.facts:
             known = self.once.get(record.call)
             times = known.times + 1 if known is not None else 1
             self.once[record.call] = OnceCall(name=record.call, times=times)
@@ -297,6 +297,9 @@ class Past:
             self.once[name] = OnceCall(
                 name=name, times=times, succeeded=succeeded, output=output
             )
+
+        if record.kind == ONCE:
+            return
 
         self.done[record.kind, record.call] = one
         whose = (record.origin.ticket, record.origin.attempt)

@@ -1,5 +1,6 @@
 """A run in a few figures, for lists."""
 
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ class Summary:
 
     *state* is the outcome's, `interrupted` when it was cut off, or `never began`.
     *began* is in seconds since the epoch. *usd* is what is known to have been spent,
-    *unknown* counts the calls that are not in it.
+    *unknown* counts the calls that are not in it. `give_up` is called at the end of the
+    records when nobody is at work on the run.
     """
 
     def __init__(self, run: str) -> None:
@@ -27,6 +29,7 @@ class Summary:
         self.unknown: int = 0
         self.usd: Decimal = Decimal(0)
         self._tickets: dict[str, str] = {}
+        self._under_way = Counter[str]()
 
     @property
     def tickets(self) -> int:
@@ -47,8 +50,14 @@ class Summary:
                 self.state = "interrupted"
             case "resumed":
                 self.state = "interrupted"
+                self.give_up()
+            case "intent":
+                self._under_way[record.call] += 1
             case "reply":
+                self._under_way[record.call] -= 1
                 self._spend(facts.get("usd"))
+            case "ModelCallFailed":
+                self._under_way[facts["call"].rpartition(".")[0]] -= 1
             case "CostCounted":
                 self._spend(facts["usd"] if facts["state"] != "unknown" else None)
             case "TicketPlanned":
@@ -59,6 +68,13 @@ class Summary:
                 self.state = facts["state"]
             case _:
                 pass
+
+    def give_up(self) -> None:
+        """Count the calls that were sent and have not ended as unknown."""
+        for _ in self._under_way.elements():
+            self._spend(None)
+
+        self._under_way.clear()
 
     def as_facts(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -101,5 +117,7 @@ def summarise(path: Path) -> Summary:
 
     if holder(path) is not None:
         summary.state = "running"
+    else:
+        summary.give_up()
 
     return summary

@@ -7,10 +7,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 import yaml
 
-from mma_runtime.journal.writer import open_file
+from mma_runtime.journal import Entry, JournalReader
+from mma_runtime.journal.writer import JournalWriter, open_file
 from mma_runtime.recording import JOURNAL, run_folders
 from tests.cli.conftest import Project
 
@@ -150,6 +152,71 @@ def test_show_tells_what_happened_and_what_it_cost(project: Project) -> None:
     assert "TicketPlanned" in shown
     assert "+two" in shown
     assert "completed, 1 of 1 tickets completed, 2 calls" in shown.splitlines()[-1]
+
+
+def test_a_call_whose_end_nobody_knows_is_counted_before_and_after_a_resume(
+    project: Project,
+) -> None:
+    project.run()
+    home = ("--home", str(project.home))
+    lines = project.mma("show", *home, "--all", "--json").stdout.splitlines()
+    sent = next(one for one in map(json.loads, lines) if one["kind"] == "intent")
+    _cut(project, sent["record"])
+
+    killed = runs_of(project)[0]
+    shown = project.mma("show", *home).stdout.splitlines()[-1]
+    resumed = json.loads(project.mma("resume", *home, "--json").stdout)
+    after = runs_of(project)[0]
+
+    assert (killed["state"], killed["calls"]) == ("interrupted", 1)
+    assert killed["unknown_calls"] == 1
+    assert "1 calls, " in shown
+    assert "unknown" in shown
+    assert resumed["costs"]["total"]["calls"] == after["calls"] == 3
+    assert resumed["costs"]["total"]["unknown_calls"] == after["unknown_calls"] == 1
+
+
+def test_a_fork_is_not_charged_for_a_call_of_the_other_run(project: Project) -> None:
+    project.run()
+    home = ("--home", str(project.home))
+    lines = project.mma("show", *home, "--all", "--json").stdout.splitlines()
+    sent = next(one for one in map(json.loads, lines) if one["kind"] == "intent")
+
+    at = str(sent["record"])
+    forked = project.mma("fork", "last", "--at", at, *home, "--json")
+
+    total = json.loads(forked.stdout)["costs"]["total"]
+    assert (total["calls"], total["unknown_calls"]) == (2, 0)
+
+
+def _cut(project: Project, last: int) -> None:
+    """Leave of the only run what a kill after record *last* leaves."""
+    (folder,) = run_folders(project.home)
+    with JournalReader(folder / JOURNAL) as reader:
+        entries = [
+            Entry(
+                kind=record.kind,
+                origin=record.origin,
+                call=record.call,
+                facts=record.facts,
+                contents={
+                    name: reader.content(number)
+                    for name, number in record.contents.items()
+                },
+            )
+            for record in reader.records()
+            if record.seq <= last
+        ]
+
+    for file in folder.glob(f"{JOURNAL}*"):
+        file.unlink()
+
+    async def write() -> None:
+        writer = await JournalWriter.open(folder / JOURNAL, run=folder.name)
+        await writer.append(*entries)
+        await writer.aclose()
+
+    anyio.run(write)
 
 
 def test_show_can_follow_a_run_that_has_ended(project: Project) -> None:
