@@ -3,6 +3,7 @@
 import os
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +32,20 @@ class Home:
         workspace = None
         if scenario.workspace is not None:
             self._make()
-            workspace = await Workspace.open(
-                scenario.workspace.path,
-                self.run_folder(run),
-                dirty=scenario.workspace.dirty,
-                branch=scenario.workspace.apply == "branch",
-            )
+            folder = self.run_folder(run)
+            try:
+                workspace = await Workspace.open(
+                    scenario.workspace.path,
+                    folder,
+                    dirty=scenario.workspace.dirty,
+                    branch=scenario.workspace.apply == "branch",
+                )
+            except BaseException:
+                # There was no run; the copy is gone, its folder may be left.
+                with suppress(OSError):
+                    folder.rmdir()
+
+                raise
 
         return Session(
             run=run, scenario=scenario, journal=Journal(), workspace=workspace

@@ -225,7 +225,13 @@ class ProviderPool:
     """
 
     def __init__(self, given: Iterable[Provider] = ()) -> None:
-        self._given = {provider.name: provider for provider in given}
+        self._given: dict[str, Provider] = {}
+        for provider in given:
+            if provider.name in self._given:
+                raise ConfigurationError(f"two providers are named {provider.name!r}")
+
+            self._given[provider.name] = provider
+
         self._open: dict[tuple[object, ...], Provider] = {}
 
     def provide(

@@ -24,6 +24,7 @@ from mma_runtime.events import (
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.outcome import TicketState
 from mma_runtime.testing import FunctionProvider
+from mma_runtime.workspace import Workspace as WorkingCopy
 from tests.team import Said, project, scenario, team, use
 
 
@@ -407,6 +408,27 @@ async def test_a_workspace_that_is_missing_is_named(tmp_path: Path) -> None:
     async with Runtime(home=tmp_path, providers=[team()]) as runtime:
         with pytest.raises(WorkspaceError, match="gone"):
             await runtime.start(scenario(workspace={"path": tmp_path / "gone"}))
+
+
+async def test_a_run_that_could_not_begin_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: Path, tree: Path, repository: object) -> None:
+        tree.mkdir(parents=True)
+        raise WorkspaceError("the disk is full")
+
+    monkeypatch.setattr(WorkingCopy, "_copy", staticmethod(fail))
+    work = project(tmp_path / "work", a__txt="a\n")
+    async with Runtime(home=tmp_path / "home", providers=[team()]) as runtime:
+        with pytest.raises(WorkspaceError, match="disk is full"):
+            await runtime.start(scenario(workspace={"path": work}))
+
+    assert list((tmp_path / "home").glob("runs/*")) == []
+
+
+def test_two_providers_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="two providers are named 'function'"):
+        Runtime(providers=[team(), team()])
 
 
 async def test_a_workspace_inside_the_runs_folder_is_refused(tmp_path: Path) -> None:
