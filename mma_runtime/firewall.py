@@ -22,12 +22,15 @@ class Firewall:
     passed: int = 0
 
     @property
-    def kept_back(self) -> float:
-        """The part that did not go up, from 0 to 1; 0 where nothing was produced."""
-        if not self.produced:
-            return 0.0
+    def kept_back(self) -> float | None:
+        """The part that did not go up, from 0 to 1; 0 where nothing was produced.
 
-        return max(0.0, 1 - self.passed / self.produced)
+        `None` where more went up than was produced: there is no such part.
+        """
+        if self.passed > self.produced:
+            return None
+
+        return 1 - self.passed / self.produced if self.produced else 0.0
 
 
 NO_FIREWALL = Firewall()

@@ -55,3 +55,8 @@ def test_what_workers_say_and_tools_put_out_is_counted_once() -> None:
 
 def test_nothing_produced_is_nothing_kept_back() -> None:
     assert FirewallMeter().report().kept_back == 0.0
+
+
+def test_there_is_no_share_where_more_went_up_than_was_produced() -> None:
+    assert Firewall(produced=10, passed=20).kept_back is None
+    assert Firewall(produced=10, passed=10).kept_back == 0.0

@@ -84,7 +84,9 @@ def _(value: Spent) -> dict[str, Any]:
 
 @_plain.register
 def _(value: Firewall) -> dict[str, Any]:
-    return {**_plain_fields(value), "kept_back": round(value.kept_back, 4)}
+    kept = value.kept_back
+    share = None if kept is None else round(kept, 4)
+    return {**_plain_fields(value), "kept_back": share}
 
 
 def _plain_fields(value: Any) -> dict[str, Any]:

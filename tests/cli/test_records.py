@@ -75,6 +75,12 @@ def test_the_firewall_and_what_climbed_are_in_the_object() -> None:
     assert one["spent"]["usd"] is None
 
 
+def test_a_share_that_there_is_not_is_null() -> None:
+    told = outcome_record(outcome(firewall=Firewall(produced=1, passed=2)), 0)
+
+    assert told["firewall"] == {"produced": 1, "passed": 2, "kept_back": None}
+
+
 def test_a_price_that_nobody_knows_is_null_and_not_zero() -> None:
     costs = CostReport(total=Spent(calls=2, unknown_calls=2))
 
