@@ -32,7 +32,7 @@ from mma_runtime.journal.toolbox import RecordedToolbox
 from mma_runtime.judging import GOOD, Bench, Judging
 from mma_runtime.kernel import Ref
 from mma_runtime.known_files import KnownFiles
-from mma_runtime.outcome import TicketState
+from mma_runtime.outcome import UNMERGED, TicketState
 from mma_runtime.plan import Ticket
 from mma_runtime.tiers import DoTicket, ReworkTicket, TicketReport, Tier
 from mma_runtime.tools.approval import Gate
@@ -370,7 +370,7 @@ class Delivery:
                 diff = await checkout.diff()
                 if diff:
                     name = f"{checkout.name}.patch"
-                    await self._keep(self._job.folder / "unmerged" / name, diff.patch)
+                    await self._keep(self._job.folder / UNMERGED / name, diff.patch)
 
             await checkout.discard()
 

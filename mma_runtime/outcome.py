@@ -59,6 +59,10 @@ class TrackState(StrEnum):
     CANCELLED = "cancelled"
 
 
+UNMERGED = "unmerged"
+"""The folder, in a run's, of patches that were made and not merged."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketOutcome:
     """How a ticket ended.
@@ -136,6 +140,12 @@ class Outcome:
     resume_command: str = ""
     firewall: Firewall = NO_FIREWALL
     escalations: tuple[Escalation, ...] = ()
+
+    @property
+    def unmerged(self) -> Path | None:
+        """The folder of the patches that tickets have made and nobody took over."""
+        folder = None if self.folder is None else self.folder / UNMERGED
+        return folder if folder is not None and folder.is_dir() else None
 
     @property
     def completed(self) -> bool:

@@ -229,6 +229,9 @@ def result_text(outcome: Outcome, folder: Path | None) -> str:
         lines.append(f"changed files: {shown(outcome.tree)}")
         lines.append(f"as a patch:    {shown(outcome.patch)}")
 
+    if outcome.unmerged is not None and not outcome.completed:
+        lines.append(f"not merged:    {shown(outcome.unmerged)}")
+
     if outcome.sandbox:
         lines.append(f"sandbox:       {outcome.sandbox}")
 

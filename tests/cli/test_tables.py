@@ -19,6 +19,7 @@ from mma_runtime.escalation import Escalation
 from mma_runtime.firewall import Firewall
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import (
+    UNMERGED,
     Expectation,
     Outcome,
     RunState,
@@ -252,6 +253,17 @@ def test_the_result_names_the_folder_that_changes_were_applied_to() -> None:
     assert result_text(applied, Path("/mine")).splitlines()[1] == (
         "1 file changed in /mine"
     )
+
+
+def test_the_result_names_what_was_made_and_not_merged(tmp_path: Path) -> None:
+    stopped = outcome(state=RunState.OVER_BUDGET, folder=tmp_path, tree=tmp_path)
+    assert "not merged" not in result_text(stopped, tmp_path)
+
+    (tmp_path / UNMERGED).mkdir()
+    completed = outcome(folder=tmp_path, tree=tmp_path)
+
+    assert f"not merged:    {tmp_path}/unmerged" in result_text(stopped, tmp_path)
+    assert "not merged" not in result_text(completed, tmp_path)
 
 
 def test_the_result_of_a_run_that_changed_nothing_says_so() -> None:
