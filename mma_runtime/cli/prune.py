@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mma_runtime.cli.options import home_option
-from mma_runtime.cli.terminal import Results
+from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count
 from mma_runtime.journal.lock import holder
 from mma_runtime.recording import JOURNAL, run_folders
@@ -18,10 +18,14 @@ MEGABYTE = 1_000_000
 
 
 @click.command("prune")
-@click.option("--days", type=float, help="Remove runs older than so many days.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0),
+    help="Remove runs older than so many days.",
+)
 @click.option(
     "--megabytes",
-    type=float,
+    type=click.FloatRange(min=0),
     help="Remove the oldest runs until the others take no more than this.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
@@ -53,7 +57,10 @@ def command(
     results = Results(sys.stdout)
     for folder in doomed:
         if not dry_run:
-            remove_tree(folder)
+            try:
+                remove_tree(folder)
+            except OSError as error:
+                return report_error(error, None)
 
         results.write(f"{folder.name}  {sizes[folder] / MEGABYTE:.1f} MB")
 

@@ -5,6 +5,7 @@ import os
 import shlex
 import sqlite3
 from contextlib import closing
+from errno import EROFS
 from pathlib import Path
 
 import anyio
@@ -432,6 +433,32 @@ def test_what_cannot_be_added_is_told(project: Project, amount: str) -> None:
     result = project.mma("resume", "--budget", amount, "--home", str(project.home))
 
     assert type(result.exception).__name__ == "BadParameter"
+
+
+@pytest.mark.parametrize("option", ["--days", "--megabytes"])
+def test_prune_refuses_less_than_nothing(project: Project, option: str) -> None:
+    project.run()
+
+    result = project.mma("prune", option, "-1", "--home", str(project.home))
+
+    assert "-1.0 is not in the range" in str(result.exception)
+    assert len(runs_of(project)) == 1
+
+
+def test_prune_tells_what_it_cannot_remove(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.run()
+
+    def refuse(_folder: Path) -> None:
+        raise OSError(EROFS, "Read-only file system")
+
+    monkeypatch.setattr("mma_runtime.cli.prune.remove_tree", refuse)
+    result = project.mma("prune", "--days", "0", "--home", str(project.home))
+
+    assert result.return_value == 2
+    assert "Read-only file system" in result.stderr
+    assert "removed" not in result.stdout
 
 
 def test_prune_wants_to_know_which(project: Project) -> None:
