@@ -140,7 +140,12 @@ class OrderBook:
             case Order.BLOCK:
                 ended = schedule.block(card, reason or "blocked by hand")
             case Order.CANCEL:
+                was_open = card.is_open
                 ended = schedule.cancel(card, reason or "cancelled by hand")
+                if not was_open:
+                    # That it has ended was noted when it was blocked.
+                    self._job.emit(card.finished(self._job.run))
+                    ended = ended[1:]
             case Order.SKIP:
                 was_open = card.is_open
                 skipped, *reopened = schedule.skip(card, reason or "skipped by hand")

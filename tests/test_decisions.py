@@ -155,6 +155,22 @@ async def test_orders_from_before_the_first_ticket_come_again_too(
     assert provider.requests == []
 
 
+async def test_a_blocked_ticket_that_is_cancelled_ends_nobody_elses_work(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path)
+
+    async def act(run: Run) -> None:
+        await run.block("two", "not today")
+        await run.cancel_ticket("two", "never")
+        assert await run.retry("two") == ("two", "three")
+        stage.go_on.set()
+
+    outcome = await stage.record(act)
+
+    assert set(states(outcome).values()) == {"completed"}
+
+
 async def test_a_ticket_cancelled_at_work_stays_so(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     outcome = await stage.record(lambda run: run.cancel_ticket("one", "enough"))
