@@ -43,7 +43,7 @@ class FirewallMeter:
         self._characters = 0
         self._tokens = 0
         self._passed = 0
-        self._commands = set[str]()
+        self._commands: set[str] = set()
 
     def note(self, event: Event) -> None:
         """Count what *event* tells of the lower tiers."""

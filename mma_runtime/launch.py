@@ -20,7 +20,6 @@ from mma_runtime.questions import NoAnswer, Questions
 from mma_runtime.recording import Session
 from mma_runtime.registry import Registry
 from mma_runtime.run import Run
-from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import Scenario, TierOptions
 from mma_runtime.sight import read_prompt
@@ -96,7 +95,7 @@ async def make_run(
         workers=worker.count or len(scenario.tickets or ()) or 1,
         attempts=worker.attempts,
         max_added_tickets=scenario.tier("tech_lead").max_added_tickets,
-        ledger=Ledger(budgets(scenario)),
+        ledger=Ledger(team.budgets),
         journal=journal,
         ground=ground,
         prompts={

@@ -18,6 +18,7 @@ from mma_runtime.events import ApprovalAsked, ApprovalGiven, Event, Origin
 from mma_runtime.journal import Entry, Journal
 from mma_runtime.journal.past import ANSWER
 from mma_runtime.llm.chat import ToolCall
+from mma_runtime.news import News
 from mma_runtime.tiers import Tier
 from mma_runtime.tools.approval import Approval, Consents
 from mma_runtime.tools.policy import (
@@ -99,10 +100,10 @@ class Questions:
         self._on_no_answer = on_no_answer
         self._waiting: dict[str, _Waiting] = {}
         self._numbers = count(1)
-        self._names = Counter[str]()
+        self._names: Counter[str] = Counter()
         self._attending = 0
         self._is_over = False
-        self._changed = anyio.Event()
+        self._changed = News()
 
     def _consents_before(self) -> list[Rule]:
         past = self._journal.past
@@ -150,7 +151,7 @@ class Questions:
     def close(self) -> None:
         """Let nobody wait for questions any more: the run has ended."""
         self._is_over = True
-        self._change()
+        self._changed.tell()
 
     def policy(self, commands: tuple[str, ...], *, is_stepped: bool) -> Policy:
         """Return what holds for a ticket: its own acceptance *commands* may run.
@@ -190,7 +191,7 @@ class Questions:
                 if rule.matches("", other.tool, subject(other.as_call())):
                     self._settle(other.id, Approval.approve())
 
-        self._change()
+        self._changed.tell()
 
     async def ask_ticket(self, origin: Origin) -> Approval:
         """Ask whether the ticket in *origin* may start, and wait for the answer."""
@@ -308,21 +309,17 @@ class Questions:
         for waiting in self._waiting.values():
             waiting.limit.deadline = self._deadline()
 
-    def _change(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
-
     async def _wait(self, question: Question) -> tuple[Approval, bool]:
         """Return the answer, and whether somebody gave it."""
         waiting = self._waiting[question.id] = _Waiting(question)
         waiting.limit.deadline = self._deadline()
-        self._change()
+        self._changed.tell()
         try:
             with waiting.limit:
                 await waiting.answered.wait()
         finally:
             if self._waiting.pop(question.id, None) is not None:
-                self._change()
+                self._changed.tell()
 
         if waiting.answer is not None:
             return waiting.answer, True

@@ -87,7 +87,8 @@ class Run:
         self._supervisor: Ref | None = None
         self._begun = anyio.Event()
         self._early: list[Message] = []
-        self._checks = anyio.CancelScope()
+        self._checks: anyio.CancelScope | None = None
+        self._is_stopped = False
         self._outcome: Outcome | None = None
         self._ended = anyio.Event()
         job.journal.trouble = self._halt
@@ -129,6 +130,9 @@ class Run:
 
     def costs(self) -> CostReport:
         """Return what has been spent so far."""
+        if self._outcome is not None:
+            return self._outcome.costs
+
         return self._job.ledger.report()
 
     async def cancel(self, reason: str = "cancelled") -> Outcome:
@@ -146,7 +150,10 @@ class Run:
             return
 
         self._job.board.end(RunState.CANCELLED, reason)
-        self._checks.cancel()
+        self._is_stopped = True
+        if self._checks is not None:
+            self._checks.cancel()
+
         if self._supervisor is not None:
             self._supervisor.tell(CancelRun(reason))
 
@@ -404,7 +411,10 @@ class Run:
 
         state, reason = board.verdict()
         checked: tuple[Expectation, ...] = ()
-        with self._checks:
+        with anyio.CancelScope() as self._checks:
+            if self._is_stopped:
+                self._checks.cancel()
+
             seen = await job.journal.view(
                 f"expect {state.value}",
                 Origin(run=self.id),

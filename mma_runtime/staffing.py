@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from mma_runtime.budget import Budgets
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.events import Event, ModelEndsSoon, Origin
 from mma_runtime.governor import Governor
@@ -22,7 +23,7 @@ from mma_runtime.rate_limits import Limits
 from mma_runtime.registry import Registry
 from mma_runtime.rounds import CONTEXT_TOKENS, Sampling, default_max_rounds
 from mma_runtime.route import Route
-from mma_runtime.scenario.money import account_limits, price_overrides
+from mma_runtime.scenario.money import account_limits, budgets, price_overrides
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.settings import NO_SETTINGS, Settings
 from mma_runtime.tiers import AgentClass, Tier
@@ -49,6 +50,7 @@ class Team:
     providers: Mapping[str, Provider]
     prices: PriceList
     limits: Mapping[str, Limits]
+    budgets: Budgets
 
     @property
     def models(self) -> dict[str, str]:
@@ -327,6 +329,7 @@ def assemble(
         ),
         prices=PriceList((*price_overrides(scenario), *settings.prices)),
         limits={**settings.limits, **account_limits(scenario)},
+        budgets=budgets(scenario),
     )
 
 

@@ -16,7 +16,6 @@ from mma_runtime.observing import ObservedRun, Observer, RunObserver, observer_o
 from mma_runtime.outfit import Outfit, equip, replayed
 from mma_runtime.recording import Session, Silent, Start, secrets_of
 from mma_runtime.registry import Registry
-from mma_runtime.scenario.money import budgets
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.scenario.tooling import server_secrets
 from mma_runtime.settings import Settings, load_settings
@@ -120,7 +119,7 @@ class Surroundings:
         tiers = self.tiers(scenario)
         pool, settings = self._stock.pool, self._settings
         team = assemble(scenario, tiers, self.registry, pool, settings)
-        if budgets(scenario).in_dollars and (unpriced := team.without_price()):
+        if team.budgets.in_dollars and (unpriced := team.without_price()):
             raise ConfigurationError(
                 f"a budget in dollars needs the price of {', '.join(unpriced)};"
                 " add it to `prices` in the scenario"

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from mma_runtime.budget import Budgets
 from mma_runtime.cli.narration import narrate
 from mma_runtime.events import ModelEndsSoon, Origin
 from mma_runtime.llm.chat import Completion
@@ -43,6 +44,7 @@ def team(day: date | None) -> Team:
         providers={"openai": Ending(day)},
         prices=PriceList(),
         limits={},
+        budgets=Budgets(),
     )
 
 

@@ -34,9 +34,9 @@ class RequestDigests:
 
     def __init__(self, scrub: Callable[[bytes], bytes]) -> None:
         self._scrub = scrub
-        self._known = OrderedDict[_Whose, _Asked]()
+        self._known: OrderedDict[_Whose, _Asked] = OrderedDict()
         # By identity: it is the very object that comes again, and it is held here.
-        self._ahead = OrderedDict[int, tuple[object, bytes]]()
+        self._ahead: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
 
     def encoded(self, turn: Turn) -> bytes:
         """Encode a *turn* that is going to be part of the next request."""

@@ -24,6 +24,7 @@ from mma_runtime.journal.record import Entry, Record
 from mma_runtime.journal.recovery import Loss
 from mma_runtime.journal.scrub import NO_SECRETS
 from mma_runtime.journal.writer import JournalWriter
+from mma_runtime.news import News
 
 _CONTENT = frozenset(
     (
@@ -77,8 +78,8 @@ class Journal:
         self.trouble: Callable[[str], None] = lambda _reason: None
         self._writer = writer
         self._content = content
-        self._news = anyio.Event()
-        self._order = anyio.Lock()
+        self._news = News()
+        self._order: anyio.Lock | None = None
         self._costs: dict[str, dict[str, Any]] = {}
 
     @property
@@ -185,7 +186,7 @@ class Journal:
 
         while not past.is_over:
             with anyio.move_on_after(STALL) as wait:
-                await self._some_news()
+                await self._news.wait()
 
             if wait.cancelled_caught:
                 self._differ(f"{what} was not recorded, nor does the rest come")
@@ -234,6 +235,8 @@ class Journal:
         With *contents* they are durable before the block begins.
         """
         before = await self._wait_for_turn(name, origin)
+        # Made by the first who needs it: most runs have no workspace to take turns at.
+        self._order = self._order or anyio.Lock()
         async with self._order:
             if before:
                 self.take_turn()
@@ -269,7 +272,7 @@ class Journal:
     async def caught_up(self) -> None:
         """Wait until all recorded steps have been taken again, or are given up."""
         while self.is_catching_up:
-            await self._some_news()
+            await self._news.wait()
 
     def due_order(self) -> Record | None:
         """Return what somebody had ordered, if that is the next step."""
@@ -347,7 +350,7 @@ class Journal:
     async def _next_in_order(self, name: str) -> None:
         """Wait for those before *name*; an order that does not come is given up."""
         with anyio.move_on_after(STALL) as wait:
-            await self._some_news()
+            await self._news.wait()
 
         past = self.past
         if not wait.cancelled_caught or past is None or not past.steps:
@@ -366,14 +369,8 @@ class Journal:
             self.past.forget(origin.ticket)
             self._tell()
 
-    async def _some_news(self) -> None:
-        if self._news.is_set():
-            self._news = anyio.Event()
-
-        await self._news.wait()
-
     def _tell(self) -> None:
-        self._news.set()
+        self._news.tell()
         self.moved()
 
     def differ(self, difference: str) -> None:

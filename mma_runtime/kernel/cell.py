@@ -140,7 +140,7 @@ class Cell:
             group.start_soon(life.run, None, name=self.name)
             return
 
-        started = Reply[None](self)
+        started: Reply[None] = Reply(self)
         asker = begin_wait(started)
         group.start_soon(life.run, started, name=self.name)
         try:

@@ -8,6 +8,7 @@ import anyio
 
 from mma_runtime.errors import ToolFailed
 from mma_runtime.llm.chat import ToolCall
+from mma_runtime.news import News
 from mma_runtime.tools.policy import (
     DEFAULT_POLICY,
     Decision,
@@ -53,13 +54,12 @@ class Consents:
     """What was approved for all calls alike; shared by the agents of a run."""
 
     rules: list[Rule] = field(default_factory=list[Rule])
-    _changed: anyio.Event = field(default_factory=anyio.Event)
+    _changed: News = field(default_factory=News)
 
     def add(self, rule: Rule) -> None:
         """Let calls that *rule* matches run, those that are being asked about too."""
         self.rules.append(rule)
-        self._changed.set()
-        self._changed = anyio.Event()
+        self._changed.tell()
 
     def cover(self, call: ToolCall) -> bool:
         """Tell whether *call* needs no question any more."""

@@ -44,22 +44,25 @@ SCENARIO = Scenario.model_validate(
         "tickets": [{"id": "t", "description": "d"}],
     }
 )
-# Without the testing kit, which loads trio.
+# Without the testing kit, which loads trio. The model stands for no other, so that no
+# prices are loaded.
 FIRST = """
 import time
 import anyio
 from mma_runtime import Runtime, Scenario
-from tests.benchmarks.tickets import Answering
+from mma_providers.scripted import ScriptedProvider
+from mma_providers.script import Script
 
 async def main():
     scenario = Scenario.model_validate({
         "name": "first",
         "tiers": {"worker": {"model": "bench:m"}},
-        "prices": [{"match": "bench:", "input": 1, "output": 1}],
         "tickets": [{"id": "t", "description": "d"}],
     })
-    async with Runtime(providers=[Answering()]) as runtime:
-        await (await runtime.start(scenario)).outcome()
+    script = Script.model_validate({"replies": [{"tier": "worker", "text": "done"}]})
+    async with Runtime(providers=[ScriptedProvider(script, name="bench")]) as runtime:
+        outcome = await (await runtime.start(scenario)).outcome()
+        assert outcome.completed, outcome
 
 anyio.run(main)
 print(time.process_time())
