@@ -46,6 +46,8 @@ class BudgetTree:
         self._kept: dict[Origin, Amount] = {}
         self.granted: set[Reservation] = set()
         self.is_timed: bool = budgets.in_seconds
+        # Whether a wish is granted whenever it comes: there is no limit at all.
+        self.is_open: bool = not (budgets.is_limited or self.is_timed)
         below = (budgets.track, budgets.ticket, *budgets.tiers.values())
         # Where only the run has a budget, nothing is kept for each of its tickets.
         self._is_flat = all(budget == NO_LIMIT for budget in below)

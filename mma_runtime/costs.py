@@ -247,7 +247,10 @@ class Report(Request[CostReport]):
 
 
 class CostAggregator(Actor):
-    """Keeps a run's ledger; the only one that writes to it."""
+    """Keeps a run's ledger; the only one that writes to it.
+
+    But for what is reserved where no level is limited: that is nobody's decision.
+    """
 
     # A model call must never fail because its cost cannot be told: one event is as long
     # as a line of text, so the room is generous.

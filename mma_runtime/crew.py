@@ -111,6 +111,11 @@ class Crew:
         model = self._models.get(addresses)
         if model is None:
             model = self._job.open_model(addresses, self._costs)
+            tree = self._job.ledger.tree
+            if tree.is_open:
+                for route in model.routes:
+                    route.reserve_in(tree)
+
             if self._job.journal.is_on:
                 model = RecordedModel(model, self._job.journal)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 
+from mma_runtime.attempt import call_name
 from mma_runtime.errors import ProviderError
 from mma_runtime.events import ModelFellBack
 from mma_runtime.governor import too_long
@@ -15,7 +16,7 @@ from mma_runtime.llm.chat import ChatRequest, Completion
 from mma_runtime.llm.provider import Provider
 from mma_runtime.reservations import WrapUp
 from mma_runtime.retries import RetryPolicy
-from mma_runtime.route import OnChunk, Route, call_name
+from mma_runtime.route import OnChunk, Route
 
 
 class Model:

@@ -9,41 +9,37 @@ from math import inf
 
 import anyio
 
+from mma_runtime.admission import Admission
+from mma_runtime.attempt import Attempt, call_name, was_turned_away
 from mma_runtime.breaker import Breaker
-from mma_runtime.budget_tree import ENOUGH
-from mma_runtime.costs import CostEvent, CostState, Release, Reserve
+from mma_runtime.budget_tree import BudgetTree
+from mma_runtime.costs import CostEvent, CostState, Release
 from mma_runtime.errors import (
-    BudgetExhausted,
     ProtocolViolated,
     ProviderError,
     ProviderFacts,
     ProviderOverloaded,
     RateLimited,
-    ScriptUnmatched,
 )
 from mma_runtime.events import (
     AccountRested,
-    BudgetReached,
-    CallShrunk,
     Event,
     LimitLearnt,
     ModelCallFailed,
     ModelCallFinished,
-    ModelCallQueued,
     ModelCallStarted,
-    Origin,
 )
 from mma_runtime.governor import Gate
 from mma_runtime.kernel import Ref
-from mma_runtime.llm.chat import ChatRequest, Chunk, Completion, ToolCallDelta
+from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.pricing import Rates
 from mma_runtime.llm.provider import Provider
-from mma_runtime.llm.tokens import InputBound, estimate_request, estimate_tokens
+from mma_runtime.llm.tokens import InputBound
 from mma_runtime.llm.usage import NO_USAGE, Usage
 from mma_runtime.observing import ChatWatch, RunObserver
-from mma_runtime.queueing import Demand, Permit
+from mma_runtime.queueing import Permit
 from mma_runtime.rate_limits import RateLimits
-from mma_runtime.reservations import Reservation, State, WrapUp
+from mma_runtime.reservations import Reservation, WrapUp
 
 _ZERO = Decimal(0)
 
@@ -93,7 +89,14 @@ class Route:
         self._rates = rates
         self._bound = InputBound()
         self._observer = observer
+        self._admission = Admission(
+            self.address, costs=costs, gate=self.gate, emit=emit, largest=self._largest
+        )
         self.before_send: BeforeSend | None = None
+
+    def reserve_in(self, tree: BudgetTree) -> None:
+        """Reserve in *tree*, of which no level is limited, without asking."""
+        self._admission.tree = tree
 
     async def attempt(
         self,
@@ -113,9 +116,9 @@ class Route:
             BudgetExhausted: There is no room for the attempt, or its time was up.
         """
         wish = self._wish(request, wrap_up)
-        attempt = _Attempt(request, number, wish)
+        attempt = Attempt(request, number, wish)
         try:
-            permit = await self._admit(attempt, since)
+            permit = await self._admission.admit(attempt, since)
         except BaseException:
             self._costs.tell(Release(wish))
             raise
@@ -142,7 +145,7 @@ class Route:
         with anyio.CancelScope(deadline=wish.deadline):
             return await send(attempt, permit, on_chunk)
 
-        raise self._out_of_time(attempt)
+        raise self._admission.out_of_time(attempt)
 
     def tell_failed(
         self,
@@ -167,8 +170,6 @@ class Route:
             )
         )
 
-    # --- before ---------------------------------------------------------------
-
     def _wish(self, request: ChatRequest, wrap_up: WrapUp) -> Reservation:
         tokens = self._bound.of(request)
         asked = request.max_output_tokens
@@ -183,92 +184,10 @@ class Route:
             wrap_up=wrap_up,
         )
 
-    async def _admit(self, attempt: "_Attempt", since: float) -> Permit:
-        wish = attempt.wish
-        await self._reserve(attempt)
-        if wish.output is not None and wish.output != self._largest:
-            attempt.request = replace(attempt.request, max_output_tokens=wish.output)
-            self._tell_if_short(attempt, wish.output)
-
-        demand = self._demand(attempt.request, since)
-        permit = self.gate.enter_nowait(demand)
-        if permit is not None:
-            return permit
-
-        self._queued(attempt, "rate limit")
-        with anyio.CancelScope(deadline=wish.deadline):
-            return await self.gate.enter(demand)
-
-        raise self._out_of_time(attempt)
-
-    async def _reserve(self, attempt: "_Attempt") -> None:
-        wish = attempt.wish
-        await self._costs.ask(Reserve(wish))
-        if wish.state is State.WAITING:
-            self._queued(attempt, "budget")
-            await wish.decided()
-
-        if wish.error is None:
-            return
-
-        if isinstance(wish.error, BudgetExhausted):
-            self.emit(
-                reached(wish.origin, wish.error, call=attempt.call, model=self.address)
-            )
-
-        raise wish.error
-
-    def _tell_if_short(self, attempt: "_Attempt", allowed: int) -> None:
-        """Tell of an output limit that the answer may well need more of."""
-        wish = attempt.wish
-        if allowed < wish.wanted and (wish.asked or allowed < ENOUGH):
-            self.emit(
-                CallShrunk(
-                    origin=wish.origin,
-                    call=attempt.call,
-                    model=self.address,
-                    wanted=wish.wanted,
-                    allowed=allowed,
-                )
-            )
-
-    def _out_of_time(self, attempt: "_Attempt") -> BudgetExhausted:
-        wish = attempt.wish
-        # The run's own time, the first of them, is its supervisor's to keep.
-        below = wish.levels[1:]
-        level = next(one for one in below if one.deadline == wish.deadline)
-        seconds = f"{level.budget.seconds:g}"
-        error = BudgetExhausted(level.name, "seconds", seconds, seconds, name=level.of)
-        self.emit(reached(wish.origin, error, call=attempt.call, model=self.address))
-        return error
-
-    def _demand(self, request: ChatRequest, since: float) -> Demand:
-        origin = request.origin
-        if not self.gate.counts_tokens:
-            return Demand(origin.run, origin.tier, since=since)
-
-        return Demand(
-            origin.run,
-            origin.tier,
-            estimate_request(request),
-            request.max_output_tokens or 0,
-            since,
-        )
-
-    def _queued(self, attempt: "_Attempt", reason: str) -> None:
-        self.emit(
-            ModelCallQueued(
-                origin=attempt.wish.origin,
-                call=attempt.call,
-                model=self.address,
-                reason=reason,
-            )
-        )
-
     # --- the call -------------------------------------------------------------
 
     async def _send_watched(
-        self, attempt: "_Attempt", permit: Permit, on_chunk: OnChunk | None
+        self, attempt: Attempt, permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
         assert self._observer is not None  # noqa: S101 - asked by the caller
         request, number = attempt.request, attempt.number
@@ -289,7 +208,7 @@ class Route:
             return completion
 
     async def _send(
-        self, attempt: "_Attempt", permit: Permit, on_chunk: OnChunk | None
+        self, attempt: Attempt, permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
         completion: Completion | None = None
         try:
@@ -322,11 +241,11 @@ class Route:
         self._settle(attempt, permit, completion)
         return completion
 
-    def _not_sent(self, attempt: "_Attempt", permit: Permit) -> None:
+    def _not_sent(self, attempt: Attempt, permit: Permit) -> None:
         self.gate.leave(permit, sent=False)
         self._costs.tell(Release(attempt.wish))
 
-    def _incomplete(self, attempt: "_Attempt") -> ProtocolViolated:
+    def _incomplete(self, attempt: Attempt) -> ProtocolViolated:
         return ProtocolViolated(
             "the stream ended without a completion",
             ProviderFacts(
@@ -339,9 +258,7 @@ class Route:
 
     # --- after ----------------------------------------------------------------
 
-    def _settle(
-        self, attempt: "_Attempt", permit: Permit, completion: Completion
-    ) -> None:
+    def _settle(self, attempt: Attempt, permit: Permit, completion: Completion) -> None:
         usage, state = completion.usage, CostState.BILLED
         if usage is None:
             turn = completion.turn
@@ -365,7 +282,7 @@ class Route:
         )
 
     def _settle_failed(
-        self, attempt: "_Attempt", permit: Permit, error: BaseException
+        self, attempt: Attempt, permit: Permit, error: BaseException
     ) -> None:
         received = "".join(attempt.received)
         known = self.gate.limits
@@ -385,14 +302,14 @@ class Route:
 
         if received:
             self._cost(attempt, CostState.ESTIMATED, attempt.estimate(received))
-        elif _was_turned_away(error):
+        elif was_turned_away(error):
             self._costs.tell(Release(attempt.wish, turned_away=True))
         else:
             self._cost(attempt, CostState.UNKNOWN, NO_USAGE)
 
     def _answered(
         self,
-        attempt: "_Attempt",
+        attempt: Attempt,
         permit: Permit,
         usage: Usage,
         limits: RateLimits | None,
@@ -405,7 +322,7 @@ class Route:
         self.gate.succeeded(permit, usage, limits)
         self._tell_learnt(attempt, known)
 
-    def _tell_learnt(self, attempt: "_Attempt", known: dict[str, int]) -> None:
+    def _tell_learnt(self, attempt: Attempt, known: dict[str, int]) -> None:
         for unit, limit in self.gate.limits.items():
             if known.get(unit) != limit:
                 self.emit(
@@ -418,9 +335,7 @@ class Route:
                     )
                 )
 
-    def _refused(
-        self, attempt: "_Attempt", permit: Permit, error: ProviderError
-    ) -> None:
+    def _refused(self, attempt: Attempt, permit: Permit, error: ProviderError) -> None:
         before = self.gate.most_in_flight
         self.gate.refused(permit, error)
         self.emit(
@@ -435,9 +350,7 @@ class Route:
             )
         )
 
-    def _cost(
-        self, attempt: "_Attempt", state: CostState, usage: Usage
-    ) -> Decimal | None:
+    def _cost(self, attempt: Attempt, state: CostState, usage: Usage) -> Decimal | None:
         rates, usd, saved = self._rates, None, _ZERO
         if rates is not None and state is not CostState.UNKNOWN:
             usd = rates.cost(usage)
@@ -460,42 +373,6 @@ class Route:
         return usd
 
 
-class _Attempt:
-    """One attempt on its way, and what has come of it."""
-
-    __slots__ = ("began", "call", "number", "received", "request", "wish")
-
-    def __init__(self, request: ChatRequest, number: int, wish: Reservation) -> None:
-        self.request = request
-        self.number = number
-        self.wish = wish
-        self.call = call_name(request.origin, request.turn, number)
-        self.received: list[str] = []
-        self.began = time.monotonic()
-
-    def take(self, chunk: Chunk) -> None:
-        """Keep the text of *chunk*, to estimate what an unfinished answer costs."""
-        if isinstance(chunk, ToolCallDelta):
-            self.received.append(chunk.fragment)
-        else:
-            self.received.append(chunk.text)
-
-    def estimate(self, said: str) -> Usage:
-        """Count the request and what was *said* ourselves; never above what is held."""
-        output = estimate_tokens(said)
-        if self.wish.output is not None:
-            output = min(output, self.wish.output)
-
-        return Usage(
-            input=min(estimate_request(self.request), self.wish.tokens), output=output
-        )
-
-
-def call_name(origin: Origin, turn: int, attempt: int) -> str:
-    """Name one attempt of a call."""
-    return f"{origin.call(turn)}.{attempt}"
-
-
 def _heard(watch: ChatWatch, on_chunk: OnChunk | None) -> OnChunk:
     def hear(chunk: Chunk) -> None:
         watch.chunk()
@@ -503,32 +380,3 @@ def _heard(watch: ChatWatch, on_chunk: OnChunk | None) -> OnChunk:
             on_chunk(chunk)
 
     return hear
-
-
-def _was_turned_away(error: BaseException) -> bool:
-    # An HTTP error before the first chunk: the provider did no work and bills none.
-    if not isinstance(error, ProviderError) or error.facts.in_stream:
-        return False
-
-    facts = error.facts
-    return (
-        facts.status is not None or not facts.sent or isinstance(error, ScriptUnmatched)
-    )
-
-
-def reached(
-    origin: Origin, exhausted: BudgetExhausted, *, call: str = "", model: str = ""
-) -> BudgetReached:
-    """Return the event of a budget that had no room for *call*, or for the run."""
-    return BudgetReached(
-        call=call,
-        model=model,
-        origin=origin,
-        level=exhausted.level,
-        name=exhausted.name,
-        unit=exhausted.unit,
-        limit=exhausted.limit,
-        spent=exhausted.spent,
-        reserved=exhausted.reserved,
-        needed=exhausted.needed,
-    )

@@ -11,6 +11,7 @@ from anyio import TaskHandle
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from mma_runtime.admission import reached
 from mma_runtime.board import Board, TicketCard, TrackCard
 from mma_runtime.briefing import overview
 from mma_runtime.costs import CostAggregator
@@ -40,7 +41,6 @@ from mma_runtime.orders import (
 )
 from mma_runtime.outcome import RunState, TicketState, TrackState
 from mma_runtime.plan import Severity, Ticket, Track
-from mma_runtime.route import reached
 from mma_runtime.schedule import Schedule
 from mma_runtime.tiers import (
     AcceptTrack,

@@ -32,6 +32,24 @@ from mma_runtime.reservations import (
 MILLION = 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("budgets", "is_open"),
+    [
+        (Budgets(), True),
+        # It refuses nothing for the run's time, but notes when that began.
+        (Budgets(run=Budget(seconds=1)), False),
+        (Budgets(ticket=Budget(seconds=1)), False),
+        (Budgets(run=Budget(usd=Decimal(1))), False),
+        (Budgets(tiers={"worker": Budget(calls=1)}), False),
+    ],
+)
+def test_a_tree_is_open_where_nothing_is_limited(
+    budgets: Budgets,
+    is_open: bool,
+) -> None:
+    assert BudgetTree(budgets).is_open is is_open
+
+
 def rates(plain: str = "1", output: str = "1") -> FlatRates:
     return FlatRates(
         input=Decimal(plain),

@@ -125,6 +125,40 @@ def fails(kind: type[ProviderError], **facts: Any) -> ProviderError:
     return kind("no luck", ProviderFacts(provider="function", **facts))
 
 
+# --- where nothing is limited -------------------------------------------------
+
+
+async def test_without_any_limit_a_call_is_counted_as_in_flight_unasked() -> None:
+    in_flight: list[int] = []
+    async with rig() as it:
+
+        async def look(_request: ChatRequest) -> Said:
+            in_flight.append((await it.spent()).in_flight)
+            return answer()
+
+        route = it.route(FunctionProvider(look))
+        route.reserve_in(it.ledger.tree)
+        await Model(route).complete(ask())
+        spent = await it.spent()
+
+    assert in_flight == [1]
+    assert (spent.in_flight, spent.calls, spent.usd) == (0, 1, Decimal(25))
+
+
+async def test_a_call_that_is_cancelled_before_it_is_sent_holds_nothing() -> None:
+    async with rig() as it:
+        route = it.route(FunctionProvider(lambda _: answer()))
+        route.reserve_in(it.ledger.tree)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await Model(route).complete(ask())
+
+        spent = await it.spent()
+
+    assert (spent.in_flight, spent.calls) == (0, 0)
+    assert it.ledger.tree.granted == set()
+
+
 # --- never one call too many --------------------------------------------------
 
 

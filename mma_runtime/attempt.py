@@ -1,0 +1,58 @@
+"""One attempt of a model call: what is sent, what is reserved, what has come of it."""
+
+import time
+
+from mma_runtime.errors import ProviderError, ScriptUnmatched
+from mma_runtime.events import Origin
+from mma_runtime.llm.chat import ChatRequest, Chunk, ToolCallDelta
+from mma_runtime.llm.tokens import estimate_request, estimate_tokens
+from mma_runtime.llm.usage import Usage
+from mma_runtime.reservations import Reservation
+
+
+class Attempt:
+    """One attempt on its way, and what has come of it."""
+
+    __slots__ = ("began", "call", "number", "received", "request", "wish")
+
+    def __init__(self, request: ChatRequest, number: int, wish: Reservation) -> None:
+        self.request = request
+        self.number = number
+        self.wish = wish
+        self.call = call_name(request.origin, request.turn, number)
+        self.received: list[str] = []
+        self.began = time.monotonic()
+
+    def take(self, chunk: Chunk) -> None:
+        """Keep the text of *chunk*, to estimate what an unfinished answer costs."""
+        if isinstance(chunk, ToolCallDelta):
+            self.received.append(chunk.fragment)
+        else:
+            self.received.append(chunk.text)
+
+    def estimate(self, said: str) -> Usage:
+        """Count the request and what was *said* ourselves; never above what is held."""
+        output = estimate_tokens(said)
+        if self.wish.output is not None:
+            output = min(output, self.wish.output)
+
+        return Usage(
+            input=min(estimate_request(self.request), self.wish.tokens), output=output
+        )
+
+
+def call_name(origin: Origin, turn: int, attempt: int) -> str:
+    """Name one attempt of a call."""
+    return f"{origin.call(turn)}.{attempt}"
+
+
+def was_turned_away(error: BaseException) -> bool:
+    """Whether the provider did not take the attempt that ended with *error*."""
+    # An HTTP error before the first chunk: the provider did no work and bills none.
+    if not isinstance(error, ProviderError) or error.facts.in_stream:
+        return False
+
+    facts = error.facts
+    return (
+        facts.status is not None or not facts.sent or isinstance(error, ScriptUnmatched)
+    )
