@@ -15,7 +15,9 @@ from mma_runtime.outcome import (
 )
 from mma_runtime.plan import Priority, Ticket, Track
 
-_OVER = (RunState.CANCELLED, RunState.OVER_BUDGET, RunState.PAUSED)
+CUT_OFF = (RunState.CANCELLED, RunState.OVER_BUDGET, RunState.PAUSED)
+"""The states of runs that ended before their work did."""
+
 _OPEN = (TicketState.PENDING, TicketState.RUNNING)
 _FAILED = (TicketState.FAILED, TicketState.STUCK)
 _DONE = (TicketState.COMPLETED, TicketState.SKIPPED)
@@ -188,7 +190,7 @@ class Board:
 
     def verdict(self) -> tuple[RunState, str]:
         """Decide how the run as a whole ended, and why."""
-        if self.ended is not None and self.ended[0] in _OVER:
+        if self.ended is not None and self.ended[0] in CUT_OFF:
             return self.ended
 
         if self.exhausted is not None:

@@ -1,10 +1,10 @@
 """One ticket on its way: checkout, worker, judgement, merge, and once more."""
 
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import anyio
+from anyio import to_thread
 
 from mma_runtime.board import TicketCard
 from mma_runtime.briefing import ticket_files
@@ -13,6 +13,7 @@ from mma_runtime.errors import (
     BudgetExhausted,
     ConfigurationError,
     MergeConflict,
+    NoRoom,
     NotRepeated,
     ProviderError,
     Refused,
@@ -39,7 +40,9 @@ from mma_runtime.tools.approval import Gate
 from mma_runtime.tools.choice import given
 from mma_runtime.tools.native import NATIVE_TOOLS, native_tools
 from mma_runtime.tools.toolbox import NO_TOOLS, Toolbox
-from mma_runtime.workspace import Checkout
+from mma_runtime.workspace import Checkout, Diff
+from mma_runtime.workspace.room import no_room
+from mma_runtime.workspace.writing import replace_file
 
 MAX_RETURNS = 2
 """How often a worker gets its ticket back before its attempt counts as failed."""
@@ -134,6 +137,12 @@ class Delivery:
                 await journal.hold_end(card.ticket.id)
 
             card.state = state
+        except Exception as error:
+            full = no_room(error)
+            if full is None:
+                raise
+
+            await journal.halt(str(full))
         finally:
             self._desk.ended(card)
 
@@ -326,7 +335,10 @@ class Delivery:
                 final=self._is_last_rung,
             )
 
-    def _unusable(self, error: BaseException) -> _Rejected:
+    def _unusable(self, error: BaseException) -> _Rejected | NoRoom:
+        if (full := no_room(error)) is not None:
+            return full
+
         cause = error.__cause__ if isinstance(error, Refused) else error
         self._card.provider_failed = isinstance(cause, ProviderError)
         state = TicketState.FAILED
@@ -366,13 +378,15 @@ class Delivery:
     async def _discard(self, checkout: Checkout) -> None:
         """Remove the checkout; what was not merged is kept as a patch first."""
         with anyio.CancelScope(shield=True):
-            if not self._card.files and self._job.folder is not None:
-                diff = await checkout.diff()
-                if diff:
-                    name = f"{checkout.name}.patch"
-                    await self._keep(self._job.folder / UNMERGED / name, diff.patch)
+            try:
+                wanted = not self._card.files and self._job.folder is not None
+                diff = await checkout.diff() if wanted else Diff()
+            finally:
+                # First: on a full disk it makes the room that the patch needs.
+                await checkout.discard()
 
-            await checkout.discard()
+            if diff:
+                await self._keep(f"{checkout.name}.patch", diff.patch)
 
     def _toolbox(self, bench: Bench | None) -> Toolbox:
         checkout = bench.checkout if bench is not None else None
@@ -416,10 +430,21 @@ class Delivery:
             toolbox, journal, bench.footprint if bench else None, ended
         )
 
-    async def _keep(self, path: Path, content: bytes) -> None:
-        place = anyio.Path(path)
-        await place.parent.mkdir(parents=True, exist_ok=True)
-        await place.write_bytes(content)
+    async def _keep(self, name: str, patch: bytes) -> None:
+        folder = self._job.folder
+        if folder is None:
+            return
+
+        place = folder / UNMERGED / name
+        try:
+            await anyio.Path(place.parent).mkdir(parents=True, exist_ok=True)
+            await to_thread.run_sync(replace_file, place, patch)
+        except OSError as error:
+            full = no_room(error)
+            if full is None:
+                raise
+
+            self._job.journal.trouble(str(full))
 
     async def _hire(
         self, tier: Tier, bench: Bench | None = None, known: KnownFiles | None = None

@@ -41,6 +41,7 @@
      ├─ ToolFailed              what a tool tells the model that went wrong
      │   └─ CommandFailed       a command's exit code is not 0, or its time is up
      ├─ WorkspaceError
+     │   ├─ NoRoom              the disk is full or read-only; the run pauses
      │   ├─ OutsideWorkspace
      │   └─ MergeConflict
      ├─ RecordInvalid           a line of JSON that is no event of this version
@@ -541,6 +542,21 @@ class NotRepeated(MMAError):
 
 class WorkspaceError(MMAError):
     """A file operation on the workspace cannot be done."""
+
+
+class NoRoom(WorkspaceError):
+    """The disk that holds a run's files is full or read-only, or a quota is used up.
+
+    It is nobody's mistake: the run pauses, and can be resumed when there is room. Not
+    `JournalUnavailable`, which is about the record alone.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(
+            f"{problem}. Nothing that was acknowledged is lost; make room or access,"
+            " then resume the run"
+        )
 
 
 class OutsideWorkspace(WorkspaceError):

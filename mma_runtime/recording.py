@@ -11,7 +11,12 @@ from anyio import to_thread
 
 from mma_runtime.changes import Changes
 from mma_runtime.credentials import SECRET_NAME
-from mma_runtime.errors import ConfigurationError, JournalUnreadable, did_you_mean
+from mma_runtime.errors import (
+    ConfigurationError,
+    JournalUnavailable,
+    JournalUnreadable,
+    did_you_mean,
+)
 from mma_runtime.forking import ForkPoint
 from mma_runtime.journal import (
     Entry,
@@ -181,7 +186,14 @@ async def begin(
     `JournalWriter.open` and `Workspace.open` raise.
     """
     scenario = start.scenario
-    writer = await JournalWriter.open(folder / JOURNAL, run=folder.name, scrub=scrub)
+    try:
+        writer = await JournalWriter.open(
+            folder / JOURNAL, run=folder.name, scrub=scrub
+        )
+    except JournalUnavailable:
+        rmtree(folder, ignore_errors=True)
+        raise
+
     try:
         workspace = None
         contents = {"scenario": scenario.model_dump_json().encode()}

@@ -12,12 +12,14 @@ from typing import Any
 
 import anyio
 
+from mma_runtime.board import CUT_OFF
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import (
     ActorStopped,
     BudgetExhausted,
     JournalUnavailable,
+    NoRoom,
     Refused,
     WorkspaceError,
 )
@@ -55,6 +57,7 @@ from mma_runtime.staffing import Team
 from mma_runtime.supervisor import Supervisor
 from mma_runtime.tiers import Tier
 from mma_runtime.tools.approval import Approval
+from mma_runtime.workspace.room import no_room
 
 
 class Run:
@@ -415,12 +418,7 @@ class Run:
             if self._is_stopped:
                 self._checks.cancel()
 
-            seen = await job.journal.view(
-                f"expect {state.value}",
-                Origin(run=self.id),
-                partial(self._check, state, costs),
-            )
-            checked = tuple(Expectation(**one) for one in json.loads(seen))
+            checked = await self._checked(state, costs)
 
         if board.ended is not None and state is not board.ended[0]:
             # Cancelled while the expectations were checked.
@@ -472,6 +470,25 @@ class Run:
 
         return resume_command(self.id, self._home, tickets, costs, exhausted)
 
+    async def _checked(
+        self, state: RunState, costs: CostReport
+    ) -> tuple[Expectation, ...]:
+        try:
+            seen = await self._job.journal.view(
+                f"expect {state.value}",
+                Origin(run=self.id),
+                partial(self._check, state, costs),
+            )
+        except (WorkspaceError, OSError) as error:
+            full = no_room(error)
+            if full is None:
+                raise
+
+            self._job.board.end(RunState.PAUSED, str(full))
+            return ()
+
+        return tuple(Expectation(**one) for one in json.loads(seen))
+
     async def _check(self, state: RunState, costs: CostReport) -> str:
         checked = await check_expectations(
             self._scenario.expect,
@@ -496,10 +513,17 @@ class Run:
             branch = await workspace.publish() if wanted == "branch" else None
             await workspace.close()
         except (WorkspaceError, OSError) as error:
+            problem, state = no_room(error) or error, RunState.FAILED
+            reason = f"the result could not be kept: {problem}"
+            if isinstance(problem, NoRoom):
+                state = RunState.PAUSED
+                if outcome.state in CUT_OFF:
+                    state, reason = outcome.state, outcome.reason
+
             return replace(
                 outcome,
-                state=RunState.FAILED,
-                reason=f"the result could not be kept: {error}",
+                state=state,
+                reason=reason,
                 folder=workspace.folder,
                 tree=workspace.tree,
             )

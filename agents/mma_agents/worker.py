@@ -9,6 +9,7 @@ from mma_runtime.circles import Circles
 from mma_runtime.errors import (
     AnswerUnusable,
     BudgetExhausted,
+    NoRoom,
     NotRepeated,
     PlanRejected,
     ProviderError,
@@ -128,6 +129,7 @@ class Worker(TierAgent):
             AnswerUnusable,
             BudgetExhausted,
             NotRepeated,
+            NoRoom,
         ) as error:
             rounds = self.conversation.calls - before
             return TicketReport(answer="", rounds=rounds, error=error)

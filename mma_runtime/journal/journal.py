@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 
@@ -131,8 +131,13 @@ class Journal:
         try:
             await self._writer.append(self._kept(entry))
         except JournalUnavailable as error:
-            self.trouble(str(error))
-            await anyio.sleep_forever()
+            await self.halt(str(error))
+
+    async def halt(self, reason: str) -> NoReturn:
+        """Have the run stop for *reason*, and wait to be cancelled with it."""
+        self.trouble(reason)
+        await anyio.sleep_forever()
+        raise AssertionError("nobody wakes from this sleep")
 
     def _kept(self, entry: Entry) -> Entry:
         if self._content:

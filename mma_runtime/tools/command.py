@@ -23,9 +23,10 @@ from anyio import (
 )
 from anyio.abc import Process
 
-from mma_runtime.errors import WorkspaceError
+from mma_runtime.errors import NoRoom, WorkspaceError
 from mma_runtime.tools.processes import end_group, end_strays
 from mma_runtime.tools.sandbox import LIMITS, Limits, SandboxMode, find_confinement
+from mma_runtime.workspace.room import is_full
 
 SECONDS = 120.0
 """The time limit of a command unless told otherwise."""
@@ -105,6 +106,7 @@ async def run_command(
 
     Raises:
         WorkspaceError: *cwd* is no folder.
+        NoRoom: it failed, and the disk that *cwd* is on is full.
         ConfigurationError: the sandbox is to be strict, and there is no bubblewrap.
     """
     if not argv:
@@ -147,6 +149,10 @@ async def run_command(
                 output.drain(reading)
 
     code = confinement.exit_code(process.returncode)
+    if code and await to_thread.run_sync(is_full, cwd):
+        # What it says then is no judgement of anybody's work.
+        raise NoRoom(f"{argv[0]!r} failed in {cwd}, where the disk is full")
+
     exceeded = "" if limit.cancelled_caught else _exceeded(code, limits)
     return CommandResult(
         exit_code=None if limit.cancelled_caught else code,

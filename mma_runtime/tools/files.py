@@ -12,7 +12,7 @@ from typing import Annotated
 from anyio import to_thread
 from pydantic import Field
 
-from mma_runtime.errors import ToolFailed
+from mma_runtime.errors import ToolFailed, WorkspaceError
 from mma_runtime.tools import search
 from mma_runtime.tools.command import run_command
 from mma_runtime.tools.sandbox import SandboxMode
@@ -230,8 +230,12 @@ class FileTools:
 def _written(folder: Path, text: str) -> Generator[str]:
     """Hold *text* in a file for a while; an argument of a command has a limit."""
     place = folder / f"search-{token_hex(8)}.json"
-    place.write_text(text, encoding="utf-8")
     try:
+        try:
+            place.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise WorkspaceError(f"the search cannot begin: {error}") from error
+
         yield str(place)
     finally:
         place.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ from mma_runtime.observing import RunObserver
 from mma_runtime.tools.approval import Approval, Gate, admitted
 from mma_runtime.tools.policy import Decision
 from mma_runtime.tools.tool import Content, Tool
+from mma_runtime.workspace.room import no_room
 
 OUTPUT_LIMIT = 8_000
 """How many characters of one result the model gets to see."""
@@ -120,6 +121,9 @@ class Toolbox:
         model_call: str = "",
     ) -> RoundResults:
         """Run the calls of one round; what goes wrong is in the results.
+
+        But for a disk that is full (`NoRoom`) and what may not happen again
+        (`NotRepeated`): those are not for a model to mend, and are raised.
 
         *model_call* names the call that asked for them, for their events.
 
@@ -288,6 +292,9 @@ class Toolbox:
         except CommandFailed as error:
             return (Text(str(error)),), error
         except (ToolFailed, WorkspaceError) as error:
+            if (full := no_room(error)) is not None:
+                raise full from error
+
             return (Text(str(error) or type(error).__name__),), error
         except Exception as error:  # noqa: BLE001 - a tool's bug is the model's news
             words = f"the tool failed: {type(error).__name__}: {error}"

@@ -12,7 +12,8 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns
 from typing import Self
 
-from mma_runtime.errors import WorkspaceError
+from mma_runtime.errors import NoRoom, WorkspaceError
+from mma_runtime.workspace.room import tells_of_no_room
 
 _NAME = "mma-runtime"
 _SHOWN_PATHS = 5
@@ -273,6 +274,7 @@ def _git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
     )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
-        raise WorkspaceError(f"`git {arguments[0]}` failed in {folder}: {said}")
+        problem = f"`git {arguments[0]}` failed in {folder}: {said}"
+        raise (NoRoom if tells_of_no_room(said) else WorkspaceError)(problem)
 
     return done.stdout

@@ -140,8 +140,9 @@ def copy_tree(source: Path, target: Path, known: Collection[str] = ()) -> None:
                 _copy_file(entry, copy)
     except OSError as error:
         remove_tree(target)
+        where = f": {error.filename}" if error.filename else f" for {target}"
         raise WorkspaceError(
-            f"cannot copy {source}: {error.strerror}: {error.filename}"
+            f"cannot copy {source}: {error.strerror}{where}"
         ) from error
     except BaseException:
         remove_tree(target)

@@ -44,8 +44,9 @@ def apply_changes(root: Path, changes: Sequence[FileChange]) -> None:
             raise
 
         where = begun[-1].change.path if begun else error.filename
+        what = f"{where!r} in {root}" if where else f"to {root}"
         raise WorkspaceError(
-            f"cannot write {where!r} in {root}: {error.strerror}; nothing was changed"
+            f"cannot write {what}: {error.strerror}; nothing was changed"
         ) from error
     finally:
         for temporary in staged.values():
