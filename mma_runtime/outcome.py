@@ -14,8 +14,8 @@ from mma_runtime.workspace import FileStat
 class RunState(StrEnum):
     """How a run ended.
 
-    `PAUSED` means that it could not be recorded any further, or that nobody answered a
-    question; it goes on when it is resumed.
+    `PAUSED` means that there was no room to go on or to record it, or that nobody
+    answered a question; it goes on when it is resumed.
     `BOUNDED` means that a ticket used up its tool rounds: its partial work is kept.
     `PROVIDER_FAILED` means that a model provider could not be used (key, connection,
     model), after the retries.
