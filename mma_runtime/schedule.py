@@ -42,8 +42,11 @@ class Schedule:
 
     def add(
         self, cards: Iterable[TicketCard], severity: Severity = Severity.MEDIUM
-    ) -> None:
-        """Take planned tickets in; what they depend on is on the board already."""
+    ) -> list[TicketCard]:
+        """Take planned tickets in; what they depend on is on the board already.
+
+        Returns those that are blocked at once: what they need ended without being done.
+        """
         new = tuple(cards)
         for card in new:
             name = card.ticket.id
@@ -58,6 +61,10 @@ class Schedule:
         heapify(self._ready)
         for card in new:
             self._queue_if_ready(card)
+
+        needs = [need for card in new for need in self._needs(card)]
+        lost = [need for need in needs if not (need.is_open or need.is_done)]
+        return [card for need in lost for card in self.end(need)]
 
     @property
     def has_ready(self) -> bool:

@@ -359,9 +359,10 @@ class Supervisor(Actor):
                 )
             )
 
-        self.schedule.add(
+        blocked = self.schedule.add(
             cards.values(), track.severity if track is not None else Severity.MEDIUM
         )
+        self.close(blocked)
         self._laid_out.set()
         self._news.set()
 

@@ -99,6 +99,17 @@ def test_a_failure_blocks_all_behind_it_with_the_reason() -> None:
     assert plan["c"].blocked_by == "b"
 
 
+def test_a_ticket_added_behind_a_failure_is_blocked_at_once() -> None:
+    plan = Plan(a=[])
+    list(plan.take_all())
+    plan.end("a", TicketState.FAILED)
+
+    plan.add({"b": ["a"], "c": ["b"]})
+
+    assert plan.states == {"a": "failed", "b": "blocked", "c": "blocked"}
+    assert plan["b"].reason == "waits for 'a', which is failed"
+
+
 def test_unblocking_brings_back_what_was_blocked_because_of_it() -> None:
     plan = Plan(a=[], b=["a"], c=["b"])
     schedule = plan.schedule
