@@ -123,9 +123,9 @@ def _line(record: Record, began: float) -> str:
         if value not in ("", None, [], {})
     ]
     told = f"{record.kind} {' '.join(facts)}"
-    start = (
-        f"{record.seq:>6} {record.time - began:>8.2f}s {origin.tier:<12} {place:<20}"
-    )
+    # A clock may have been set back meanwhile.
+    passed = max(0.0, record.time - began)
+    start = f"{record.seq:>6} {passed:>8.2f}s {origin.tier:<12} {place:<20}"
     return f"{start} {one_line(told, _WIDTH)}".rstrip()
 
 
