@@ -10,7 +10,7 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from mma_runtime.cost_report import Spent
+from mma_runtime.cost_report import CostLine, Spent
 from mma_runtime.errors import MMAError, ScenarioInvalid
 from mma_runtime.firewall import Firewall
 from mma_runtime.outcome import Outcome
@@ -80,6 +80,11 @@ def _(value: Spent) -> dict[str, Any]:
         plain["usd"] = None
 
     return plain
+
+
+@_plain.register
+def _(value: CostLine) -> dict[str, Any]:
+    return {"provider": value.provider, **_plain_fields(value)}
 
 
 @_plain.register

@@ -16,7 +16,7 @@ from mma_runtime.journal.summary import Summary, summarise
 from mma_runtime.recording import JOURNAL, run_folders
 
 _WIDE = 160
-_LEAST = {"run": 22, "state": 11, "began (UTC)": 16, "tickets": 7}
+_LEAST = {"run": 24, "state": 11, "began (UTC)": 16, "tickets": 7}
 
 
 @click.command("runs")
@@ -51,13 +51,14 @@ def _table(found: list[Summary]) -> Table:
     table.add_column("US$", justify="right", no_wrap=True, min_width=8)
     for one in found:
         began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.began))
+        total = one.costs.total
         table.add_row(
             one.run,
             one.name,
             one.state,
             began if one.began else "",
             f"{one.completed}/{one.tickets}",
-            price(one.usd, one.calls, one.unknown),
+            price(total.usd, total.calls, total.unknown_calls),
         )
 
     return table

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from mma_runtime.cli.options import home_option, json_option, run_argument
 from mma_runtime.cli.records import to_json
-from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.tables import cost_note, costs_table
+from mma_runtime.cli.terminal import WIDTH, Results, report_error
 from mma_runtime.cli.wording import one_line, price, printable
+from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import MMAError
 from mma_runtime.event_records import record_of
 from mma_runtime.event_schema import event_kinds
@@ -87,9 +90,33 @@ def command(
         results.flush()
 
     if not as_json:
-        results.write(_closing(summary, path))
+        closing = _closing(summary, path)
+        _print_costs(summary.costs, ticket)
+        results.write(closing)
 
     return 0
+
+
+def _print_costs(costs: CostReport, ticket: str | None) -> None:
+    """Print what was spent by tier and by ticket, or on *ticket* alone."""
+    if ticket is not None:
+        costs = CostReport.of(line for line in costs.lines if line.ticket == ticket)
+
+    if not costs.lines:
+        return
+
+    width = None if sys.stdout.isatty() else WIDTH
+    console = Console(markup=False, highlight=False, width=width)
+    console.print()
+    console.print(costs_table(costs, "tier", "model"))
+    if ticket is None:
+        console.print()
+        console.print(costs_table(costs, "ticket", title="Costs by ticket"))
+
+    if note := cost_note(costs):
+        console.print(note)
+
+    console.print()
 
 
 def _records(reader: JournalReader, path: Path, *, follow: bool) -> Iterator[Record]:
@@ -157,10 +184,11 @@ def _closing(summary: Summary, path: Path) -> str:
     else:
         summary.give_up()
 
-    cost = price(summary.usd, summary.calls, summary.unknown)
+    total = summary.costs.total
+    cost = price(total.usd, total.calls, total.unknown_calls)
     name = f" ({summary.name})" if summary.name else ""
     return (
         f"{summary.run}{name}: {state},"
         f" {summary.completed} of {summary.tickets} tickets completed,"
-        f" {summary.calls} calls, {cost}"
+        f" {total.calls} calls, {cost}"
     )

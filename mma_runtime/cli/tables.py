@@ -43,7 +43,7 @@ def end_tables(outcome: Outcome) -> Iterator[RenderableType]:
         yield tickets_table(outcome.tickets, outcome.costs)
 
     if outcome.costs.lines:
-        yield costs_table(outcome.costs)
+        yield costs_table(outcome.costs, "tier", "model")
         if note := cost_note(outcome.costs):
             yield Text(note, style="dim")
 
@@ -87,25 +87,27 @@ def tickets_table(tickets: tuple[TicketOutcome, ...], costs: CostReport) -> Tabl
     return table
 
 
-def costs_table(costs: CostReport) -> Table:
-    """Lay out tokens and dollars per tier and model.
+def costs_table(costs: CostReport, *keys: str, title: str = "Costs") -> Table:
+    """Lay out tokens and dollars by *keys*, such as `tier` and `model`.
 
     What there is nothing of, such as cached tokens, has no column.
     """
-    table = _table("Costs")
-    table.add_column("tier", no_wrap=True)
-    table.add_column("model")
+    table = _table(title)
+    for place, key in enumerate(keys):
+        table.add_column(key, no_wrap=place == 0)
+
     columns = [one for one in _COLUMNS if one.is_shown(costs.total)]
     for column in columns:
         table.add_column(column.name, justify="right")
 
-    for line in costs.by("tier", "model"):
-        figures = [column.figure(line.spent) for column in columns]
-        table.add_row(line.tier, printable(line.model), *figures)
+    for line in costs.by(*keys):
+        names = [printable(getattr(line, key)) or "-" for key in keys]
+        table.add_row(*names, *(column.figure(line.spent) for column in columns))
 
     table.add_section()
+    blank = [""] * (len(keys) - 1)
     figures = [column.figure(costs.total) for column in columns]
-    table.add_row("total", "", *figures, style="bold")
+    table.add_row("total", *blank, *figures, style="bold")
     return table
 
 

@@ -1,23 +1,29 @@
 """A run in a few figures, for lists."""
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mma_runtime.cost_report import NOTHING_SPENT, CostLine, CostReport, Spent
 from mma_runtime.errors import JournalError, JournalTooNew
 from mma_runtime.journal.lock import holder
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Record
+from mma_runtime.llm.usage import NO_USAGE, Usage
+
+Place = tuple[str, str, str, str, bool]
+"""Where money is spent: tier, track, ticket, model, and whether it is billed."""
 
 
 class Summary:
     """What became of a run; grows with its records.
 
     *state* is the outcome's, `interrupted` when it was cut off, or `never began`.
-    *began* is in seconds since the epoch. *usd* is what is known to have been spent,
-    *unknown* counts the calls that are not in it. `give_up` is called at the end of the
-    records when nobody is at work on the run.
+    *began* is in seconds since the epoch. `give_up` is called at the end of the records
+    when nobody is at work on the run.
     """
 
     def __init__(self, run: str) -> None:
@@ -25,11 +31,9 @@ class Summary:
         self.name: str = ""
         self.state: str = "never began"
         self.began: float = 0.0
-        self.calls: int = 0
-        self.unknown: int = 0
-        self.usd: Decimal = Decimal(0)
         self._tickets: dict[str, str] = {}
-        self._under_way = Counter[str]()
+        self._spent: dict[Place, Spent] = {}
+        self._under_way = defaultdict[str, list[Record]](list)
 
     @property
     def tickets(self) -> int:
@@ -40,6 +44,22 @@ class Summary:
     def completed(self) -> int:
         """How many of them were completed."""
         return sum(state == "completed" for state in self._tickets.values())
+
+    @property
+    def costs(self) -> CostReport:
+        """What was spent, by tier, track, ticket and model."""
+        return CostReport.of(
+            CostLine(
+                run=self.run,
+                tier=tier,
+                track=track,
+                ticket=ticket,
+                model=model,
+                billed=billed,
+                spent=spent,
+            )
+            for (tier, track, ticket, model, billed), spent in self._spent.items()
+        )
 
     def add(self, record: Record) -> None:
         """Take in the next record."""
@@ -52,14 +72,14 @@ class Summary:
                 self.state = "interrupted"
                 self.give_up()
             case "intent":
-                self._under_way[record.call] += 1
+                self._under_way[record.call].append(record)
             case "reply":
-                self._under_way[record.call] -= 1
-                self._spend(facts.get("usd"))
+                self._end(record.call)
+                self._spend(record, _of_reply(facts))
             case "ModelCallFailed":
-                self._under_way[facts["call"].rpartition(".")[0]] -= 1
+                self._end(facts["call"].rpartition(".")[0])
             case "CostCounted":
-                self._spend(facts["usd"] if facts["state"] != "unknown" else None)
+                self._spend(record, _of_failure(facts))
             case "TicketPlanned":
                 self._tickets[record.origin.ticket] = ""
             case "TicketFinished":
@@ -71,13 +91,16 @@ class Summary:
 
     def give_up(self) -> None:
         """Count the calls that were sent and have not ended as unknown."""
-        for _ in self._under_way.elements():
-            self._spend(None)
+        for records in self._under_way.values():
+            for record in records:
+                usd, _ = record.facts["reserved"]
+                self._spend(record, _unknown(Decimal(usd)))
 
         self._under_way.clear()
 
     def as_facts(self) -> dict[str, Any]:
         """Return it as plain values."""
+        total = self.costs.total
         return {
             "run": self.run,
             "name": self.name,
@@ -85,17 +108,53 @@ class Summary:
             "began": self.began,
             "tickets": self.tickets,
             "completed": self.completed,
-            "calls": self.calls,
-            "usd": str(self.usd),
-            "unknown_calls": self.unknown,
+            "calls": total.calls,
+            "usd": str(total.usd),
+            "unknown_calls": total.unknown_calls,
         }
 
-    def _spend(self, usd: str | None) -> None:
-        self.calls += 1
-        if usd is None:
-            self.unknown += 1
-        else:
-            self.usd += Decimal(usd)
+    def _end(self, call: str) -> None:
+        if waiting := self._under_way[call]:
+            waiting.pop()
+
+    def _spend(self, record: Record, spent: Spent) -> None:
+        origin, facts = record.origin, record.facts
+        billed = facts.get("billed", True)
+        if not billed:
+            spent = replace(spent, unpaid_usd=spent.usd)
+
+        model = facts.get("model", "")
+        place = (origin.tier, origin.track, origin.ticket, model, billed)
+        self._spent[place] = self._spent.get(place, NOTHING_SPENT) + spent
+
+
+def _of_reply(facts: Mapping[str, Any]) -> Spent:
+    usage, usd = facts["usage"], facts.get("usd")
+    used = Usage(**usage) if usage else NO_USAGE
+    if usd is None:
+        return replace(_unknown(Decimal(0)), usage=used)
+
+    return Spent(calls=1, attempts=1, usage=used, usd=Decimal(usd))
+
+
+def _of_failure(facts: Mapping[str, Any]) -> Spent:
+    if facts["state"] == "unknown":
+        return _unknown(Decimal(facts.get("charged_usd") or 0))
+
+    usage = Usage(input=facts["input_tokens"], output=facts["output_tokens"])
+    usd = Decimal(facts["usd"])
+    return Spent(
+        calls=1,
+        attempts=1,
+        usage=usage,
+        usd=usd,
+        estimated_calls=1,
+        estimated_usd=usd,
+    )
+
+
+def _unknown(most: Decimal) -> Spent:
+    return Spent(calls=1, attempts=1, unknown_calls=1, unknown_usd=most)
 
 
 def summarise(path: Path) -> Summary:

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from mma_runtime.journal import Entry, JournalReader
+from mma_runtime.journal.summary import summarise
 from mma_runtime.journal.writer import JournalWriter, open_file
-from mma_runtime.recording import JOURNAL, run_folders
+from mma_runtime.recording import JOURNAL, find_run, run_folders
 from tests.cli.conftest import Project
 
 
@@ -153,6 +154,33 @@ def test_show_tells_what_happened_and_what_it_cost(project: Project) -> None:
     assert "TicketPlanned" in shown
     assert "+two" in shown
     assert "completed, 1 of 1 tickets completed, 2 calls" in shown.splitlines()[-1]
+    (by_tier,) = (row for row in shown.splitlines() if row.startswith("worker "))
+    (by_ticket,) = (row for row in shown.splitlines() if row.startswith("a  "))
+    assert by_tier.split()[1:3] == ["scripted:worker", "2"]
+    assert by_ticket.split()[1] == "2"
+
+
+def test_show_of_one_ticket_tells_what_that_ticket_cost(project: Project) -> None:
+    project.run()
+    home = ("--home", str(project.home))
+
+    one = project.mma("show", *home, "--ticket", "a").stdout
+    none = project.mma("show", *home, "--ticket", "nobody").stdout
+
+    assert "scripted:worker" in one
+    assert "Costs by ticket" not in one
+    assert "Costs" not in none
+
+
+def test_what_a_recorded_run_cost_is_what_its_report_said(project: Project) -> None:
+    total = json.loads(project.run("--json").stdout)["costs"]["total"]
+
+    summary = summarise(find_run(project.home, "last") / JOURNAL)
+
+    spent = summary.costs.total
+    assert (spent.calls, str(spent.usd)) == (total["calls"], total["usd"])
+    assert spent.usage.input == total["usage"]["input"]
+    assert spent.unpaid_usd == spent.usd
 
 
 def test_a_call_whose_end_nobody_knows_is_counted_before_and_after_a_resume(

@@ -58,6 +58,7 @@ def test_an_outcome_becomes_one_object_with_exact_money() -> None:
     assert again["costs"]["total"]["usd"] == "0.10"
     assert again["costs"]["lines"][0]["spent"]["usage"]["input"] == 10
     assert again["costs"]["lines"][0]["ticket"] == "a"
+    assert again["costs"]["lines"][0]["provider"] == "openai"
 
 
 def test_the_firewall_and_what_climbed_are_in_the_object() -> None:

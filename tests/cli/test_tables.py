@@ -327,7 +327,7 @@ def test_costs_have_a_column_for_what_there_is_something_of() -> None:
     )
     line = CostLine(tier="worker", model="openai:gpt-4o-mini", spent=spent)
 
-    table = costs_table(CostReport.of([line]))
+    table = costs_table(CostReport.of([line]), "tier", "model")
 
     names = [str(column.header) for column in table.columns]
     total = [list(column.cells)[-1] for column in table.columns]
