@@ -1,38 +1,20 @@
-"""One run of a scenario: its events, its outcome, and the way from start to end."""
+"""One run of a scenario: what its host sees of it, and its way from start to end."""
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from mma_runtime.board import CUT_OFF
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
-from mma_runtime.errors import (
-    ActorStopped,
-    BudgetExhausted,
-    JournalUnavailable,
-    NoRoom,
-    Refused,
-    WorkspaceError,
-)
-from mma_runtime.escalation import escalations
-from mma_runtime.events import (
-    BranchPublished,
-    ChangesApplied,
-    ExpectationChecked,
-    Origin,
-    RunFinished,
-    RunStarted,
-)
-from mma_runtime.forecast import resume_command, to_go_on
+from mma_runtime.ending import Ending
+from mma_runtime.errors import ActorStopped, JournalUnavailable, Refused
+from mma_runtime.events import Origin, RunFinished, RunStarted
 from mma_runtime.job import Job
 from mma_runtime.journal import Loss
 from mma_runtime.kernel import ActorSystem, Message, Ref
@@ -45,19 +27,17 @@ from mma_runtime.orders import (
     ResumeRun,
     StartRun,
 )
-from mma_runtime.outcome import Expectation, Outcome, RunState, TicketOutcome
+from mma_runtime.outcome import Outcome, RunState
 from mma_runtime.outfit import Outfit
 from mma_runtime.plan import Priority
 from mma_runtime.questions import Asked, Question
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
-from mma_runtime.scenario.expect import check_expectations
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.staffing import Team
 from mma_runtime.supervisor import Supervisor
 from mma_runtime.tiers import Tier
 from mma_runtime.tools.approval import Approval
-from mma_runtime.workspace.room import no_room
 
 
 class Run:
@@ -82,16 +62,19 @@ class Run:
         self.bus = bus
         self._job = job
         self._team = team
-        self._scenario = scenario
-        self._apply = apply
         self._outfit = outfit
-        self._home = home
+        self._ending = Ending(
+            job,
+            scenario,
+            bus,
+            apply=apply,
+            sandbox=outfit.confinement,
+            home=home,
+        )
         self._began = time.monotonic()
         self._supervisor: Ref | None = None
         self._begun = anyio.Event()
         self._early: list[Message] = []
-        self._checks: anyio.CancelScope | None = None
-        self._is_stopped = False
         self._outcome: Outcome | None = None
         self._ended = anyio.Event()
         job.journal.trouble = self._halt
@@ -153,10 +136,7 @@ class Run:
             return
 
         self._job.board.end(RunState.CANCELLED, reason)
-        self._is_stopped = True
-        if self._checks is not None:
-            self._checks.cancel()
-
+        self._ending.hurry()
         if self._supervisor is not None:
             self._supervisor.tell(CancelRun(reason))
 
@@ -336,9 +316,9 @@ class Run:
     async def _go(self, system: ActorSystem) -> None:
         await self._work(system)
         await self._outfit.servers.aclose()
-        outcome = await self._conclude()
+        outcome = await self._ending.conclude()
         self._job.journal.conclude(outcome.state.value)
-        outcome = await self._keep(outcome)
+        outcome = await self._ending.keep(outcome)
         self._outcome = replace(outcome, seconds=time.monotonic() - self._began)
         self.bus.emit(
             RunFinished(
@@ -398,148 +378,3 @@ class Run:
         self._begun.set()
         await self._supervisor.join()
         self._supervisor = None
-
-    async def _conclude(self) -> Outcome:
-        """Check, keep and apply what the run made, and put it into words."""
-        job, board = self._job, self._job.board
-        costs = job.ledger.report()
-        for card in board.close():
-            # Its worker could not report: its calls tell how many rounds there were.
-            card.rounds = sum(
-                line.spent.calls
-                for line in costs.lines
-                if line.tier == Tier.WORKER and line.ticket == card.ticket.id
-            )
-            self.bus.emit(card.finished(self.id))
-
-        state, reason = board.verdict()
-        checked: tuple[Expectation, ...] = ()
-        with anyio.CancelScope() as self._checks:
-            if self._is_stopped:
-                self._checks.cancel()
-
-            checked = await self._checked(state, costs)
-
-        if board.ended is not None and state is not board.ended[0]:
-            # Cancelled while the expectations were checked.
-            state, reason = board.verdict()
-
-        for one in checked:
-            self.bus.emit(
-                ExpectationChecked(
-                    origin=Origin(run=self.id),
-                    name=one.name,
-                    passed=one.passed,
-                    detail=one.detail,
-                )
-            )
-
-        failed = [one for one in checked if not one.passed]
-        if state is RunState.COMPLETED and failed:
-            state = RunState.FAILED
-            reason = f"not as expected: {failed[0].name}: {failed[0].detail}"
-
-        tickets = tuple(card.outcome() for card in board.tickets.values())
-        spent = board.exhausted if state is RunState.OVER_BUDGET else None
-        return Outcome(
-            run=self.id,
-            name=self.name,
-            state=state,
-            reason=reason,
-            seconds=0.0,
-            tracks=tuple(card.outcome() for card in board.tracks.values()),
-            tickets=tickets,
-            costs=costs,
-            to_go_on_usd=to_go_on(tickets, costs, spent) if spent else None,
-            resume_command=self._resume_command(tickets, costs, spent),
-            expectations=checked,
-            firewall=board.firewall.report(),
-            sandbox=self._outfit.confinement,
-            escalations=escalations(((one.id, one.models) for one in tickets), costs),
-        )
-
-    def _resume_command(
-        self,
-        tickets: tuple[TicketOutcome, ...],
-        costs: CostReport,
-        exhausted: BudgetExhausted | None,
-    ) -> str:
-        journal = self._job.journal
-        if exhausted is None or not journal.is_on or journal.strict:
-            return ""
-
-        return resume_command(self.id, self._home, tickets, costs, exhausted)
-
-    async def _checked(
-        self, state: RunState, costs: CostReport
-    ) -> tuple[Expectation, ...]:
-        try:
-            seen = await self._job.journal.view(
-                f"expect {state.value}",
-                Origin(run=self.id),
-                partial(self._check, state, costs),
-            )
-        except (WorkspaceError, OSError) as error:
-            full = no_room(error)
-            if full is None:
-                raise
-
-            self._job.board.end(RunState.PAUSED, str(full))
-            return ()
-
-        return tuple(Expectation(**one) for one in json.loads(seen))
-
-    async def _check(self, state: RunState, costs: CostReport) -> str:
-        checked = await check_expectations(
-            self._scenario.expect,
-            state,
-            costs,
-            self._job.workspace,
-            self._job.sandbox,
-        )
-        return json.dumps([asdict(one) for one in checked])
-
-    async def _keep(self, outcome: Outcome) -> Outcome:
-        """Write the patch, hand it over if that is wanted, and remove the checkouts."""
-        workspace = self._job.workspace
-        if workspace is None:
-            return outcome
-
-        try:
-            patch = workspace.folder / "changes.patch"
-            diff = await workspace.write_patch(patch)
-            wanted = self._apply if outcome.completed and diff else False
-            applied = await workspace.apply() if wanted is True else ()
-            branch = await workspace.publish() if wanted == "branch" else None
-            await workspace.close()
-        except (WorkspaceError, OSError) as error:
-            problem, state = no_room(error) or error, RunState.FAILED
-            reason = f"the result could not be kept: {problem}"
-            if isinstance(problem, NoRoom):
-                state = RunState.PAUSED
-                if outcome.state in CUT_OFF:
-                    state, reason = outcome.state, outcome.reason
-
-            return replace(
-                outcome,
-                state=state,
-                reason=reason,
-                folder=workspace.folder,
-                tree=workspace.tree,
-            )
-
-        if applied:
-            self.bus.emit(ChangesApplied(origin=Origin(run=self.id), files=applied))
-
-        if branch:
-            self.bus.emit(BranchPublished(origin=Origin(run=self.id), branch=branch))
-
-        return replace(
-            outcome,
-            changes=diff.stat,
-            folder=workspace.folder,
-            tree=workspace.tree,
-            patch=patch,
-            applied=bool(applied),
-            branch=branch or "",
-        )
