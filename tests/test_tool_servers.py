@@ -1,12 +1,9 @@
 """MCP servers in a run: started before its first call, and ended with it."""
 
 import os
-import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from subprocess import DEVNULL
 
 import anyio
 import pytest
@@ -26,35 +23,9 @@ from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
 from tests.recording import everything_told
 from tests.team import Said, project, scenario, team
+from tests.tool_server import STDIO, reached
 
-PROGRAM = str(Path(__file__).parent / "tools" / "mcp_program.py")
-STDIO: dict[str, object] = {"command": [sys.executable, PROGRAM, "stdio"]}
 SECRET = "the-secret-of-the-server"  # noqa: S105 - it is none
-
-
-@asynccontextmanager
-async def reached(transport: str) -> AsyncGenerator[dict[str, object]]:
-    """What `mcp_servers` says of the program, which runs where it has to."""
-    if transport == "stdio":
-        yield STDIO
-        return
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-
-    command = [sys.executable, PROGRAM, "http", str(port)]
-    async with await anyio.open_process(
-        command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
-    ) as process:
-        while True:
-            try:
-                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
-                break
-            except OSError:
-                await anyio.sleep(0.05)
-
-        yield {"url": f"http://127.0.0.1:{port}/mcp"}
-        process.kill()
 
 
 def calls(*given: tuple[str, Mapping[str, object]]) -> AssistantTurn:

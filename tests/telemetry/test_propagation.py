@@ -1,12 +1,5 @@
 """The trace goes along: to services of models, and to MCP servers."""
 
-import socket
-import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from subprocess import DEVNULL
-
 import anyio
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -17,8 +10,7 @@ from mma_runtime.testing import Answer, assert_completed, wire_server
 from tests.recording import everything_told
 from tests.team import Said, scenario, team, use
 from tests.telemetry.conftest import Seen, identity
-
-PROGRAM = str(Path(__file__).parents[1] / "tools" / "mcp_program.py")
+from tests.tool_server import reached
 
 ADDRESS = "openai:gpt-4o-mini"
 
@@ -54,30 +46,6 @@ async def test_services_learn_nothing_without_telemetry(seen: Seen) -> None:
 
     assert "traceparent" not in server.requests[0].headers
     assert [span.name for span in seen.spans] == ["request"]
-
-
-@asynccontextmanager
-async def reached(transport: str) -> AsyncGenerator[dict[str, object]]:
-    if transport == "stdio":
-        yield {"command": [sys.executable, PROGRAM, "stdio"]}
-        return
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-
-    command = [sys.executable, PROGRAM, "http", str(port)]
-    async with await anyio.open_process(
-        command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
-    ) as process:
-        while True:
-            try:
-                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
-                break
-            except OSError:
-                await anyio.sleep(0.05)
-
-        yield {"url": f"http://127.0.0.1:{port}/mcp"}
-        process.kill()
 
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])
