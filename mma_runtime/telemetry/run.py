@@ -8,11 +8,11 @@ from typing import Any
 from anyio import get_cancelled_exc_class
 from opentelemetry import context, trace
 from opentelemetry.metrics import Histogram
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import Span, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mma_runtime.errors import ProviderError
-from mma_runtime.events import Event, Origin, RunFinished
+from mma_runtime.events import Event, Origin, RunFinished, TicketFinished
 from mma_runtime.llm.chat import ChatRequest, Completion, Image, Text, ToolCall
 from mma_runtime.messages import answer_of, messages_of, text_of
 from mma_runtime.observing import ObservedRun
@@ -46,9 +46,14 @@ class RunTelemetry:
         self.content = content
         self._tally = Tally(instruments, run.clean)
         self._whole: Work | None = None
+        # What a worker's span was last, by ticket and attempt: hints are part of it.
+        self._attempts: dict[str, tuple[int, Span]] = {}
 
     def note(self, event: Event) -> None:
         """Count *event* and put it down where it belongs."""
+        if isinstance(event, TicketFinished):
+            self._attempts.pop(event.origin.ticket, None)
+
         work = CURRENT.get()
         if work is None or work.run != self._run.id:
             work = self._whole
@@ -76,7 +81,7 @@ class RunTelemetry:
 
     @contextmanager
     def agent(self, origin: Origin, model: str) -> Generator[None]:
-        """Surround what an agent does for one task."""
+        """Surround what an agent does for one task; a hint is part of its attempt."""
         provider, _, name = model.partition(":")
         labels: Labels = {
             names.OPERATION: "invoke_agent",
@@ -87,7 +92,11 @@ class RunTelemetry:
         }
         title, place = f"invoke_agent {origin.tier}", place_of(origin)
         seconds = self._instruments.agent_seconds
-        with self._work(title, SpanKind.INTERNAL, labels, place, seconds):
+        kind, above = SpanKind.INTERNAL, self._attempt(origin)
+        with self._work(title, kind, labels, place, seconds, part_of=above) as work:
+            if origin.tier == "worker":
+                self._attempts[origin.ticket] = origin.attempt, work.span
+
             yield
 
     @contextmanager
@@ -186,9 +195,13 @@ class RunTelemetry:
         labels: Labels,
         more: Labels,
         seconds: Histogram,
+        *,
+        part_of: Span | None = None,
     ) -> Generator[Work]:
+        around = None if part_of is None else trace.set_span_in_context(part_of)
         span = self._tracer.start_span(
             title,
+            context=around,
             kind=kind,
             attributes={**labels, **more, names.CONVERSATION: self._run.id},
         )
@@ -207,6 +220,11 @@ class RunTelemetry:
             context.detach(token)
             seconds.record(work.seconds, work.labels)
             work.end()
+
+    def _attempt(self, origin: Origin) -> Span | None:
+        """Return the attempt that an agent of Tier 4 helps; it may have ended."""
+        attempt, span = self._attempts.get(origin.ticket, (0, None))
+        return span if origin.tier == "qa" and attempt == origin.attempt else None
 
     def _fail(self, work: Work, error: BaseException) -> None:
         if isinstance(error, get_cancelled_exc_class()):

@@ -24,7 +24,7 @@ from mma_runtime.llm.chat import AssistantTurn, ChatRequest, Completion, Finish,
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import Outcome
 from mma_runtime.telemetry import Telemetry, names
-from tests.team import Said, scenario, team, tickets, tracks, use
+from tests.team import Said, project, scenario, team, tickets, tracks, use
 from tests.telemetry.conftest import Seen, attributes, identity
 
 SECRET = "sk-very-secret-0123456789"  # noqa: S105 - nobody's
@@ -106,6 +106,39 @@ async def test_a_run_is_a_tree_of_spans(seen: Seen) -> None:
     kinds = {span.name: span.kind for span in seen.spans}
     assert kinds.pop("chat m") is SpanKind.CLIENT
     assert set(kinds.values()) == {SpanKind.INTERNAL}
+
+
+@pytest.mark.parametrize("when", ["meanwhile", "afterwards"])
+async def test_a_hint_is_part_of_the_attempt_that_it_helps(
+    seen: Seen, tmp_path: Path, when: str
+) -> None:
+    command = "python broken.py"
+
+    mend = use("write_file", path="broken.py", content="")
+    first = use("run_command", command=command) if when == "meanwhile" else "done"
+    answers: list[Said] = [first, mend, "done"]
+
+    def work(request: ChatRequest) -> Said:
+        return answers[request.turn - 1]
+
+    keys: dict[str, Any] = {
+        "tiers": {"qa": {"model": "function:m"}},
+        "workspace": {"path": str(project(tmp_path / "p", broken__py="1 / 0\n"))},
+        "tickets": [{"id": "one", "description": "mend", "acceptance": [command]}],
+    }
+    outcome = await run(
+        seen, keys=keys, ticket=work, hint="no", options={"home": tmp_path / "home"}
+    )
+
+    assert outcome.completed
+    hint = seen.one("invoke_agent qa")
+    workers = sorted(
+        seen.named("invoke_agent worker"), key=lambda span: span.start_time or 0
+    )
+    assert hint.parent is not None
+    assert hint.parent.span_id == identity(workers[0]).span_id
+    (chat,) = (span for span in seen.named("chat m") if span.parent == hint.context)
+    assert attributes(chat)[names.TIER] == "qa"
 
 
 async def test_a_question_to_a_single_agent_is_traced_too(seen: Seen) -> None:
