@@ -13,7 +13,7 @@ from mma_runtime.events import Origin
 from mma_runtime.journal.batch import records_of, unpack
 from mma_runtime.journal.contents import unpack as unpack_content
 from mma_runtime.journal.record import Record
-from mma_runtime.journal.schema import MIGRATIONS, migrate, version_of
+from mma_runtime.journal.schema import MIGRATIONS, SQLITE_ERRORS, migrate, version_of
 
 PAGE = 200
 """Batches per transaction. A reader that stays in one makes the writer's log grow."""
@@ -44,7 +44,7 @@ class JournalReader:
         self._begun = False
         try:
             self._has_begun()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self.close()
             raise JournalUnreadable(str(path), str(error)) from error
         except BaseException:
@@ -78,7 +78,7 @@ class JournalReader:
         while page := self._page(last):
             for batch in page:
                 records = self._records_of(*batch)
-                if records[0].seq > last + 1:
+                if records[0].seq > last + 1 or batch[0] <= last:
                     raise self._damaged(ValueError(f"record {last + 1} is missing"))
 
                 for record in records:
@@ -94,7 +94,7 @@ class JournalReader:
                 return 0
 
             (last,) = self._db.execute("SELECT max(last) FROM batch").fetchone()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._damaged(error) from error
 
         return last or 0
@@ -142,7 +142,7 @@ class JournalReader:
                 " ORDER BY last LIMIT ?",
                 (after, PAGE),
             ).fetchall()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._damaged(error) from error
 
     def _records_of(self, last: int, form: int, stored: bytes) -> list[Record]:
@@ -181,7 +181,7 @@ class JournalReader:
         except sqlite3.OperationalError:
             # A folder that cannot be written: SQLite then cannot take part in the log.
             db.close()
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             # A file that was cut off is refused as a whole, unless one says this. To
             # one that is no database it means nothing.
             db.execute("PRAGMA writable_schema = ON")

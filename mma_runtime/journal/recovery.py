@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from mma_runtime.errors import JournalUnavailable
 from mma_runtime.journal.batch import Listed, contents_of, mark_of, unpack
 from mma_runtime.journal.contents import unpack as unpack_content
-from mma_runtime.journal.schema import migrate
+from mma_runtime.journal.schema import SQLITE_ERRORS, migrate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ def _highest(db: sqlite3.Connection, column: str, table: str) -> int | None:
     """Return the highest number; `None` where that end of the table is damaged."""
     try:
         (number,) = db.execute(f"SELECT max({column}) FROM {table}").fetchone()  # noqa: S608 - constants
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return None
 
     return number or 0
@@ -194,15 +194,12 @@ def _copy_beginning(
         new.execute("BEGIN IMMEDIATE")
         try:
             about = db.execute("SELECT name, value FROM about").fetchall()
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             about = []
 
-        new.executemany("INSERT INTO about VALUES (?, ?)", about)
+        new.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about)
         needed: set[int] = set()
-        for row in db.execute(
-            "SELECT last, form, stored, mark FROM batch WHERE last <= ? ORDER BY last",
-            (records,),
-        ):
+        for row in _valid_batches(db, records):
             new.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", row)
             for record in unpack(row[1], row[2]):
                 needed.update(contents_of(record).values())
@@ -215,6 +212,17 @@ def _copy_beginning(
             new.execute("INSERT INTO content VALUES (?, ?, ?, ?)", content)
 
         new.execute("COMMIT")
+
+
+def _valid_batches(
+    db: sqlite3.Connection, records: int
+) -> Iterator[tuple[int, int, bytes, bytes]]:
+    # In the order in which they were examined, and not by number: what follows the
+    # valid ones may have got a number of theirs.
+    for row in db.execute("SELECT last, form, stored, mark FROM batch ORDER BY last"):
+        yield row
+        if row[0] == records:
+            return
 
 
 def _put_aside(path: Path) -> Path:

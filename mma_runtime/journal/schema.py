@@ -10,6 +10,12 @@ from mma_runtime.journal.rows import gather
 APPLICATION_ID = 0x6D6D616A
 """What tells a journal from other SQLite files: "mmaj"."""
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a file that SQLite cannot read raises.
+
+Its messages quote what is damaged, and Python then fails to decode them.
+"""
+
 Step = Callable[[sqlite3.Connection], None]
 """Brings an open journal from one version to the next; raises `ValueError`."""
 

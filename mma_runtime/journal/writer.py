@@ -26,13 +26,14 @@ from mma_runtime.journal.recovery import (
     log_loss,
     salvage,
 )
-from mma_runtime.journal.schema import migrate
+from mma_runtime.journal.schema import SQLITE_ERRORS, migrate
 from mma_runtime.journal.scrub import NO_SECRETS, Scrubber
 from mma_runtime.journal.wal import LOG_PAGES, PAGE_BYTES, committed_frames, lay_out
 
 _INSERT_BATCH = "INSERT INTO batch VALUES (?, ?, ?, ?)"
 _INSERT_CONTENT = "INSERT INTO content VALUES (?, ?, ?, ?)"
-_UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# SQLITE_ERROR: the tables are not those of the version that the file says it has.
+_UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 class JournalWriter:
@@ -271,7 +272,7 @@ def open_file(path: Path, run: str = "") -> Opened:
     lock = WriterLock(path)
     try:
         return _open_locked(path, lock, run)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         lock.release()
         raise _worded(path, error) from error
     except OSError as error:
@@ -321,8 +322,8 @@ def _examined(path: Path) -> tuple[sqlite3.Connection, Examination]:
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             migrate(db, path)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+        except SQLITE_ERRORS as error:
+            if _code(error) != sqlite3.SQLITE_CORRUPT:
                 raise
 
             # A file that was cut off is refused as a whole, unless one says this.
@@ -338,9 +339,18 @@ def _examined(path: Path) -> tuple[sqlite3.Connection, Examination]:
     return db, found
 
 
-def _worded(path: Path, error: sqlite3.Error) -> JournalUnavailable | JournalUnreadable:
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code & 0xFF in _UNREADABLE:
+def _worded(
+    path: Path, error: sqlite3.Error | UnicodeDecodeError
+) -> JournalUnavailable | JournalUnreadable:
+    if _code(error) in _UNREADABLE:
         return JournalUnreadable(str(path), str(error))
 
     return JournalUnavailable(str(path), str(error))
+
+
+def _code(error: sqlite3.Error | UnicodeDecodeError) -> int:
+    """Return SQLite's primary code of an error; 0 where it has none."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
+
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
