@@ -3,15 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from string import Template
 from typing import Any, Generic
 
-from pydantic import TypeAdapter
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypeVar
 
+from mma_runtime.arguments import check_kind, check_text, several
 from mma_runtime.cost_report import CostReport
-from mma_runtime.errors import AnswerMissing
+from mma_runtime.errors import AnswerMissing, ArgumentInvalid
 from mma_runtime.outcome import Outcome
 from mma_runtime.plan import Ticket
 from mma_runtime.reading import read_answer
@@ -42,6 +42,9 @@ class Agent(Generic[OutputT]):
     provider's where they are left out. *name* is that of its runs.
 
     It holds no state and may be asked many times at once; no question knows of another.
+
+    Raises:
+        ArgumentInvalid: Something given is of the wrong kind or out of its bounds.
     """
 
     def __init__(
@@ -58,25 +61,41 @@ class Agent(Generic[OutputT]):
         reasoning_effort: str | None = None,
         name: str = "agent",
     ) -> None:
+        check_text("instructions", instructions)
+        check_text("name", name)
+        check_kind("budget", budget, Budget, "a `Budget`")
         self.tools: tuple[Tool, ...] = checked_tools(tools)
         self.instructions = instructions
         self._output = output
         self._name = name
         self._budget = budget
-        self._options = TierOptions(
-            model=model if isinstance(model, str) else tuple(model),
-            max_tool_rounds=max_tool_rounds,
-            temperature=temperature,
-            max_output_tokens=max_output_tokens,
-            reasoning_effort=reasoning_effort,
-            attempts=1,
-        )
+        self._adapter = _adapter_of(output)
+        self._schema = ""
+        if output is not None:
+            self._schema = json.dumps(self._adapter.json_schema()).replace("$", "$$")
+
+        try:
+            self._options = TierOptions(
+                model=_models(model),
+                max_tool_rounds=max_tool_rounds,
+                temperature=temperature,
+                max_output_tokens=max_output_tokens,
+                reasoning_effort=reasoning_effort,
+                attempts=1,
+            )
+        except ValidationError as error:
+            raise _refusal(error) from error
 
     def __repr__(self) -> str:
         return f"<agent {self._name!r} on {self._options.model}>"
 
     def scenario(self, question: str) -> Scenario:
-        """Return the scenario of one question: one ticket for one worker."""
+        """Return the scenario of one question: one ticket for one worker.
+
+        Raises:
+            ArgumentInvalid: The question is no text.
+        """
+        check_text("question", question)
         return Scenario(
             name=self._name,
             tiers=Tiers(worker=self._options),
@@ -89,8 +108,7 @@ class Agent(Generic[OutputT]):
         """What its worker is told in place of what a worker of a team is told."""
         question = "$description"
         if self._output is not None:
-            schema = json.dumps(self._adapter.json_schema()).replace("$", "$$")
-            question += "\n\n" + _ON_JSON.format(schema=schema)
+            question += "\n\n" + _ON_JSON.format(schema=self._schema)
 
         return {
             "worker": Template(self.instructions.strip().replace("$", "$$")),
@@ -108,10 +126,32 @@ class Agent(Generic[OutputT]):
 
         return read_answer(self._adapter.validate_json, answer)
 
-    @cached_property
-    def _adapter(self) -> TypeAdapter[OutputT]:
-        output: Any = str if self._output is None else self._output
-        return TypeAdapter(output)
+
+def _adapter_of(output: type[OutputT] | None) -> TypeAdapter[OutputT]:
+    form: Any = str if output is None else output
+    try:
+        return TypeAdapter(form)
+    except PydanticUserError as error:
+        wanted = "a type that pydantic knows: a model, a dataclass, `list[int]`, …"
+        raise ArgumentInvalid("output", output, wanted) from error
+
+
+def _models(given: str | Sequence[str]) -> str | tuple[str, ...]:
+    wanted = "`provider:model`, as in 'openai:gpt-4o-mini', or several of them"
+    models = (given,) if isinstance(given, str) else several("model", given, wanted)
+    for one in models or ("",):
+        check_text("model", one, wanted)
+        if not one.strip():
+            raise ArgumentInvalid("model", one, wanted)
+
+    return given if isinstance(given, str) else models
+
+
+def _refusal(error: ValidationError) -> ArgumentInvalid:
+    """Return the first of pydantic's complaints as ours."""
+    first = error.errors(include_url=False)[0]
+    wanted = first["msg"].removeprefix("Input should be ")
+    return ArgumentInvalid(str(first["loc"][0]), first["input"], wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

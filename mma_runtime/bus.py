@@ -7,6 +7,7 @@ from weakref import ref
 
 import anyio
 
+from mma_runtime.arguments import check_count
 from mma_runtime.events import NOWHERE, Event, EventsSkipped, Origin
 
 Sink = Callable[[Event], None]
@@ -131,8 +132,10 @@ class Bus:
         """Return a subscription; it lasts as long as somebody holds it.
 
         With *replay* it begins with the events that are still kept; those that are not
-        kept any more are counted by one `EventsSkipped`.
+        kept any more are counted by one `EventsSkipped`. Raises `ArgumentInvalid` for
+        a *capacity* below 1.
         """
+        check_count("capacity", capacity, "a number of events from 1 on")
         after = 0 if replay else self._count
         subscription = Subscription(capacity, self._origin, after)
         if replay:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
+from mma_runtime.errors import ArgumentInvalid
 from mma_runtime.llm.usage import NO_USAGE, Usage
 
 
@@ -94,7 +95,11 @@ class CostReport:
 
         Keys are `run`, `tier`, `track`, `ticket`, `model` and `provider`. Calls that
         are billed and scripted replies are never summed up in one line.
+
+        Raises:
+            ArgumentInvalid: There is no such key.
         """
+        check_keys(keys)
         sums: dict[tuple[Any, ...], Spent] = {}
         key_of = attrgetter(*keys, "billed")
         for line in self.lines:
@@ -135,3 +140,14 @@ def _line(names: dict[str, str], billed: bool, spent: Spent) -> CostLine:
         names["model"] = f"{provider}:"
 
     return CostLine(**names, billed=billed, spent=spent)
+
+
+KEYS = ("run", "tier", "track", "ticket", "model", "provider")
+"""What lines are told apart by."""
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Raise `ArgumentInvalid` unless all *keys* are among `KEYS`."""
+    for key in keys:
+        if key not in KEYS:
+            raise ArgumentInvalid("key", key, f"one of {', '.join(KEYS)}")

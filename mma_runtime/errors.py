@@ -30,6 +30,7 @@
      │   ├─ ProtocolViolated
      │   └─ ScriptUnmatched
      ├─ ConfigurationError      the user has to change something; nothing was run
+     │   ├─ ArgumentInvalid     what a program handed in is of the wrong kind
      │   ├─ ScenarioInvalid
      │   ├─ CredentialsMissing
      │   └─ UnknownProvider
@@ -362,6 +363,40 @@ class ScriptUnmatched(ProviderError):
 
 class ConfigurationError(MMAError):
     """Something must be changed by the user before anything can run."""
+
+
+class ArgumentInvalid(ConfigurationError, TypeError, ValueError):
+    """What a program handed in is of the wrong kind; the calling line is to be mended.
+
+    *given* is told in words: what may be long or secret is told by its type alone. It
+    is a `TypeError` and a `ValueError` as well, as Python's own errors about arguments.
+    """
+
+    def __init__(self, argument: str, given: object, wanted: str) -> None:
+        self.argument = argument
+        self.given: str = _in_short(given)
+        self.wanted = wanted
+        super().__init__(f"`{argument}` must be {wanted}, not {self.given}")
+
+
+def _in_short(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class `{value.__qualname__}`"
+
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+
+    if isinstance(value, str) and len(value) <= _SHOWN_CHARACTERS:
+        return repr(value)
+
+    name = getattr(value, "__qualname__", None)
+    if callable(value) and isinstance(name, str):
+        return f"the function `{name}`"
+
+    return f"a `{type(value).__qualname__}`"
+
+
+_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from mma_runtime.arguments import check_text
 from mma_runtime.changes import Changes
 from mma_runtime.credentials import SECRET_NAME
 from mma_runtime.errors import (
@@ -111,6 +112,7 @@ def find_run(home: Path, name: str) -> Path:
 
     `last` is the newest. Raises `JournalUnreadable` when there is none, or several.
     """
+    check_text("run", name, "a run's name, its beginning, or 'last'")
     folders = list(run_folders(home))
     if name == "last" and folders:
         return folders[-1]

@@ -10,10 +10,16 @@ from typing import Any
 
 import anyio
 
+from mma_runtime.arguments import check_kind, check_text
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
 from mma_runtime.ending import Ending
-from mma_runtime.errors import ActorStopped, JournalUnavailable, Refused
+from mma_runtime.errors import (
+    ActorStopped,
+    ArgumentInvalid,
+    JournalUnavailable,
+    Refused,
+)
 from mma_runtime.events import Origin, RunFinished, RunStarted
 from mma_runtime.job import Job
 from mma_runtime.journal import Loss
@@ -131,7 +137,8 @@ class Run:
         return await self.outcome()
 
     def stop(self, reason: str) -> None:
-        """Begin to cancel the run; does not wait."""
+        """Begin to cancel the run, for a *reason* in text; does not wait."""
+        check_text("reason", reason)
         if self._ended.is_set():
             return
 
@@ -203,7 +210,11 @@ class Run:
 
         Raises what `block` raises; cancellation is as there.
         """
-        await self._order(ticket, Order.PRIORITISE, priority=priority)
+        if priority not in list(Priority):
+            wanted = f"one of {', '.join(map(repr, map(str, Priority)))}"
+            raise ArgumentInvalid("priority", priority, wanted)
+
+        await self._order(ticket, Order.PRIORITISE, priority=Priority(priority))
 
     @property
     def questions(self) -> tuple[Question, ...]:
@@ -216,6 +227,7 @@ class Run:
         Raises:
             Refused: it is not open, or not any more.
         """
+        check_kind("approval", approval, Approval, "an `Approval`")
         self._job.questions.answer(question, approval)
 
     def asked(self) -> Asked:
@@ -261,10 +273,12 @@ class Run:
 
     def pause(self, reason: str = "") -> None:
         """Start no further ticket; those at work go on to their end."""
+        check_text("reason", reason)
         self._tell(PauseRun(reason))
 
     def resume(self, reason: str = "") -> None:
         """Start tickets again."""
+        check_text("reason", reason)
         self._tell(ResumeRun(reason))
 
     def _tell(self, message: Message) -> None:
@@ -280,6 +294,8 @@ class Run:
         reason: str = "",
         priority: Priority = Priority.MEDIUM,
     ) -> tuple[str, ...]:
+        check_text("ticket", ticket, "a ticket's id")
+        check_text("reason", reason)
         request = OrderTicket(
             ticket=ticket, order=order, reason=reason, priority=priority
         )

@@ -12,6 +12,14 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal
 
 from mma_runtime.agent import Agent, Answer, OutputT, answer_of
+from mma_runtime.arguments import (
+    check_flag,
+    check_kind,
+    check_members,
+    check_path,
+    check_text,
+    check_texts,
+)
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.changes import NO_CHANGES, Changes
 from mma_runtime.cost_report import CostReport
@@ -39,17 +47,19 @@ from mma_runtime.recording import (
 )
 from mma_runtime.registry import Registry
 from mma_runtime.run import Run
-from mma_runtime.scenario.project import Apply
-from mma_runtime.scenario.schema import Scenario, tier_name
+from mma_runtime.scenario.project import Apply, check_apply
+from mma_runtime.scenario.schema import Scenario
 from mma_runtime.settings import NO_SETTINGS, Settings
-from mma_runtime.staffing import ProviderPool, Team
+from mma_runtime.staffing import ProviderPool, Team, checked_agents
 from mma_runtime.surroundings import GIVEN, Stock, Surroundings
 from mma_runtime.tally import Tally
-from mma_runtime.tiers import AgentClass, Tier
+from mma_runtime.tiers import AgentClass
 from mma_runtime.tool_servers import SUFFIX
 from mma_runtime.tools.tool import Tool, checked_tools
 
 P = ParamSpec("P")
+
+_STARTED = "a `Scenario` (`Scenario.model_validate` makes one of a table) or its path"
 
 
 class Runtime(AsyncContextManagerMixin):
@@ -72,6 +82,10 @@ class Runtime(AsyncContextManagerMixin):
     without *capture_content* prompts, replies and outputs are kept out of it, and it
     can only be looked at. *telemetry* looks on at the runs: `mma_runtime.telemetry`
     has one for OpenTelemetry. What happens is logged where structlog is configured.
+
+    Raises:
+        ConfigurationError: Two providers have one name, or there is no tier of a name.
+        ArgumentInvalid: Something given is of the wrong kind; says what is wanted.
     """
 
     def __init__(
@@ -88,24 +102,32 @@ class Runtime(AsyncContextManagerMixin):
         telemetry: Observer | None = None,
         agents: Mapping[str, AgentClass] | None = None,
     ) -> None:
-        given = tuple(providers)
+        check_path("home", home, "the path of a folder")
+        check_kind("settings", settings, Settings, "`Settings`")
+        check_flag("journal", journal)
+        check_flag("capture_content", capture_content)
+        if governor is not None:
+            check_kind("governor", governor, Governor, "a `Governor`")
+
+        if telemetry is not None:
+            check_members("telemetry", telemetry, ("observe",), "an `Observer`")
+
+        self._pool = ProviderPool(providers)
         environment = os.environ if environment is None else environment
+        check_kind("environment", environment, Mapping, "a table of variables")
         self._home = Home(Path(home))
         self._journal = journal
-        self._pool = ProviderPool(given)
         self._stock = Stock(
             home=self._home,
             registry=Registry(
-                [ProviderSpec(name=one.name, target=GIVEN) for one in given],
+                [ProviderSpec(name=name, target=GIVEN) for name in self._pool.given],
                 environment=environment,
             ),
             pool=self._pool,
             environment=environment,
             settings=settings,
             tools=checked_tools(tools),
-            agents={
-                Tier(tier_name(name)): agent for name, agent in (agents or {}).items()
-            },
+            agents=checked_agents({} if agents is None else agents),
             content=capture_content,
             telemetry=telemetry,
         )
@@ -162,6 +184,7 @@ class Runtime(AsyncContextManagerMixin):
         cancelled, no run has begun.
 
         Raises:
+            ArgumentInvalid: Something given is of the wrong kind; says what is wanted.
             ScenarioInvalid: The file cannot be used; holds every problem.
             ConfigurationError: A model, provider, tool, key or bubblewrap is missing,
                 an MCP server cannot be used, or a built scenario is given inputs.
@@ -169,7 +192,15 @@ class Runtime(AsyncContextManagerMixin):
             WorkspaceError: The folder cannot be copied, or cannot have a branch.
         """
         system = self._in_use()
+        check_kind("scenario", scenario, (Scenario, str, os.PathLike), _STARTED)
+        check_apply(apply)
+        if folder is not None:
+            check_path("folder", folder, "the path of a folder")
+
         beside = beside_of(scenario, folder)
+        if inputs is not None:
+            check_texts("inputs", inputs, "a table of names and texts")
+
         if not isinstance(scenario, Scenario):
             scenario = self._stock.read(Path(scenario), inputs, beside)
         elif inputs:
@@ -208,12 +239,16 @@ class Runtime(AsyncContextManagerMixin):
             ConfigurationError: As `start`.
             WorkspaceError: The files in the run's folder are not what they were.
         """
+        check_kind("changes", changes, Changes, "`Changes`")
+        check_apply(apply)
         folder = find_run(self._home.path, run)
         around, scrub = await self._surroundings(folder)
         session = await resume(folder, changes, scrub=scrub)
         return await self._go_on(session, around, apply)
 
-    async def replay(self, run: str, scratch: Path, *, leg: int | None = None) -> Run:
+    async def replay(
+        self, run: str, scratch: str | os.PathLike[str], *, leg: int | None = None
+    ) -> Run:
         """Go through a recorded *run* again: no model is called, no tool is run.
 
         Works in the folder *scratch*. The outcome is that of the run when everything
@@ -222,9 +257,10 @@ class Runtime(AsyncContextManagerMixin):
         0 is what it was with its first scenario; all of it by default. If cancelled,
         nothing goes on. Raises what `resume` raises.
         """
+        check_path("scratch", scratch, "the path of a folder")
         folder = find_run(self._home.path, run)
         around, scrub = await self._surroundings(folder)
-        session = await replay(folder, scratch, leg=leg, scrub=scrub)
+        session = await replay(folder, Path(scratch), leg=leg, scrub=scrub)
         team = around.silent_team(session.scenario)
         outfit = around.replayed_outfit(session.journal)
         return await self._launch(session, team, around, outfit, apply=False)
@@ -244,6 +280,9 @@ class Runtime(AsyncContextManagerMixin):
         raises, and `ConfigurationError` when there is no such point. If cancelled, no
         run has begun.
         """
+        check_kind("point", point, ForkPoint, "a `ForkPoint`")
+        check_kind("changes", changes, Changes, "`Changes`")
+        check_apply(apply)
         folder = find_run(self._home.path, run)
         new = self._home.run_folder(new_run())
         around, scrub = await self._surroundings(folder)
@@ -335,6 +374,7 @@ class Runtime(AsyncContextManagerMixin):
         Raises what `start` raises; cancellation is as there.
         """
         self._in_use()
+        check_kind("agent", agent, Agent, "an `Agent`")
         scenario = agent.scenario(question)
         around = self._stock.around(scenario)
         team = around.team(scenario)
@@ -358,6 +398,7 @@ class Runtime(AsyncContextManagerMixin):
 
         Raises:
             ActorStartFailed: The constructor or the entry of the lifespan raised.
+            ArgumentInvalid: *kind* is no class of actors, or *name* no text without /.
             ActorStopped: The runtime is being left, or was not entered.
             NameTaken: Another live actor of the host has that name.
         """
@@ -404,6 +445,7 @@ class Runtime(AsyncContextManagerMixin):
             ConfigurationError: There is no such provider, or no key for it.
             ProviderError: The provider did not answer.
         """
+        check_text("provider", provider, "a provider's name")
         return await self._stock.models(provider, fresh=fresh)
 
     def _in_use(self) -> ActorSystem:

@@ -5,16 +5,25 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from mma_runtime.arguments import (
+    check_callable,
+    check_class,
+    check_kind,
+    check_members,
+    check_text,
+    several,
+)
 from mma_runtime.budget import Budgets
-from mma_runtime.errors import ConfigurationError
+from mma_runtime.errors import ArgumentInvalid, ConfigurationError
 from mma_runtime.events import Event, ModelEndsSoon, Origin
 from mma_runtime.governor import Governor
 from mma_runtime.job import TierSettings
-from mma_runtime.kernel import Ref
+from mma_runtime.kernel import Actor, Ref
 from mma_runtime.llm.pricing import PriceList, Rates
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
@@ -24,7 +33,7 @@ from mma_runtime.registry import Registry
 from mma_runtime.rounds import CONTEXT_TOKENS, Sampling, default_max_rounds
 from mma_runtime.route import Route
 from mma_runtime.scenario.money import account_limits, budgets, price_overrides
-from mma_runtime.scenario.schema import Scenario
+from mma_runtime.scenario.schema import Scenario, tier_name
 from mma_runtime.settings import NO_SETTINGS, Settings
 from mma_runtime.tiers import AgentClass, Tier
 
@@ -39,6 +48,8 @@ AGENTS = {
 ENTRY_POINTS = "mma.agents"
 NO_AGENTS: Mapping[Tier, AgentClass] = {}
 SCRIPTED = "scripted"
+_PROVIDERS = "several providers"
+_ASKED = ("stream", "models", "capabilities", "priced_as", "aclose")
 NOTICE = timedelta(days=60)
 
 
@@ -224,17 +235,27 @@ class ProviderPool:
     """The providers that a runtime has open; shared by its runs, closed with it.
 
     *given* belong to the caller and are left open.
+
+    Raises:
+        ArgumentInvalid: Something among them is no provider.
+        ConfigurationError: Two have the same name.
     """
 
     def __init__(self, given: Iterable[Provider] = ()) -> None:
         self._given: dict[str, Provider] = {}
-        for provider in given:
+        for place, provider in enumerate(several("providers", given, _PROVIDERS)):
+            _check_provider(f"providers[{place}]", provider)
             if provider.name in self._given:
                 raise ConfigurationError(f"two providers are named {provider.name!r}")
 
             self._given[provider.name] = provider
 
         self._open: dict[tuple[object, ...], Provider] = {}
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of those that belong to the caller."""
+        return tuple(self._given)
 
     def provide(
         self, names: Iterable[str], registry: Registry, script: Path | None = None
@@ -333,17 +354,69 @@ def assemble(
     )
 
 
+def _check_provider(argument: str, given: object) -> None:
+    check_members(argument, given, ("name", *_ASKED), "a `Provider`")
+    check_text(f"{argument}.name", getattr(given, "name", None), "its name")
+    for method in _ASKED:
+        called: object = getattr(given, method, None)
+        check_callable(f"{argument}.{method}", called, "a method of a `Provider`")
+
+
+def checked_agents(given: Mapping[str, AgentClass]) -> dict[Tier, AgentClass]:
+    """Return the classes of tier agents that are *given* by the names of tiers.
+
+    Raises:
+        ArgumentInvalid: Something among them is no class of tier agents.
+        ConfigurationError: There is no tier of a name.
+    """
+    check_kind("agents", given, Mapping, "a table of tiers and classes")
+    agents: dict[Tier, AgentClass] = {}
+    for name, agent in given.items():
+        tier = Tier(tier_name(name))
+        _check_agent(f"agents[{name!r}]", agent, tier)
+        agents[tier] = agent
+
+    return agents
+
+
+def _check_agent(argument: str, given: AgentClass, tier: Tier) -> None:
+    wanted = "a class that extends `TierAgent`, or an actor made of one `Equipment`"
+    check_class(argument, given, Actor, wanted)
+    try:
+        signature(given).bind(None)
+    except TypeError as error:
+        raise ArgumentInvalid(argument, given, wanted) from error
+
+    own = getattr(given, "tier", tier)
+    if own != tier:
+        raise ArgumentInvalid(f"{argument}.tier", own, f"`Tier.{tier.name}`")
+
+
 @cache
 def load_agent(tier: Tier) -> AgentClass:
     """Load the class of *tier*'s agent, on first use.
 
     Once: what is installed is looked up in the files of every installed package.
+
+    Raises:
+        ConfigurationError: What is installed for the tier cannot be used.
     """
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if tier in points:
-        agent: AgentClass = points[tier].load()
+        agent = _installed_agent(tier, points[tier])
     else:
         module, _, name = AGENTS[tier].partition(":")
         agent = getattr(import_module(module), name)
 
+    return agent
+
+
+def _installed_agent(tier: Tier, point: EntryPoint) -> AgentClass:
+    about = f"the installed agent {point.value!r} of tier {tier.value!r}"
+    try:
+        agent: AgentClass = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{about} cannot be loaded: {error}") from error
+
+    _check_agent(about, agent, tier)
     return agent

@@ -481,9 +481,11 @@ def test_what_is_no_tool_is_refused_with_what_was_meant() -> None:
     def weather(city: str) -> str:
         return city
 
-    with pytest.raises(TypeError, match="'weather' is no tool; put @tool above it"):
+    with pytest.raises(
+        TypeError, match=r"`tools\[0\]` must be a tool \(put `@tool` above"
+    ):
         Runtime(tools=[weather])  # type: ignore[list-item] # the mistake
-    with pytest.raises(TypeError, match="3 is no tool"):
+    with pytest.raises(TypeError, match="must be a `Tool`, which has `name`, not 3"):
         Agent("openai:gpt-4o-mini", tools=[3])  # type: ignore[list-item] # as above
 
 

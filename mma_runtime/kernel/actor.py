@@ -7,7 +7,8 @@ from typing import Any, ClassVar, ParamSpec, get_args
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from mma_runtime.errors import NameTaken
+from mma_runtime.arguments import check_text
+from mma_runtime.errors import ArgumentInvalid, NameTaken
 from mma_runtime.events import Event
 from mma_runtime.kernel.cell import Cell
 from mma_runtime.kernel.family import Family
@@ -116,8 +117,9 @@ async def spawn(
 ) -> Ref:
     """Start an actor in *family*; the part that actors and systems share."""
     kind, args, kwargs = recipe
+    given: object = kind
     if not (isinstance(kind, type) and issubclass(kind, Actor)):
-        raise TypeError(f"spawn needs a subclass of Actor, not {kind!r}")
+        raise ArgumentInvalid("kind", given, "a subclass of `Actor`")
 
     await checkpoint_if_cancelled()
     if full_name in registry.actors:
@@ -140,10 +142,14 @@ def _build(
     return actor
 
 
+_NAMED = "text without a '/'"
+
+
 def check_name(name: str) -> str:
     """Return *name*, which must be usable as one part of a full name."""
+    check_text("name", name, _NAMED)
     if not name or "/" in name:
-        raise ValueError(f"an actor's name must be text without a '/', not {name!r}")
+        raise ArgumentInvalid("name", name, _NAMED)
 
     return name
 

@@ -3,8 +3,10 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
+from mma_runtime.arguments import check_kind
 from mma_runtime.errors import UnhandledMessage
 
 ReplyT_co = TypeVar("ReplyT_co", covariant=True)
@@ -64,7 +66,12 @@ def handles(method: MethodT) -> MethodT:
 
     The handler of a `Message` returns nothing, that of a `Request` returns the reply,
     that of a `StreamRequest` is an async generator.
+
+    Raises:
+        ArgumentInvalid: It is no function.
     """
+    check_kind("method", method, FunctionType, "what stands below `@handles`, a `def`")
+
     vars(method)[_MARK] = True
     return method
 
@@ -144,7 +151,7 @@ def _handled_type(method: Callable[..., Any]) -> type:
             f"{where} has an annotation that is unknown: {error}"
         ) from error
 
-    _, *parameters = inspect.signature(method).parameters
+    parameters = tuple(inspect.signature(method).parameters)[1:]
     hint = hints.get(parameters[0]) if len(parameters) == 1 else None
     kind: Any = get_origin(hint) or hint
     if not (isinstance(kind, type) and issubclass(kind, _KINDS)):

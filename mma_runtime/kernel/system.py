@@ -14,6 +14,7 @@ from anyio import (
 )
 from anyio.abc import TaskGroup
 
+from mma_runtime.arguments import check_callable
 from mma_runtime.errors import ActorStopped
 from mma_runtime.kernel.actor import Actor, check_name, spawn
 from mma_runtime.kernel.family import Family
@@ -49,6 +50,9 @@ class ActorSystem(AsyncContextManagerMixin):
         grace: float = Actor.grace,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        if emit is not None:
+            check_callable("emit", emit, "a function of one event")
+
         self._emit = emit
         self._policy = Policy(strategy=strategy, intensity=intensity, backoff=backoff)
         self._grace = grace
@@ -90,6 +94,7 @@ class ActorSystem(AsyncContextManagerMixin):
 
         Raises:
             ActorStartFailed: the constructor or the entry of the lifespan raised.
+            ArgumentInvalid: *kind* is no class of actors, or *name* no text without /.
             ActorStopped: the system is being left, or was not entered.
             NameTaken: another live actor has that name.
         """

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from mma_runtime.arguments import check_kind
 from mma_runtime.scenario.checks import is_true
 from mma_runtime.scenario.table import Table
 
@@ -29,6 +30,12 @@ def _apply(value: Any) -> Any:
 
 Apply = Annotated[bool | Literal["branch"], BeforeValidator(_apply)]
 """Whether a completed run's changes go to the user: not, into the folder, as branch."""
+
+
+def check_apply(apply: object) -> None:
+    """Raise `ArgumentInvalid` unless *apply* is one of `Apply`, or `None`."""
+    if apply is not None and apply != "branch":
+        check_kind("apply", apply, bool, "`True`, `False`, 'branch' or `None`")
 
 
 class Workspace(Table):

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from mma_runtime.arguments import check_text, check_texts
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.plan import Ticket, Track
 from mma_runtime.provider_table import ProviderEntry
@@ -40,6 +41,7 @@ def tier_name(text: str) -> str:
     Raises:
         ConfigurationError: There is no such tier.
     """
+    check_text("tier", text, "a tier's name")
     name = text.strip().lower().replace("-", "_")
     number = name.removeprefix("tier").removeprefix("_")
     if number in {"1", "2", "3", "4"}:
@@ -432,8 +434,10 @@ class Scenario(Table):
         *models* maps tiers, named as `tier_name` takes them, to `provider:model`.
 
         Raises:
+            ArgumentInvalid: It maps other than texts to texts.
             ConfigurationError: There is no such tier.
         """
+        check_texts("models", models, "a table of tiers and models")
         tiers: dict[str, TierOptions] = {}
         for tier, model in models.items():
             name = tier_name(tier)

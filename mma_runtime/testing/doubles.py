@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+from mma_runtime.arguments import check_callable, check_text
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
@@ -28,6 +29,9 @@ class FunctionProvider:
     *function* may be async and may raise one of our errors. A text or a turn that it
     returns counts as a whole answer of 10 tokens in and 5 tokens out. `requests` holds
     what was asked, in order.
+
+    Raises:
+        ArgumentInvalid: *function* cannot be called, or *name* is no text.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class FunctionProvider:
         *,
         name: str = "function",
     ) -> None:
+        check_callable("function", function, "a function of one request")
+        check_text("name", name)
         self.requests: list[ChatRequest] = []
         self._function = function
         self._name = name

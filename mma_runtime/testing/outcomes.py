@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
-from mma_runtime.cost_report import CostReport, Spent
+from mma_runtime.arguments import check_kind
+from mma_runtime.cost_report import CostReport, Spent, check_keys
 from mma_runtime.outcome import Outcome, RunState, TicketOutcome, TicketState
 
 
@@ -74,7 +75,10 @@ def assert_cost(
 
     Raises:
         AssertionError: It was another sum; shows the lines.
+        ArgumentInvalid: *where* chooses by something else, or *costs* are none.
     """
+    check_kind("costs", costs, (Outcome, CostReport), "an `Outcome` or a `CostReport`")
+    check_keys(where)
     report = costs.costs if isinstance(costs, Outcome) else costs
     spent = CostReport.of(
         line

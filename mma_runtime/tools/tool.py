@@ -21,7 +21,8 @@ from anyio import to_thread
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, to_json
 
-from mma_runtime.errors import ToolFailed, did_you_mean
+from mma_runtime.arguments import check_members, check_text, several
+from mma_runtime.errors import ArgumentInvalid, ToolFailed, did_you_mean
 from mma_runtime.llm.chat import Image, Text, ToolSpec
 
 Content = tuple[Text | Image, ...]
@@ -30,6 +31,7 @@ Content = tuple[Text | Image, ...]
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ARGS_SECTION = re.compile(r"^Args:\s*$", re.MULTILINE)
 _ARGS_LINE = re.compile(r"^ {2,8}(\w+)(?: \([^)]*\))?: (.*)$")
+_NAMED = "a name of up to 64 letters, digits, '_' and '-'"
 _CONFIG = pydantic.ConfigDict(extra="forbid")
 _SHOWN = 80
 
@@ -67,15 +69,23 @@ class Tool(Protocol):
 
 
 def checked_tools(given: Iterable[Tool]) -> tuple[Tool, ...]:
-    """Return *given*; raises `TypeError` for what was not made a tool."""
-    tools = tuple(given)
-    for one in tools:
-        if not hasattr(one, "spec"):
-            name: object = getattr(one, "__name__", one)
-            hint = "; put @tool above it" if callable(one) else ""
-            raise TypeError(f"{name!r} is no tool{hint}")
+    """Return *given*.
+
+    Raises:
+        ArgumentInvalid: Something among it was not made a tool.
+    """
+    tools = several("tools", given, "several tools")
+    for place, one in enumerate(tools):
+        name = f"tools[{place}]"
+        if callable(one) and not hasattr(one, "spec"):
+            raise ArgumentInvalid(name, one, "a tool (put `@tool` above it)")
+
+        check_members(name, one, _MEMBERS, "a `Tool`")
 
     return tools
+
+
+_MEMBERS = ("name", "spec", "read_only", "call")
 
 
 class FunctionTool:
@@ -153,7 +163,8 @@ class ToolFunction:
         read_only: bool,
     ) -> None:
         self.function = function
-        self.name: str = name or function.__name__
+        own: str = getattr(function, "__name__", "")
+        self.name: str = name or own
         self.read_only = read_only
         self.is_async: bool = inspect.iscoroutinefunction(function)
         text, self._about = _read_docstring(inspect.getdoc(function) or "")
@@ -161,11 +172,9 @@ class ToolFunction:
         parameters = tuple(inspect.signature(function).parameters.values())
         self.is_method: bool = bool(parameters) and parameters[0].name == "self"
         self._parameters = parameters[1:] if self.is_method else parameters
+        check_text("name", self.name, _NAMED)
         if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"{self.name!r} cannot be a tool's name: use up to 64 letters, digits,"
-                " '_' and '-'"
-            )
+            raise ArgumentInvalid("name", self.name, _NAMED)
 
         for parameter in self._parameters:
             _refuse_unusable(self.name, parameter)
@@ -269,9 +278,13 @@ def tool(
     first parameter of a method must be called `self`.
 
     Raises:
-        TypeError: a parameter has no annotation, or cannot be passed by name.
-        ValueError: the name is not one that all providers take.
+        ArgumentInvalid: It is no function, or its name not one that all providers take.
+        TypeError: A parameter has no annotation, or cannot be passed by name.
     """
+    if function is not None and (isinstance(function, type) or not callable(function)):
+        raise ArgumentInvalid(
+            "function", function, "what stands below `@tool`, a `def`"
+        )
 
     def make(function: Callable[..., Any]) -> FunctionTool:
         made = ToolFunction(

@@ -285,7 +285,7 @@ async def test_a_name_with_a_slash_or_none_is_refused(name: str) -> None:
 
 async def test_what_is_no_actor_class_is_refused() -> None:
     async with ActorSystem() as system:
-        with pytest.raises(TypeError, match="a subclass of Actor, not"):
+        with pytest.raises(TypeError, match="a subclass of `Actor`, not"):
             await system.spawn("plain", Plain.__new__)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point
 
 

@@ -236,5 +236,7 @@ def test_a_parameter_that_has_no_name_to_pass_it_by_is_refused() -> None:
 
 
 def test_a_name_that_a_provider_would_refuse_is_refused() -> None:
-    with pytest.raises(ValueError, match="'read file' cannot be a tool's name"):
+    with pytest.raises(
+        ValueError, match=r"`name` must be a name of up to 64 .*, not 'read file'"
+    ):
         tool(name="read file")(lambda: None)
