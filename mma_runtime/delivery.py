@@ -414,7 +414,11 @@ class Delivery:
     def _gate(self) -> Gate:
         ticket, questions = self._card.ticket, self._job.questions
         return Gate(
-            questions.policy(ticket.acceptance, is_stepped=ticket.step),
+            # What is to happen once is for the judgement, not for the way there.
+            questions.policy(
+                tuple(c for c in ticket.commands if c not in ticket.once),
+                is_stepped=ticket.step,
+            ),
             tier=Tier.WORKER.value,
             approve=partial(questions.ask_call, self._origin()),
             consents=questions.consents,

@@ -156,7 +156,8 @@ class Ending:
             state,
             costs,
             self._job.workspace,
-            self._job.sandbox,
+            sandbox=self._job.sandbox,
+            once=self._job.once,
         )
         return json.dumps([asdict(one) for one in checked])
 

@@ -111,7 +111,7 @@ class Judging:
 
     async def _run_commands(self, bench: Bench, name: str) -> CommandFailed | None:
         """Run the acceptance commands; let Tier 4 content linters on the way."""
-        commands = self._card.ticket.acceptance
+        commands = self._card.ticket.commands
         tried: set[str] = set()
         fixed: dict[str, tuple[str, ...]] = {}
         self._card.passed = ()

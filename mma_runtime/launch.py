@@ -15,7 +15,7 @@ from mma_runtime.journal import Past
 from mma_runtime.observing import RunObserver
 from mma_runtime.once import Once
 from mma_runtime.outfit import Outfit
-from mma_runtime.plan import Ticket
+from mma_runtime.plan import Ticket, command_lines
 from mma_runtime.questions import NoAnswer, Questions
 from mma_runtime.recording import Session
 from mma_runtime.registry import Registry
@@ -78,6 +78,8 @@ async def make_run(
         on_no_answer=NoAnswer(scenario.approvals.on_no_answer),
         journal=journal,
     )
+    once = Once(scenario.once, journal, questions)
+    once.mark(command_lines(scenario.expect.commands, once=True))
     job = Job(
         run=session.run,
         tiers=outfit.tiers(team.tiers),
@@ -106,7 +108,7 @@ async def make_run(
             **outfit.prompts,
         },
         questions=questions,
-        once=Once(scenario.once, journal, questions),
+        once=once,
         board=board,
         observer=observer,
     )

@@ -9,15 +9,17 @@ from mma_runtime.errors import NotRepeated
 from mma_runtime.events import Origin
 from mma_runtime.journal import Entry, Journal
 from mma_runtime.journal.past import ONCE, OnceCall
+from mma_runtime.journal.toolbox import with_ended
 from mma_runtime.llm.chat import Text, ToolCall, ToolSpec
 from mma_runtime.questions import Questions
 from mma_runtime.tools.command import CommandResult
-from mma_runtime.tools.policy import Decision, Rule, subject
+from mma_runtime.tools.policy import Decision, Rule, command_line, subject
 from mma_runtime.tools.tool import Content, Tool
 
 OnceTable = Mapping[str, bool | Sequence[str]]
 """Which calls they are, as it is written: by tool, all of them or by patterns."""
 
+_COMMANDS = "run_command"
 _DIGEST_BYTES = 16
 
 
@@ -26,7 +28,8 @@ class Once:
 
     That such a call begins is durable before it does. One that succeeded is not made
     again: what it came to is the answer. One that failed, or that began and nobody
-    knows how it ended, is asked about; without a yes it fails its ticket.
+    knows how it ended, is asked about: it may run again, or have happened already;
+    without either word it fails its ticket.
     """
 
     def __init__(
@@ -36,15 +39,23 @@ class Once:
         questions: Questions | None = None,
     ) -> None:
         self._rules = tuple(_rules(table or {}))
+        self._marked = set[str]()
         self._journal = journal or Journal()
         self._questions = questions
         past = self._journal.past
         self._known = dict[str, OnceCall](past.once if past is not None else {})
         self._ended: dict[tuple[str, int], list[OnceCall]] = {}
 
+    def mark(self, commands: Iterable[str]) -> None:
+        """Let each of *commands* happen once, whoever runs it."""
+        self._marked |= {command_line(command) for command in commands}
+
     def covers(self, call: ToolCall) -> bool:
         """Whether *call* must not happen twice."""
-        return any(rule.matches("", call.name, subject(call)) for rule in self._rules)
+        about = subject(call)
+        return (call.name == _COMMANDS and about in self._marked) or any(
+            rule.matches("", call.name, about) for rule in self._rules
+        )
 
     def guard(self, tools: Iterable[Tool], origin: Origin) -> tuple[Tool, ...]:
         """Return *tools* for the ticket in *origin*, guarded where that is needed."""
@@ -54,16 +65,19 @@ class Once:
         )
 
     def _concerns(self, tool: Tool) -> bool:
-        return any(fnmatchcase(tool.name, rule.tool) for rule in self._rules)
+        # A plan to come may mark any command.
+        return tool.name == _COMMANDS or any(
+            fnmatchcase(tool.name, rule.tool) for rule in self._rules
+        )
 
     async def run_command(
         self, command: str, origin: Origin, run: Callable[[], Awaitable[CommandResult]]
     ) -> CommandResult:
-        """Have *run* run an acceptance *command*, or return what it came to before.
+        """Have *run* run a *command* of a plan, or return what it came to before.
 
         Raises `NotRepeated`.
         """
-        call = ToolCall("", "run_command", {"command": command}, "")
+        call = ToolCall("", _COMMANDS, {"command": command}, "")
         if not self.covers(call):
             return await run()
 
@@ -92,7 +106,10 @@ class Once:
                 if known.succeeded is None
                 else "it failed before"
             )
-            await self._demand_consent(call, origin, times, why)
+            said = await self._ask(call, origin, times, why)
+            if said is not None:
+                self.end(call, origin, said, succeeded=True)
+                return said
 
         self._known[name] = OnceCall(name=name, times=times + 1)
         await self._journal.append(
@@ -115,15 +132,27 @@ class Once:
         """Return what has ended for a ticket since this was asked, to be recorded."""
         return self._ended.pop((origin.ticket, origin.attempt), ())
 
-    async def _demand_consent(
+    async def record_ended(self, origin: Origin) -> None:
+        """Record what `take_ended` returns where no other record takes it up."""
+        if ended := self.take_ended(origin):
+            await self._journal.append(
+                with_ended(Entry(kind=ONCE, origin=origin), ended)
+            )
+
+    async def _ask(
         self, call: ToolCall, origin: Origin, times: int, why: str
-    ) -> None:
+    ) -> str | None:
+        """Return what somebody says that *call* came to; `None`: it may run again."""
         about = f"{call.name} of {subject(call)!r}"
         reason = "nobody is there to ask"
         if self._questions is not None:
             answer = await self._questions.ask_again(origin, call, times, why)
+            if answer.has_happened:
+                said = f": {answer.reason}" if answer.reason else ""
+                return f"somebody who was asked said that it has happened{said}"
+
             if answer.approved:
-                return
+                return None
 
             reason = answer.reason or "no, without a reason"
 

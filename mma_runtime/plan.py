@@ -1,10 +1,18 @@
 """What is to be done: tracks and tickets, as scenarios and models write them down."""
 
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    WrapValidator,
+)
 
 Identifier = Annotated[
     str,
@@ -35,6 +43,45 @@ class Severity(StrEnum):
     LOW = "low"
 
 
+class Command(Plan):
+    """A command of which something special holds; others are written as text."""
+
+    run: str = Field(description="The command, with its arguments; run without shell.")
+    once: bool = Field(
+        default=False,
+        description="It must not happen twice, however often the run is resumed.",
+    )
+
+
+def _command(value: object, _check: Callable[[object], object]) -> str | Command:
+    # A union's own problems are told for each of its types; this tells what is wrong
+    # with the one that was meant.
+    match value:
+        case str() | Command():
+            return value
+        case Mapping():
+            return Command.model_validate(value)
+        case _:
+            return _TEXT.validate_python(value)
+
+
+_TEXT = TypeAdapter(str)
+
+CommandEntry = Annotated[str | Command, WrapValidator(_command)]
+"""A command as plans write it: as text, or with what holds of it."""
+
+
+def command_lines(
+    entries: Iterable[str | Command], *, once: bool = False
+) -> tuple[str, ...]:
+    """Return the commands of *entries*, or only those that must not happen twice."""
+    return tuple(
+        entry.run if isinstance(entry, Command) else entry
+        for entry in entries
+        if not once or (isinstance(entry, Command) and entry.once)
+    )
+
+
 class Ticket(Plan):
     """One piece of work for one worker."""
 
@@ -55,9 +102,10 @@ class Ticket(Plan):
         default=(), description="Ids of the tickets that have to be completed before."
     )
     priority: Priority = Priority.MEDIUM
-    acceptance: tuple[str, ...] = Field(
+    acceptance: tuple[CommandEntry, ...] = Field(
         default=(),
-        description="Commands that have to succeed in the ticket's checkout.",
+        description="Commands that have to succeed in the ticket's checkout; as text,"
+        " or as `{run: ..., once: true}` where one must not happen twice.",
     )
     tools: tuple[str, ...] | None = Field(
         default=None,
@@ -71,6 +119,16 @@ class Ticket(Plan):
         default=False,
         description="Ask before this ticket starts and before each of its tool calls.",
     )
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The acceptance commands, in their order."""
+        return command_lines(self.acceptance)
+
+    @property
+    def once(self) -> tuple[str, ...]:
+        """Those of `commands` that must not happen twice."""
+        return command_lines(self.acceptance, once=True)
 
 
 class Track(Plan):

@@ -51,12 +51,12 @@ def ticket_problems(
         ]
         problems += [
             f"ticket {ticket.id!r}: {command!r} is not a command: {problem}"
-            for command in ticket.acceptance
+            for command in ticket.commands
             if (problem := _command_problem(command))
         ]
         problems += [
             f"ticket {ticket.id!r}: {command!r} is not allowed here; do without it"
-            for command in ticket.acceptance
+            for command in ticket.commands
             if is_denied is not None and is_denied(command)
         ]
 

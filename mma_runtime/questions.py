@@ -48,7 +48,8 @@ class Question:
 
     It is about a call of *tool* with *arguments*; without a tool it is whether the
     ticket in *origin* may start. *id* is for the answer; no two of a run are the same.
-    *why* tells what is special: what is to happen once may have happened already.
+    *why* tells what is special: what is to happen once may have happened already. To
+    that there is a third answer besides yes and no, `Approval.happened`.
     """
 
     id: str
@@ -176,19 +177,23 @@ class Questions:
         """Answer the question with that id, and those alike if *approval* says so.
 
         Raises:
-            Refused: it is not open.
+            Refused: it is not open, or that is no answer to it.
         """
         if question not in self._waiting:
             near = did_you_mean(question, self._waiting)
             raise Refused(f"there is no open question {question!r}{near}")
 
         asked = self._waiting[question].question
+        if problem := _unfit(asked, approval):
+            raise Refused(f"that is no answer to the question {question!r}: {problem}")
+
         self._settle(question, approval)
         if approval.approved and approval.all_alike and asked.tool:
             # Here and now: the gates' own consents would have them open for a moment.
             rule = alike(asked.as_call())
             for other in self.open:
-                if rule.matches("", other.tool, subject(other.as_call())):
+                about = subject(other.as_call())
+                if not other.why and rule.matches("", other.tool, about):
                     self._settle(other.id, Approval.approve())
 
         self._changed.tell()
@@ -239,15 +244,19 @@ class Questions:
         began = anyio.current_time()
         name = f"{origin.ticket}/{origin.attempt}/again/{call.name}-{about}.{times}"
         answer = await self._answer_to(question, name)
+        reason = answer.reason
+        if answer.has_happened:
+            reason = "it has happened" + (f": {reason}" if reason else "")
+
         self._emit(
             ApprovalGiven(
                 origin=origin,
                 call="",
                 tool=call.name,
-                approved=answer.approved,
+                approved=answer.approved or answer.has_happened,
                 edited=False,
                 seconds=anyio.current_time() - began,
-                reason=answer.reason,
+                reason=reason,
             )
         )
         return answer
@@ -269,6 +278,7 @@ class Questions:
                 arguments=told["arguments"],
                 reason=told["reason"],
                 all_alike=bool(told["alike"]),
+                has_happened=found.facts.get("happened", False),
             )
 
         await journal.demand_new(f"the answer to {name!r}", question.origin)
@@ -278,16 +288,20 @@ class Questions:
             "reason": answer.reason,
             "alike": [rule.tool, rule.subject] if rule and answer.all_alike else None,
         }
+        facts = {
+            "approved": answer.approved,
+            "given": given,
+            "tool": question.tool,
+        }
+        if answer.has_happened:
+            facts["happened"] = True
+
         await journal.append(
             Entry(
                 kind=ANSWER,
                 origin=question.origin,
                 call=name,
-                facts={
-                    "approved": answer.approved,
-                    "given": given,
-                    "tool": question.tool,
-                },
+                facts=facts,
                 contents={"answer": json.dumps(told).encode()},
             )
         )
@@ -353,6 +367,17 @@ class Asked:
 
         self._known.add(question.id)
         return question
+
+
+def _unfit(asked: Question, answer: Approval) -> str:
+    """Return why *answer* is none to what was *asked*, or nothing."""
+    if answer.has_happened and not asked.why:
+        return "it is not about a call that may have happened already"
+
+    if asked.why and (answer.all_alike or answer.arguments is not None):
+        return "whether a call may happen again is said of this one alone, as it is"
+
+    return ""
 
 
 def _ignore(reason: str) -> None:

@@ -348,6 +348,9 @@ class Supervisor(Actor):
 
     def _add(self, tickets: tuple[Ticket, ...], track: Track | None) -> None:
         name = track.id if track is not None else ""
+        for ticket in tickets:
+            self.job.once.mark(ticket.once)
+
         cards = self.board.add_tickets(tickets, name)
         self._open[name] = self._open.get(name, 0) + len(cards)
         for card in cards.values():

@@ -1,14 +1,17 @@
 """Calls that must not happen twice happen once, however a run goes on."""
 
+import json
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 from mma_runtime import Run, Runtime, Scenario
-from mma_runtime.errors import ScenarioInvalid
+from mma_runtime.errors import Refused, ScenarioInvalid
 from mma_runtime.forking import ForkPoint
 from mma_runtime.llm.chat import ChatRequest, ToolTurn
 from mma_runtime.outcome import Outcome, RunState
@@ -143,6 +146,32 @@ async def test_a_call_that_was_cut_off_fails_its_ticket_if_nobody_wants_it_again
     assert replayed.difference == ""
 
 
+async def test_a_call_that_was_cut_off_counts_as_made_if_somebody_says_so(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    await world.cut_off(world.scenario())
+
+    def twice(request: ChatRequest) -> Said:
+        return "done" if request.turn == 3 else use("send", text="hello")
+
+    provider = team(ticket=twice)
+    _, outcome = await world.play(
+        lambda runtime: runtime.resume("last"),
+        provider,
+        act=lambda run: answer(run, Approval.happened("it has arrived")),
+    )
+    replayed, _ = await world.play(
+        lambda runtime: runtime.replay("last", tmp_path / "scratch")
+    )
+
+    assert outcome.state is RunState.COMPLETED
+    assert world.sent == ["hello"]
+    # Whoever asks for it once more hears the same, and nobody is asked again.
+    assert "it has arrived" in last_result(provider)
+    assert replayed.difference == ""
+
+
 async def test_without_an_answer_it_is_not_run_and_asked_about_once_more(
     tmp_path: Path,
 ) -> None:
@@ -264,6 +293,186 @@ async def test_an_acceptance_command_runs_once_though_the_work_is_returned(
     assert outcome.state is RunState.COMPLETED, outcome.reason
     assert outcome.tree is not None
     assert (outcome.tree / "deployed").read_text() == "x"
+
+
+class Deployment:
+    """A command that notes each of its runs outside of them, and waits in the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "log"
+        self.gate = folder / "gate"
+        os.mkfifo(self.gate)
+        # It counts as begun when it opens the gate; the second time it is open.
+        code = (
+            f"open('{self.log}','a').write('x');"
+            f" len(open('{self.log}').read()) > 1 or open('{self.gate}').read()"
+        )
+        self.command = f'python -c "{code}"'
+
+    @property
+    def runs(self) -> int:
+        return len(self.log.read_text()) if self.log.exists() else 0
+
+    async def cut_off(self, run: Run) -> None:
+        """Cancel *run* while the command is under way."""
+        gate = await to_thread.run_sync(os.open, self.gate, os.O_WRONLY)
+        try:
+            await run.cancel()
+        finally:
+            os.close(gate)
+
+
+ANSWERS = pytest.mark.parametrize(
+    ("said", "runs", "state"),
+    [
+        (Approval.approve(), 2, RunState.COMPLETED),
+        (Approval.happened(), 1, RunState.COMPLETED),
+        (Approval.reject("it is half done"), 1, RunState.FAILED),
+    ],
+    ids=["again", "happened", "fail"],
+)
+
+
+@ANSWERS
+async def test_an_acceptance_command_may_be_marked_where_a_plan_writes_it(
+    tmp_path: Path, said: Approval, runs: int, state: RunState
+) -> None:
+    world, deployment = World(tmp_path), Deployment(tmp_path)
+    plan = {
+        "id": "one",
+        "description": "do it",
+        "acceptance": ["true", {"run": deployment.command, "once": True}],
+    }
+    given = scenario(
+        workspace={"path": world.work},
+        sandbox="off",
+        track={"id": "track", "goal": "a goal"},
+    )
+    lead = team(plan_track=json.dumps({"tickets": [plan]}))
+
+    await world.play(lambda runtime: runtime.start(given), lead, act=deployment.cut_off)
+    _, outcome = await world.play(
+        lambda runtime: runtime.resume("last"),
+        lead,
+        act=lambda run: answer(run, said),
+    )
+    replayed, _ = await world.play(
+        lambda runtime: runtime.replay("last", tmp_path / "scratch")
+    )
+
+    assert outcome.state is state, outcome.reason
+    assert deployment.runs == runs
+    assert replayed.difference == ""
+
+
+@ANSWERS
+async def test_an_expected_command_may_be_marked_as_well(
+    tmp_path: Path, said: Approval, runs: int, state: RunState
+) -> None:
+    world, deployment = World(tmp_path), Deployment(tmp_path)
+    given = scenario(
+        workspace={"path": world.work},
+        sandbox="off",
+        expect={"commands": [{"run": deployment.command, "once": True}]},
+    )
+
+    await world.play(lambda runtime: runtime.start(given), act=deployment.cut_off)
+    _, outcome = await world.play(
+        lambda runtime: runtime.resume("last"), act=lambda run: answer(run, said)
+    )
+
+    assert outcome.state is state, outcome.reason
+    assert deployment.runs == runs
+
+
+async def test_a_marked_command_runs_once_whoever_asks_for_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    log = tmp_path / "log"
+    deploy = f"python -c \"open('{log}','a').write('x')\""
+
+    def eager(request: ChatRequest) -> Said:
+        return use("run_command", command=deploy) if request.turn == 1 else "done"
+
+    given = scenario(
+        workspace={"path": world.work},
+        sandbox="off",
+        tickets=[
+            {
+                "id": "one",
+                "description": "do it",
+                "acceptance": [{"run": deploy, "once": True}],
+            }
+        ],
+        expect={"commands": [{"run": deploy, "once": True}]},
+    )
+    provider = team(ticket=eager)
+    _, outcome = await world.play(lambda runtime: runtime.start(given), provider)
+
+    assert outcome.state is RunState.COMPLETED, outcome.reason
+    assert log.read_text() == "x"
+    assert "is run once, when you are done" in str(provider.requests[0].turns)
+
+
+async def test_a_yes_to_all_alike_is_none_to_what_may_have_happened(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    await world.cut_off(world.scenario())
+
+    async def say(run: Run) -> None:
+        question = await anext(run.asked())
+        for unfit in (
+            Approval.approve(all_alike=True),
+            Approval.approve({"text": "something else"}),
+        ):
+            with pytest.raises(Refused, match="this one alone"):
+                run.answer(question.id, unfit)
+
+        run.answer(question.id, Approval.reject("no"))
+
+    await world.play(lambda runtime: runtime.resume("last"), act=say)
+
+    assert world.sent == ["hello"]
+
+
+async def test_only_what_is_to_happen_once_can_have_happened(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def say(run: Run) -> None:
+        question = await anext(run.asked())
+        with pytest.raises(Refused, match="may have happened already"):
+            run.answer(question.id, Approval.happened())
+
+        run.answer(question.id, Approval.approve())
+
+    given = world.scenario(once={}, approvals={"policy": {"send": "ask"}})
+    await world.play(lambda runtime: runtime.start(given), act=say)
+
+    assert world.sent == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("{run: ./deploy.sh, onec: true}", "unknown key; did you mean `once`?"),
+        ("{once: true}", "acceptance[0].run: is missing"),
+        ("{run: ./deploy.sh, once: 3}", "should be true or false"),
+        ('{run: "", once: true}', "an empty command"),
+        ("[./deploy.sh]", "should be text, not a list"),
+    ],
+)
+def test_a_command_that_is_not_written_as_one_is_one_problem(
+    entry: str, problem: str
+) -> None:
+    text = f"""
+tickets: [{{id: a, description: b, acceptance: [{entry}]}}]
+tiers: {{worker: {{model: "openai:gpt-4o-mini"}}}}
+"""
+    with pytest.raises(ScenarioInvalid) as caught:
+        loads(text, file="x.yaml", folder=Path())
+
+    (found,) = caught.value.problems
+    assert problem in f"{found.path}: {found.message}"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from mma_runtime.errors import (
 from mma_runtime.events import AnswerRejected, FilesRefreshed, WorkerStuck
 from mma_runtime.kernel import handles
 from mma_runtime.llm.chat import ToolCall
+from mma_runtime.plan import Ticket
 from mma_runtime.rounds import Aside, Bounded, Stuck, run_rounds
 from mma_runtime.tiers import (
     DoTicket,
@@ -57,8 +58,7 @@ class Worker(TierAgent):
             title=ticket.title or ticket.id,
             description=ticket.description,
             target_file=ticket.target_file or "your choice",
-            acceptance=", ".join(f"`{command}`" for command in ticket.acceptance)
-            or "no command was named",
+            acceptance=_acceptance(ticket),
             attempts="".join(
                 section("An earlier attempt failed", attempt)
                 for attempt in request.attempts[-ATTEMPTS:]
@@ -204,6 +204,15 @@ class Worker(TierAgent):
         return [
             f"Hint on `{failure.command}`: {hint}" for failure, hint in hints if hint
         ]
+
+
+def _acceptance(ticket: Ticket) -> str:
+    told = [
+        f"`{command}`"
+        + (" (is run once, when you are done; not by you)" * (command in ticket.once))
+        for command in ticket.commands
+    ]
+    return ", ".join(told) or "no command was named"
 
 
 def _shown(file: ShownFile) -> str:

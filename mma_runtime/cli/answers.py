@@ -88,6 +88,9 @@ class Answers:
 
     async def _read_answer(self, question: Question) -> Approval | None:
         self._say(self._heading(question), "bold yellow")
+        if question.why:
+            self._say(f"    it is to happen once: {question.why}", "yellow")
+
         self._show(argument_lines(question, LINES))
         self._keyboard.forget()
         while True:
@@ -98,14 +101,11 @@ class Answers:
                 return None
 
             word, _, reason = line.strip().partition(" ")
+            if (answer := _word(question, word.lower(), reason.strip())) is not None:
+                return answer
+
             match word.lower():
-                case "y" | "yes" if not reason:
-                    return Approval.approve()
-                case "n" | "no":
-                    return Approval.reject(reason.strip())
-                case "a" | "all" if question.tool and not reason:
-                    return Approval.approve(all_alike=True)
-                case "e" | "edit" if question.arguments and not reason:
+                case "e" | "edit" if _varies(question) and not reason:
                     if (answer := await self._edit(question)) is not None:
                         return answer
                 case "s" | "show" if question.arguments and not reason:
@@ -130,7 +130,8 @@ class Answers:
 
     def _heading(self, question: Question) -> str:
         ticket = question.origin.ticket
-        wants = f"wants to call {question.tool}"
+        who = f"ticket {ticket}" if ticket else "what the run expects at its end"
+        wants = f"wants to call {question.tool}{' again' if question.why else ''}"
         if not question.tool:
             known = self._display.progress.tickets.get(ticket)
             title = known.title if known is not None else ticket
@@ -138,7 +139,7 @@ class Answers:
 
         others = len(self._run.questions) - 1
         more = f" ({count(others, 'more question')} after this)" if others else ""
-        return f"\n? ticket {ticket} {wants}{more}"
+        return f"\n? {who} {wants}{more}"
 
     def _say(self, text: str, style: str = "") -> None:
         self._display.console.print(Text(text, style=style))
@@ -170,6 +171,10 @@ def argument_lines(question: Question, most: int | None) -> Iterator[Text]:
 
 def choices(question: Question) -> str:
     """Say what may be answered to *question*."""
+    if question.why:
+        again, done = "y run it again", "h [what came of it] it has happened, go on"
+        return f"  {again} · {done} · n [why] fail the ticket"
+
     found = ["y yes", "n [why] no"]
     if question.tool:
         rule = alike(question.as_call())
@@ -180,3 +185,23 @@ def choices(question: Question) -> str:
         found.append("e edit")
 
     return "  " + " · ".join(found)
+
+
+def _word(question: Question, word: str, reason: str) -> Approval | None:
+    """Return what *word* answers, or `None` if that is no whole answer."""
+    match word:
+        case "y" | "yes" if not reason:
+            return Approval.approve()
+        case "n" | "no":
+            return Approval.reject(reason)
+        case "h" | "happened" if question.why:
+            return Approval.happened(reason)
+        case "a" | "all" if _varies(question) and not reason:
+            return Approval.approve(all_alike=True)
+        case _:
+            return None
+
+
+def _varies(question: Question) -> bool:
+    """Whether what is asked about may be other than it is, or stand for others."""
+    return bool(question.tool) and not question.why

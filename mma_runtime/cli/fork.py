@@ -17,6 +17,7 @@ from mma_runtime.cli.options import (
     home_option,
     json_option,
     log_options,
+    once_option,
 )
 from mma_runtime.cli.run import Order, play
 from mma_runtime.cli.terminal import Results, report_error
@@ -25,6 +26,7 @@ from mma_runtime.errors import MMAError
 from mma_runtime.forking import ForkPoint
 from mma_runtime.journal import Past
 from mma_runtime.recording import JOURNAL, find_run, recorded_start, run_folders
+from mma_runtime.tools.approval import Approval
 
 
 class PointType(click.ParamType[ForkPoint]):
@@ -62,6 +64,7 @@ class PointType(click.ParamType[ForkPoint]):
     help="The last event of the common past (see `mma show`), or a ticket to redo.",
 )
 @changes_options
+@once_option
 @apply_options
 @json_option
 @log_options
@@ -74,6 +77,7 @@ def command(
     models: tuple[tuple[str, str], ...],
     raises: tuple[tuple[str, Decimal], ...],
     rounds: int | None,
+    once: Approval | None,
     apply: bool | None,
     branch: bool,
     as_json: bool,
@@ -103,6 +107,7 @@ def command(
         as_json=as_json,
         jsonl=False,
         svg=None,
+        once=once,
     )
     known = set(run_folders(home))
     code = anyio.run(play, order, results, backend=backend)

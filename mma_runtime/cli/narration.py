@@ -182,7 +182,7 @@ def _(event: RunResumed) -> str:
 
 @narrate.register
 def _(event: ApprovalAsked) -> str:
-    return f"ticket {event.origin.ticket}: waits for a word on {_asked(event.tool)}"
+    return f"{_whose(event)}: waits for a word on {_asked(event.tool)}"
 
 
 @narrate.register
@@ -190,10 +190,7 @@ def _(event: ApprovalGiven) -> str:
     answer = "approved" if event.approved else "rejected"
     edited = " with other arguments" if event.edited else ""
     because = _because(event.reason)
-    return (
-        f"ticket {event.origin.ticket}: {_asked(event.tool)} is"
-        f" {answer}{edited}{because}"
-    )
+    return f"{_whose(event)}: {_asked(event.tool)} is {answer}{edited}{because}"
 
 
 @narrate.register
@@ -366,6 +363,11 @@ def _who(event: Event) -> str:
     origin = event.origin
     about = origin.ticket or origin.track
     return f"{origin.tier} ({about})" if about else origin.tier
+
+
+def _whose(event: Event) -> str:
+    ticket = event.origin.ticket
+    return f"ticket {ticket}" if ticket else "the end of the run"
 
 
 def _asked(tool: str) -> str:

@@ -14,6 +14,7 @@ from mma_runtime.changes import Changes, limit_of
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import tier_name
+from mma_runtime.tools.approval import Approval
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -193,6 +194,39 @@ def chosen_apply(*, apply: bool | None, branch: bool) -> Apply | None:
 
     return "branch" if branch else apply
 
+
+_ONCE = {
+    "again": Approval.approve(),
+    "happened": Approval.happened(),
+    "fail": Approval.reject("said when the run was resumed"),
+}
+
+
+class OnceType(click.ParamType[Approval]):
+    """What is said of calls that may have happened already."""
+
+    name = "answer"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Approval:
+        """Read one of the words."""
+        if isinstance(value, Approval):
+            return value
+
+        if str(value) not in _ONCE:
+            self.fail(f"{value!r} is none of {', '.join(_ONCE)}", param, ctx)
+
+        return _ONCE[str(value)]
+
+
+once_option: Decorator = click.option(
+    "--once",
+    type=OnceType(),
+    metavar="|".join(_ONCE),
+    help="What is said of calls that are to happen once and may have happened: run them"
+    " again, take them as done, or fail their tickets; by default you are asked.",
+)
 
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object."

@@ -162,12 +162,12 @@ class Progress:
 
     @add.register
     def _(self, event: ApprovalAsked) -> None:
-        if event.tool:
+        if event.tool and event.origin.ticket:
             self._ticket(event).doing = f"waits for a word on {event.tool}"
 
     @add.register
     def _(self, event: ApprovalGiven) -> None:
-        if event.tool:
+        if event.tool and event.origin.ticket:
             self._ticket(event).doing = ""
 
     @add.register

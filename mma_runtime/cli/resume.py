@@ -17,17 +17,20 @@ from mma_runtime.cli.options import (
     home_option,
     json_option,
     log_options,
+    once_option,
     run_argument,
 )
 from mma_runtime.cli.run import Order, play
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.errors import MMAError
 from mma_runtime.recording import find_run, mend, recorded_start
+from mma_runtime.tools.approval import Approval
 
 
 @click.command("resume")
 @run_argument
 @changes_options
+@once_option
 @apply_options
 @json_option
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
@@ -40,6 +43,7 @@ def command(
     models: tuple[tuple[str, str], ...],
     raises: tuple[tuple[str, Decimal], ...],
     rounds: int | None,
+    once: Approval | None,
     apply: bool | None,
     branch: bool,
     as_json: bool,
@@ -76,5 +80,6 @@ def command(
         as_json=as_json,
         jsonl=jsonl,
         svg=None,
+        once=once,
     )
     return anyio.run(play, order, results, backend=backend)

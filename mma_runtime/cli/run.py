@@ -48,6 +48,7 @@ from mma_runtime.run import Run
 from mma_runtime.runtime import Runtime
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
+from mma_runtime.tools.approval import Approval
 
 # Seconds between two drawings of the live region.
 TICK = 0.1
@@ -61,7 +62,8 @@ class Order:
     """What is to be run and how it is to be told.
 
     *start* begins or resumes the run. *journal* records it, *logs* are records of it
-    on stderr.
+    on stderr. *once* is the answer to whether calls may happen again that are to happen
+    once; `None`: people are asked.
     """
 
     scenario: Scenario
@@ -72,6 +74,7 @@ class Order:
     as_json: bool
     jsonl: bool
     svg: Path | None
+    once: Approval | None = None
 
     @property
     def for_people(self) -> bool:
@@ -213,6 +216,9 @@ async def _conduct(
         with open_keyboard() as keyboard:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_tick, display)
+                if order.once is not None:
+                    tasks.start_soon(_answer_once, run, order.once)
+
                 if keyboard is not None and not display.is_silent:
                     tasks.start_soon(Answers(run, display, keyboard).give)
 
@@ -220,6 +226,12 @@ async def _conduct(
                 tasks.cancel_scope.cancel()
 
         return await run.outcome()
+
+
+async def _answer_once(run: Run, answer: Approval) -> None:
+    async for question in run.asked():
+        if question.why and question in run.questions:
+            run.answer(question.id, answer)
 
 
 async def _tick(display: Display) -> None:

@@ -30,7 +30,8 @@ class ApprovalAsked(ToolEvent):
 class ApprovalGiven(ToolEvent):
     """The wait for a word has ended.
 
-    *edited* tells that the arguments were changed. *reason* is why not, if it was said.
+    *edited* tells that the arguments were changed. *reason* is why not, if it was
+    said, or that the call has happened already, and the run goes on.
     """
 
     approved: bool

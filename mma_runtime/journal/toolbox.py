@@ -247,17 +247,20 @@ async def _keep(journal: Journal, entry: Entry, ended: Sequence[OnceCall]) -> No
         journal.note(entry)
         return
 
+    await journal.append(with_ended(entry, ended))
+
+
+def with_ended(entry: Entry, ended: Sequence[OnceCall]) -> Entry:
+    """Return *entry* with how calls have *ended* that must not happen twice."""
     outputs = {
         f"once{number}": one.output.encode(errors="surrogatepass")
         for number, one in enumerate(ended)
     }
     once = [[one.name, one.succeeded] for one in ended]
-    await journal.append(
-        replace(
-            entry,
-            facts={**entry.facts, "once": once},
-            contents={**entry.contents, **outputs},
-        )
+    return replace(
+        entry,
+        facts={**entry.facts, "once": once},
+        contents={**entry.contents, **outputs},
     )
 
 

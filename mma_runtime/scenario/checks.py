@@ -222,11 +222,16 @@ def _tickets(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _commands(data: Mapping[str, Any]) -> Iterator[Finding]:
-    commands = [
-        *_texts(table_of(data.get("expect")).get("commands"), ("expect", "commands"))
-    ]
+    expect = table_of(data.get("expect"))
+    lists: list[tuple[Loc, object]] = [(("expect", "commands"), expect.get("commands"))]
     for loc, ticket in _each_ticket(data):
-        commands += _texts(ticket.get("acceptance"), (*loc, "acceptance"))
+        lists.append(((*loc, "acceptance"), ticket.get("acceptance")))
+
+    commands: list[tuple[Loc, str]] = []
+    for loc, entries in lists:
+        commands += _texts(entries, loc)
+        for position, entry in enumerate(_list(entries)):
+            commands += _text(entry, "run", (*loc, position))
 
     for loc, command in commands:
         if problem := _command_problem(command):

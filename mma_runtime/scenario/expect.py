@@ -1,17 +1,24 @@
 """What a scenario expects at the end, checked against what there is."""
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from shlex import split
 
 from mma_runtime.cost_report import CostReport
+from mma_runtime.errors import NotRepeated
+from mma_runtime.events import Origin
+from mma_runtime.once import Once
 from mma_runtime.outcome import Expectation, RunState
+from mma_runtime.plan import command_lines
 from mma_runtime.scenario.schema import Expect
-from mma_runtime.tools.command import run_command
+from mma_runtime.tools.command import CommandResult, run_command
 from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.workspace import Workspace
 
 _SHOWN_LINES = 20
+_AT_THE_END = Origin(task="expect")
 
 
 async def check_expectations(
@@ -19,12 +26,15 @@ async def check_expectations(
     state: RunState,
     costs: CostReport,
     workspace: Workspace | None,
+    *,
     sandbox: SandboxMode = SandboxMode.AUTO,
+    once: Once | None = None,
 ) -> tuple[Expectation, ...]:
     """Check every line of *expect*; commands run in a checkout of the run's result.
 
     Files and commands are left out when the run ended otherwise than expected: there
-    is nothing to hold them against. Cancellation ends a running command.
+    is nothing to hold them against. *once* knows the commands that must not happen
+    twice. Cancellation ends a running command.
     """
     found = [
         Expectation(
@@ -50,18 +60,36 @@ async def check_expectations(
     if expect.commands:
         # Not in the tree itself: what commands leave behind is no result.
         checkout = await workspace.checkout("expect")
-        for command in expect.commands:
-            result = await run_command(
-                split(command), checkout.root, home=checkout.home, sandbox=sandbox
+        for command in command_lines(expect.commands):
+            run = partial(
+                run_command,
+                split(command),
+                checkout.root,
+                home=checkout.home,
+                sandbox=sandbox,
             )
-            detail = "" if result.succeeded else _tail(result.output)
+            detail = await _failure(command, run, once or Once())
             found.append(
-                Expectation(name=command, passed=result.succeeded, detail=detail)
+                Expectation(name=command, passed=detail is None, detail=detail or "")
             )
 
         await checkout.discard()
 
     return tuple(found)
+
+
+async def _failure(
+    command: str, run: Callable[[], Awaitable[CommandResult]], once: Once
+) -> str | None:
+    """Return what a failing command has put out, or why it was not run again."""
+    try:
+        result = await once.run_command(command, _AT_THE_END, run)
+    except NotRepeated as error:
+        return str(error)
+
+    # At once: the expectations are recorded together, when all have been checked.
+    await once.record_ended(_AT_THE_END)
+    return None if result.succeeded else _tail(result.output)
 
 
 def _tail(output: str) -> str:

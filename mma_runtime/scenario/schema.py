@@ -20,7 +20,7 @@ from pydantic import (
 
 from mma_runtime.arguments import check_text, check_texts
 from mma_runtime.errors import ConfigurationError, did_you_mean
-from mma_runtime.plan import Ticket, Track
+from mma_runtime.plan import CommandEntry, Ticket, Track
 from mma_runtime.provider_table import ProviderEntry
 from mma_runtime.scenario.checks import ENTRIES, findings
 from mma_runtime.scenario.project import Workspace
@@ -279,9 +279,10 @@ class Expect(Table):
     files: tuple[Annotated[FileExpectation, BeforeValidator(_path_alone)], ...] = Field(
         default=(), description="Files of the result."
     )
-    commands: tuple[str, ...] = Field(
+    commands: tuple[CommandEntry, ...] = Field(
         default=(),
-        description="Commands that have to succeed in the result; run without shell.",
+        description="Commands that have to succeed in the result; run without shell. As"
+        " text, or as `{run: ..., once: true}` where one must not happen twice.",
     )
     max_usd: Usd | None = Field(
         default=None, description="US dollars that it may have cost."
@@ -339,7 +340,8 @@ class Scenario(Table):
         default={},
         description="Calls that must not happen twice, however often the run is"
         " resumed: by tool `true`, or patterns as in `approvals.policy`. Patterns of"
-        " `run_command` hold for acceptance commands, too.",
+        " `run_command` hold for acceptance and expected commands, too; a single one is"
+        " marked where it is written, with `{run: ..., once: true}`.",
         examples=[{"run_command": ["./deploy.sh *"], "send_mail": True}],
     )
     budget: Budget = Field(default=Budget(), description="What the run may use up.")

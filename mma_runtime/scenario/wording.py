@@ -154,9 +154,10 @@ def _keys(schema: Schema, loc: Loc) -> list[str]:
 
 
 def _resolve(schema: Schema, here: Any) -> Schema:
-    for option in here.get("anyOf", ()):
-        if option.get("type") != "null":
-            return _resolve(schema, option)
+    options = [one for one in here.get("anyOf", ()) if one.get("type") != "null"]
+    if options:
+        # Of a table and a text the table is what has keys.
+        return _resolve(schema, max(options, key=lambda one: "$ref" in one))
 
     reference = here.get("$ref")
     if reference is None:

@@ -21,16 +21,18 @@ from mma_runtime.tools.policy import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """The answer to one question; made by `approve` or `reject`.
+    """The answer to one question; made by `approve`, `reject` or `happened`.
 
     *arguments* are what the call is to run with instead of its own. *reason* is told
-    to the model. *all_alike* lets calls like this one run from now on.
+    to the model. *all_alike* lets calls like this one run from now on. *has_happened*
+    has the run go on as if the call had been made.
     """
 
     approved: bool
     arguments: Mapping[str, Any] | None = None
     reason: str = ""
     all_alike: bool = False
+    has_happened: bool = False
 
     @classmethod
     def approve(
@@ -43,6 +45,15 @@ class Approval:
     def reject(cls, reason: str = "") -> Self:
         """Do not let the call run, and tell the model why."""
         return cls(approved=False, reason=reason)
+
+    @classmethod
+    def happened(cls, reason: str = "") -> Self:
+        """Go on without the call: it has happened, and succeeded.
+
+        Only for what is to happen once and may have happened (`Question.why`); *reason*
+        then stands for what it has put out.
+        """
+        return cls(approved=False, reason=reason, has_happened=True)
 
 
 Approver = Callable[[ToolCall], Awaitable[Approval]]

@@ -26,7 +26,7 @@ from mma_runtime.testing import FunctionProvider
 from tests.cli.conftest import WRITE, Project
 from tests.cli.ptys import Terminal, environ
 from tests.cli.test_interruption import arguments
-from tests.team import Said, scenario, team
+from tests.team import Said, scenario, team, use
 from tests.team import project as small_project
 
 TOUCH = "python -c \"open('made.txt', 'w').close()\""
@@ -268,6 +268,33 @@ async def test_step_by_step_a_ticket_is_asked_about_with_its_title(
 
     assert "y yes · n [why] no\n" in shown
     assert outcome.tickets[0].reason == "not today"
+
+
+async def test_what_may_have_happened_is_answered_in_one_of_three_ways(
+    desk: Desk, tmp_path: Path
+) -> None:
+    def twice(request: ChatRequest) -> Said:
+        return "done" if request.turn == 3 else use("run_command", command="false")
+
+    models = team(ticket=twice)
+    rules = {"policy": {"run_command": "auto"}, "seconds": 0.01}
+    once = {"run_command": ["false"]}
+    async with asking(desk, models, tmp_path, approvals=rules, once=once) as run:
+        shown = await desk.asked("ticket one wants to call run_command again")
+        for unfit in ("a\n", "e\n"):
+            desk.types(unfit)
+            await desk.asked("one of these letters, please:")
+
+        desk.types("h by hand\n")
+        outcome = await run.outcome()
+
+    assert "it is to happen once: it failed before" in shown
+    assert (
+        "y run it again · h [what came of it] it has happened, go on"
+        " · n [why] fail the ticket"
+    ) in shown
+    assert outcome.state is RunState.COMPLETED
+    assert "said that it has happened: by hand" in results(models)[0][1]
 
 
 async def test_a_terminal_that_is_closed_leaves_questions_to_their_time_limit(

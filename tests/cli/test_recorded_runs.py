@@ -16,7 +16,7 @@ from mma_runtime.journal import Entry, JournalReader
 from mma_runtime.journal.summary import summarise
 from mma_runtime.journal.writer import JournalWriter, open_file
 from mma_runtime.recording import JOURNAL, find_run, run_folders
-from tests.cli.conftest import Project
+from tests.cli.conftest import DONE, Project
 
 
 def runs_of(project: Project) -> list[dict[str, object]]:
@@ -216,6 +216,49 @@ def test_a_fork_is_not_charged_for_a_call_of_the_other_run(project: Project) -> 
 
     total = json.loads(forked.stdout)["costs"]["total"]
     assert (total["calls"], total["unknown_calls"]) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [("again", "completed"), ("happened", "completed"), ("fail", "failed")],
+)
+def test_what_is_said_of_calls_that_may_have_happened_can_be_said_at_once(
+    project: Project, said: str, state: str
+) -> None:
+    begun = _cut_off_a_call(project)
+    home = ("--home", str(project.home))
+
+    fork = project.mma("fork", "last", "--at", begun, *home, "--json", "--once", said)
+    (run, _) = (folder.name for folder in run_folders(project.home))
+    resumed = project.mma("resume", run, *home, "--json", "--once", said)
+
+    for result in (fork, resumed):
+        outcome = json.loads(result.stdout)
+        made = [change["path"] for change in outcome["changes"]]
+        assert outcome["state"] == state
+        assert made == (["b.txt"] if said == "again" else [])
+
+
+def test_what_is_said_at_once_is_one_of_three_words(project: Project) -> None:
+    _cut_off_a_call(project)
+
+    wrong = project.mma("resume", "--once", "perhaps", "--home", str(project.home))
+
+    assert "'perhaps' is none of again, happened, fail" in str(wrong.exception)
+
+
+def _cut_off_a_call(project: Project) -> str:
+    """Leave a run that was killed in a call that is to happen once; say where."""
+    call = {"name": "run_command", "arguments": {"command": "touch b.txt"}}
+    project.write(
+        [{"turn": 1, "tool_calls": [call]}, DONE], once={"run_command": ["touch *"]}
+    )
+    project.run()
+    home = ("--home", str(project.home))
+    lines = project.mma("show", *home, "--all", "--json").stdout.splitlines()
+    begun = next(one for one in map(json.loads, lines) if one["kind"] == "once")
+    _cut(project, begun["record"])
+    return str(begun["record"])
 
 
 def _cut(project: Project, last: int) -> None:
