@@ -83,8 +83,14 @@ class BudgetTree:
 
         held.state = State.ENDED
         self.granted.discard(held)
+        worst = held.amount
+        if spent is None:
+            spent, change = worst, NOTHING
+        else:
+            change = subtract(spent, worst)
+
         for level in held.levels:
-            level.end(held.amount, held.amount if spent is None else spent)
+            level.end(change, spent)
 
         self._serve(held.levels, now)
 
@@ -102,7 +108,7 @@ class BudgetTree:
         kept = self._kept.pop(origin, None)
         if kept is not None:
             for level in self.path(origin):
-                level.keep(subtract(NOTHING, kept))
+                level.let_go(kept)
 
     def levels(self) -> Iterator[Level]:
         """Yield every level that has been used."""
@@ -162,7 +168,8 @@ class BudgetTree:
             if level.limited:
                 break
         else:
-            self._grant(wish, wish.worst(wish.wanted), NOTHING, NOTHING)
+            worst = wish.worst(wish.wanted)
+            self._grant(wish, worst, NOTHING, NOTHING)
             return None
 
         if wish.quote is None and self._needs_price(wish):
@@ -203,24 +210,28 @@ class BudgetTree:
 
     def _fit(self, wish: Reservation) -> Level | None:
         wanted = wish.wanted
-        kept = NOTHING
+        worst = wish.worst(wanted)
+        usd, tokens, calls = worst
+        keeps = kept = change = NOTHING
         if wish.wrap_up is not WrapUp.NONE:
+            keeps = wish.kept(wanted)
             kept = self._kept.get(wish.origin, NOTHING)
+            change = subtract(keeps, kept)
+            usd += change.usd
+            tokens += change.tokens
+            calls += change.calls
 
         # Mostly there is plenty, and no need to know how much.
-        worst, keeps = wish.worst(wanted), wish.kept(wanted)
-        usd, tokens, calls = worst if keeps is NOTHING else add(worst, keeps)
         if not wish.asked:
-            usd, tokens = usd * SHARE, tokens * SHARE
-        if kept is not NOTHING:
-            usd, tokens, calls = subtract(Amount(usd, tokens, calls), kept)
+            usd += (worst.usd + keeps.usd) * (SHARE - 1)
+            tokens += (worst.tokens + keeps.tokens) * (SHARE - 1)
 
         for level in wish.levels:
             if not level.takes(usd, tokens, calls):
                 return self._squeeze(wish, kept)
 
         wish.output = wanted
-        self._grant(wish, worst, keeps, kept)
+        self._grant(wish, worst, keeps, change)
         return None
 
     def _squeeze(self, wish: Reservation, kept: Amount) -> Level | None:
@@ -257,28 +268,26 @@ class BudgetTree:
                 return tightest
 
         wish.output = room
-        self._grant(wish, wish.worst(room), wish.kept(room), kept)
+        worst, keeps = wish.worst(room), wish.kept(room)
+        self._grant(wish, worst, keeps, subtract(keeps, kept))
         return None
 
     def _grant(
-        self, wish: Reservation, worst: Amount, keeps: Amount, kept: Amount
+        self, wish: Reservation, worst: Amount, keeps: Amount, change: Amount
     ) -> None:
-        """Hold its *worst* case, and what it *keeps* in place of what was *kept*."""
+        """Hold its *worst* case and what it *keeps*, *change* more than was kept."""
         wish.amount = worst
         self.granted.add(wish)
-        if keeps is kept:
-            for level in wish.levels:
-                level.begin(worst)
-        else:
+        taken = worst
+        if wish.wrap_up is not WrapUp.NONE:
+            taken = add(worst, change)
             if keeps is NOTHING:
-                del self._kept[wish.origin]
+                self._kept.pop(wish.origin, None)
             else:
                 self._kept[wish.origin] = keeps
 
-            change = subtract(keeps, kept)
-            for level in wish.levels:
-                level.begin(worst)
-                level.keep(change)
+        for level in wish.levels:
+            level.begin(taken, change)
 
         wish.decide(State.GRANTED)
 

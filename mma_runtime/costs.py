@@ -291,8 +291,9 @@ class CostAggregator(Actor):
         held = event.reservation
         levels = held.levels if held is not None else self._tree.path(event.origin)
         for level in levels:
-            if level.limited:
-                self._warn(level, event.origin)
+            per_cent = level.warn()
+            if per_cent:
+                self._warn(level, event.origin, per_cent)
             if self._tree.is_timed:
                 self._warn_of_time(level, event.origin, now)
 
@@ -323,11 +324,7 @@ class CostAggregator(Actor):
         # Asked for once or twice in every call, and seldom of use.
         return anyio.current_time() if self._tree.is_timed else 0.0
 
-    def _warn(self, level: Level, origin: Origin) -> None:
-        per_cent = level.warn()
-        if not per_cent:
-            return
-
+    def _warn(self, level: Level, origin: Origin, per_cent: int) -> None:
         unit, limit, spent, _ = max(level.used(), key=lambda used: used[2] / used[1])
         self._tell(level, origin, per_cent, (unit, f"{limit}", f"{spent}"))
 

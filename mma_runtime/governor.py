@@ -182,10 +182,11 @@ class Gate:
             self._leave(permit)
             return
 
-        now = anyio.current_time()
         self._output += (usage.output - self._output) / 8
-        if self._throttle is not None:
-            self._throttle.succeeded(self.in_flight, now - permit.sent_at, now)
+        throttle = self._throttle
+        if throttle is not None and throttle.is_full(self.in_flight):
+            now = anyio.current_time()
+            throttle.succeeded(now - permit.sent_at, now)
 
         if permit.charges:
             used = amounts_of(usage.input, usage.output)
@@ -194,7 +195,9 @@ class Gate:
         if limits is not None:
             self.learn(limits)
 
-        self.accepted(permit)
+        if permit.is_probe:
+            self.accepted(permit)
+
         self._leave(permit)
 
     def refused(self, permit: Permit, error: ProviderError) -> None:
@@ -238,14 +241,16 @@ class Gate:
 
     def _wait(self, amounts: Amounts, now: float) -> float:
         """Return the seconds until *amounts* may be sent; infinite: not by waiting."""
-        wait = self._paused_until - now
         if self._on_trial and self._probe is not None:
             return inf
 
+        wait = self._windows.wait(amounts, now)
         if self._throttle is not None:
             wait = max(wait, self._throttle.wait(self.in_flight, self._sent_at, now))
 
-        wait = max(wait, self._windows.wait(amounts, now))
+        if self._paused_until > now:
+            wait = max(wait, self._paused_until - now)
+
         return wait if wait > _TICK else 0.0
 
     def _grant(self, demand: Demand, amounts: Amounts, now: float) -> Permit:

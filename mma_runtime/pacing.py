@@ -45,7 +45,9 @@ class MinuteWindow:
 
         It is a lower bound: ask again then. An amount above the limit goes alone.
         """
-        self._advance(now)
+        if now != self._at or self._dry:
+            self._advance(now)
+
         if self._sent and self.used + amount > self.limit:
             # What could not be used now is not to go at once later.
             self._level = min(self._level, amount)
@@ -57,7 +59,9 @@ class MinuteWindow:
 
     def take(self, amount: float, now: float) -> Entry:
         """Count *amount* as sent; the entry is for `correct`."""
-        self._advance(now)
+        if now != self._at or self._dry:
+            self._advance(now)
+
         self._level -= amount
         return self._enter(amount, now)
 
@@ -105,9 +109,6 @@ class MinuteWindow:
         return entry
 
     def _advance(self, now: float) -> None:
-        if now == self._at and not self._dry:
-            return
-
         sent = self._sent
         while sent and sent[0][0] <= now - MINUTE:
             entry = sent.popleft()
@@ -179,13 +180,16 @@ class Throttle:
 
         return max(0.0, sent_at + self._latency / self.limit - now)
 
-    def succeeded(self, in_flight: int, seconds: float, now: float) -> None:
-        """Count an answer; *in_flight* includes its request."""
-        self._latency += (max(seconds, 0.1) - self._latency) / 8
-        # What was not needed is not known to be allowed.
-        if in_flight < int(self.limit):
-            return
+    def is_full(self, in_flight: int) -> bool:
+        """Tell whether more would not be let in.
 
+        Only then `succeeded` is of use: what was not needed is not known to be allowed.
+        """
+        return in_flight >= int(self.limit)
+
+    def succeeded(self, seconds: float, now: float) -> None:
+        """Count an answer that took so many seconds, while it was full."""
+        self._latency += (max(seconds, 0.1) - self._latency) / 8
         if self.limit < self._goal:
             self.limit = min(self._goal, self.limit + 1)
         elif now - self._cut_at < _SETTLING:

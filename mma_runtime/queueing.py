@@ -1,9 +1,9 @@
 """Who waits for a model, and who is next: by tier, by run, by time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
+from typing import NamedTuple
 
 import anyio
 
@@ -17,8 +17,7 @@ LOWER_TIER = "worker"
 """The tier that all others go before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """Who wants to send a request, and how large: *output* is the most it may say.
 
     *since* is when its call was first wanted, in the event loop's time; 0 is now.

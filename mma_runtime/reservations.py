@@ -76,9 +76,6 @@ class Level:
     # Numbers of its own rather than amounts: every call changes them at every level.
     __slots__ = (
         "_alarm",
-        "_held_calls",
-        "_held_tokens",
-        "_held_usd",
         "_kept_calls",
         "_kept_tokens",
         "_kept_usd",
@@ -86,6 +83,9 @@ class Level:
         "_spent_calls",
         "_spent_tokens",
         "_spent_usd",
+        "_taken_calls",
+        "_taken_tokens",
+        "_taken_usd",
         "budget",
         "deadline",
         "in_flight",
@@ -106,9 +106,10 @@ class Level:
         )
         self._most = _share_of(budget, 100)
         self._alarm = _share_of(budget, WARN_AT[0])
-        self._spent_usd = self._held_usd = self._kept_usd = NOTHING.usd
-        self._spent_tokens = self._held_tokens = self._kept_tokens = 0
-        self._spent_calls = self._held_calls = self._kept_calls = 0
+        # Taken is what is spent and held together: what limits are compared with.
+        self._spent_usd = self._taken_usd = self._kept_usd = NOTHING.usd
+        self._spent_tokens = self._taken_tokens = self._kept_tokens = 0
+        self._spent_calls = self._taken_calls = self._kept_calls = 0
         self.in_flight: int = 0
         self.deadline: float = inf
         self.waiting: deque[Reservation] = deque()
@@ -123,54 +124,60 @@ class Level:
     @property
     def held(self) -> Amount:
         """What is set aside."""
-        return Amount(self._held_usd, self._held_tokens, self._held_calls)
+        return Amount(
+            self._taken_usd - self._spent_usd,
+            self._taken_tokens - self._spent_tokens,
+            self._taken_calls - self._spent_calls,
+        )
 
     @property
     def kept(self) -> Amount:
         """The part of what is held that is for concluding turns."""
         return Amount(self._kept_usd, self._kept_tokens, self._kept_calls)
 
-    def begin(self, worst: Amount) -> None:
-        """Hold the worst case of a call."""
+    def begin(self, taken: Amount, kept: Amount) -> None:
+        """Hold so much more for a call; *kept* of it is for concluding turns."""
         self.in_flight += 1
-        usd, tokens, calls = worst
-        self._held_usd += usd
-        self._held_tokens += tokens
-        self._held_calls += calls
+        usd, tokens, calls = taken
+        self._taken_usd += usd
+        self._taken_tokens += tokens
+        self._taken_calls += calls
+        if kept is not NOTHING:
+            usd, tokens, calls = kept
+            self._kept_usd += usd
+            self._kept_tokens += tokens
+            self._kept_calls += calls
 
-    def end(self, worst: Amount, spent: Amount) -> None:
-        """Count what a call spent in the place of its worst case."""
+    def end(self, change: Amount, spent: Amount) -> None:
+        """Count what a call *spent*; *change* is that less its worst case."""
         self.in_flight -= 1
-        usd, tokens, calls = worst
-        self._held_usd -= usd
-        self._held_tokens -= tokens
-        self._held_calls -= calls
-        self.spend(spent)
-
-    def spend(self, spent: Amount) -> None:
-        """Count what was spent."""
+        usd, tokens, calls = change
+        self._taken_usd += usd
+        self._taken_tokens += tokens
+        self._taken_calls += calls
         usd, tokens, calls = spent
         self._spent_usd += usd
         self._spent_tokens += tokens
         self._spent_calls += calls
 
-    def keep(self, change: Amount) -> None:
-        """Hold so much more for concluding turns, or less where it is negative."""
-        usd, tokens, calls = change
-        self._held_usd += usd
-        self._held_tokens += tokens
-        self._held_calls += calls
-        self._kept_usd += usd
-        self._kept_tokens += tokens
-        self._kept_calls += calls
+    def spend(self, spent: Amount) -> None:
+        """Count what was spent without a reservation."""
+        self.in_flight += 1
+        self.end(spent, spent)
+
+    def let_go(self, kept: Amount) -> None:
+        """Hold so much less for concluding turns."""
+        self.in_flight -= 1
+        change = subtract(NOTHING, kept)
+        self.begin(change, change)
 
     def takes(self, usd: Decimal, tokens: int, calls: int) -> bool:
         """Tell whether so much fits beside what is spent and held."""
         most = self._most
         return (
-            self._spent_usd + self._held_usd + usd <= most[0]
-            and self._spent_tokens + self._held_tokens + tokens <= most[1]
-            and self._spent_calls + self._held_calls + calls <= most[2]
+            self._taken_usd + usd <= most[0]
+            and self._taken_tokens + tokens <= most[1]
+            and self._taken_calls + calls <= most[2]
         )
 
     def room(self, wish: "Reservation", held: Amount, least: Amount, most: int) -> int:
@@ -242,13 +249,14 @@ class Level:
     def used(self) -> Iterator[tuple[str, Decimal, Decimal, Decimal]]:
         """Yield the unit, limit, spent and held amounts of what is limited here."""
         budget = self.budget
-        for unit, limit, spent, held in (
-            ("usd", budget.usd, self._spent_usd, self._held_usd),
-            ("tokens", budget.tokens, self._spent_tokens, self._held_tokens),
-            ("calls", budget.calls, self._spent_calls, self._held_calls),
+        held = self.held
+        for unit, limit, spent, set_aside in (
+            ("usd", budget.usd, self._spent_usd, held.usd),
+            ("tokens", budget.tokens, self._spent_tokens, held.tokens),
+            ("calls", budget.calls, self._spent_calls, held.calls),
         ):
             if limit is not None:
-                yield unit, Decimal(limit), Decimal(spent), Decimal(held)
+                yield unit, Decimal(limit), Decimal(spent), Decimal(set_aside)
 
 
 # A deadline is a sum, and rounded; in seconds.

@@ -1,17 +1,18 @@
 """The minute windows of an account: one for each limit that is known; no clock."""
 
-from collections.abc import Mapping
-
 from mma_runtime.pacing import Entry, MinuteWindow
 from mma_runtime.rate_limits import Limits, RateLimit, RateLimits
 
-Amounts = Mapping[str, float]
-"""How much a request counts for, by the name of the window."""
+Amounts = tuple[float, float, float, float]
+"""How much a request counts for, in the order of `UNITS`."""
 
-Charges = Mapping[str, tuple[Entry, float]]
-"""What a request was counted with, to be corrected later."""
+UNITS = ("requests", "tokens", "input_tokens", "output_tokens")
+"""What may be limited a minute."""
 
-NO_CHARGES: Charges = {}
+Charges = tuple[tuple[int, MinuteWindow, Entry, float], ...]
+"""What a request was counted with in each window, to be corrected later."""
+
+NO_CHARGES: Charges = ()
 
 
 class Windows:
@@ -21,10 +22,12 @@ class Windows:
     set stands where it is the lower one.
     """
 
-    __slots__ = ("_learnt", "_windows")
+    __slots__ = ("_in_use", "_learnt", "_windows")
 
     def __init__(self) -> None:
         self._windows: dict[str, MinuteWindow] = {}
+        # The same with the place of each unit in `Amounts`: every call goes over it.
+        self._in_use: tuple[tuple[int, MinuteWindow], ...] = ()
         self._learnt: set[str] = set()
 
     def __bool__(self) -> bool:
@@ -78,44 +81,45 @@ class Windows:
     def wait(self, amounts: Amounts, now: float) -> float:
         """Return the seconds until *amounts* may be sent; 0 is now."""
         wait = 0.0
-        for name, window in self._windows.items():
-            needed = window.wait(amounts[name], now)
+        for unit, window in self._in_use:
+            needed = window.wait(amounts[unit], now)
             wait = max(wait, needed)
 
         return wait
 
     def take(self, amounts: Amounts, now: float) -> Charges:
         """Count *amounts* as sent."""
-        if not self._windows:
+        if not self._in_use:
             return NO_CHARGES
 
-        return {
-            name: (window.take(amounts[name], now), amounts[name])
-            for name, window in self._windows.items()
-        }
+        return tuple(
+            [
+                (unit, window, window.take(amounts[unit], now), amounts[unit])
+                for unit, window in self._in_use
+            ]
+        )
 
     def correct(self, charges: Charges, used: Amounts) -> None:
         """Put what a request has *used* in the place of what it was counted with."""
-        for name, (entry, amount) in charges.items():
-            self._windows[name].correct(entry, used[name] - amount)
+        for unit, window, entry, amount in charges:
+            if used[unit] != amount:
+                window.correct(entry, used[unit] - amount)
 
     def give_back(self, charges: Charges) -> None:
         """Count a request no longer: it was not sent."""
-        for name, (entry, amount) in charges.items():
-            self._windows[name].correct(entry, -amount)
+        for _, window, entry, amount in charges:
+            window.correct(entry, -amount)
 
     def _window(self, name: str, limit: int) -> MinuteWindow:
         if name not in self._windows:
             self._windows[name] = MinuteWindow(limit)
+            self._in_use = tuple(
+                (UNITS.index(unit), window) for unit, window in self._windows.items()
+            )
 
         return self._windows[name]
 
 
 def amounts_of(tokens: int, output: float) -> Amounts:
     """Return what a request with *tokens* of input counts for in each window."""
-    return {
-        "requests": 1,
-        "tokens": tokens + output,
-        "input_tokens": tokens,
-        "output_tokens": output,
-    }
+    return 1, tokens + output, tokens, output
