@@ -83,7 +83,11 @@ class Admission:
         await self._costs.ask(Reserve(wish))
         if wish.state is State.WAITING:
             self._queued(attempt, "budget")
-            await wish.decided()
+            with anyio.CancelScope(deadline=wish.deadline) as scope:
+                await wish.decided()
+
+            if scope.cancelled_caught:
+                raise self.out_of_time(attempt)
 
         if wish.error is None:
             return

@@ -1,13 +1,39 @@
-"""One attempt of a model call: what is sent, what is reserved, what has come of it."""
+"""A model call and its attempts: what is sent and reserved, what has come of it."""
 
+import itertools
 import time
+from collections.abc import Callable
+from math import inf
 
 from mma_runtime.errors import ProviderError, ScriptUnmatched
 from mma_runtime.events import Origin
 from mma_runtime.llm.chat import ChatRequest, Chunk, ToolCallDelta
 from mma_runtime.llm.tokens import estimate_request, estimate_tokens
 from mma_runtime.llm.usage import Usage
-from mma_runtime.reservations import Reservation
+from mma_runtime.reservations import Reservation, WrapUp
+
+OnChunk = Callable[[Chunk], None]
+
+
+class Call:
+    """One call on its way, over all its attempts.
+
+    *since* is when it first failed, in the event loop's time: it then goes before those
+    that came later. 0 is not yet. *deadline* is when its budgets' time is up, in the
+    same time, as far as its last attempt has learnt it.
+    """
+
+    __slots__ = ("deadline", "numbers", "on_chunk", "request", "since", "wrap_up")
+
+    def __init__(
+        self, request: ChatRequest, on_chunk: OnChunk | None, wrap_up: WrapUp
+    ) -> None:
+        self.request = request
+        self.on_chunk = on_chunk
+        self.wrap_up = wrap_up
+        self.numbers = itertools.count(1)
+        self.since = 0.0
+        self.deadline = inf
 
 
 class Attempt:

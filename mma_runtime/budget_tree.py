@@ -59,14 +59,10 @@ class BudgetTree:
             return
 
         wish.levels = self.path(wish.origin)
-        if wish.wrap_up is not WrapUp.USE:
-            for level in wish.levels:
-                if level.waiting:
-                    wish.state = State.WAITING
-                    level.waiting.append(wish)
-                    return
+        if self.is_timed and self._is_late(wish, now):
+            return
 
-        blocked = self._try(wish, now)
+        blocked = self._line(wish) or self._try(wish)
         if blocked is not None:
             wish.state = State.WAITING
             blocked.waiting.append(wish)
@@ -147,8 +143,10 @@ class BudgetTree:
             while level.waiting:
                 wish = level.waiting[0]
                 blocked = None
-                if wish.state is State.WAITING:
-                    blocked = self._try(wish, now)
+                if wish.state is State.WAITING and not (
+                    self.is_timed and self._is_late(wish, now)
+                ):
+                    blocked = self._try(wish)
 
                 if blocked is level:
                     break
@@ -157,13 +155,17 @@ class BudgetTree:
                 if blocked is not None:
                     blocked.waiting.append(wish)
 
-    def _try(self, wish: Reservation, now: float) -> Level | None:
-        """Grant or refuse *wish*; or return the level at which it has to wait."""
-        late = self._late(wish, now) if self.is_timed else None
-        if late is not None:
-            self._refuse(wish, late)
-            return None
+    def _line(self, wish: Reservation) -> Level | None:
+        """Return the level at which others wait already, whom it does not overtake."""
+        if wish.wrap_up is not WrapUp.USE:
+            for level in wish.levels:
+                if level.waiting:
+                    return level
 
+        return None
+
+    def _try(self, wish: Reservation) -> Level | None:
+        """Grant or refuse *wish*; or return the level at which it has to wait."""
         for level in wish.levels:
             if level.limited:
                 break
@@ -188,8 +190,8 @@ class BudgetTree:
         wish.decide(State.REFUSED)
         return True
 
-    def _late(self, wish: Reservation, now: float) -> Level | None:
-        """Set the call's deadline; return a level whose time is up."""
+    def _is_late(self, wish: Reservation, now: float) -> bool:
+        """Set the call's deadline; refuse it if the time of a level is up."""
         for level in wish.levels:
             if level.budget.seconds is None:
                 continue
@@ -202,11 +204,12 @@ class BudgetTree:
                 continue
 
             if now >= level.deadline:
-                return level
+                self._refuse(wish, level)
+                return True
 
             wish.deadline = min(wish.deadline, level.deadline)
 
-        return None
+        return False
 
     def _fit(self, wish: Reservation) -> Level | None:
         wanted = wish.wanted

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from mma_runtime.attempt import call_name
+from mma_runtime.attempt import Call, OnChunk, call_name
 from mma_runtime.errors import ProviderError
 from mma_runtime.events import ModelFellBack
 from mma_runtime.governor import too_long
@@ -16,7 +16,7 @@ from mma_runtime.llm.chat import ChatRequest, Completion
 from mma_runtime.llm.provider import Provider
 from mma_runtime.reservations import WrapUp
 from mma_runtime.retries import RetryPolicy
-from mma_runtime.route import OnChunk, Route
+from mma_runtime.route import Route
 
 
 class Model:
@@ -55,21 +55,19 @@ class Model:
             BudgetExhausted: A budget has no room for the call.
         """
         # No coroutine of its own: it would be one more for each call under way.
-        call = _Call(request, on_chunk, wrap_up)
+        call = Call(request, on_chunk, wrap_up)
         if self.has_fallbacks:
             return self._fall_back(call)
 
         return self._ask(self._route, call)
 
-    async def _ask(self, route: Route, call: "_Call") -> Completion:
+    async def _ask(self, route: Route, call: Call) -> Completion:
         """Ask one model until it answers or it is of no use to ask again."""
         first_failure: float | None = None
         for tries in itertools.count(1):
             number = next(call.numbers)
             try:
-                return await route.attempt(
-                    call.request, number, call.since, call.on_chunk, call.wrap_up
-                )
+                return await route.attempt(call, number)
             except ProviderError as error:
                 now = anyio.current_time()
                 if first_failure is None:
@@ -92,12 +90,13 @@ class Model:
 
                     raise
 
-            # Where the account rests, its gate does the waiting.
-            await anyio.sleep(0 if rests else wait)
+            # Where the account rests, its gate does the waiting. When the time of a
+            # budget is up, the next attempt is refused.
+            await anyio.sleep(0 if rests else min(wait, call.deadline - now))
 
         raise AssertionError  # pragma: no cover - `count` has no end
 
-    async def _fall_back(self, call: "_Call") -> Completion:
+    async def _fall_back(self, call: Call) -> Completion:
         before: Route | None = None
         why: ProviderError | None = None
         failure: ProviderError | None = None
@@ -134,7 +133,7 @@ class Model:
         return await self._ask(self._route, call)
 
     def _step(
-        self, call: "_Call", route: Route, to: Route, error: ProviderError | None
+        self, call: Call, route: Route, to: Route, error: ProviderError | None
     ) -> None:
         origin, turn = call.request.origin, call.request.turn
         route.emit(
@@ -154,22 +153,3 @@ def _given_up(error: ProviderError, tries: int, seconds: float) -> ProviderError
     tried = f"given up after {tries} attempts in {seconds:,.0f} s"
     message = f"{error.message}; {tried}" if error.message else tried
     return type(error)(message, error.facts)
-
-
-class _Call:
-    """One call on its way.
-
-    *since* is when it first failed, in the event loop's time: it then goes before those
-    that came later. 0 is not yet.
-    """
-
-    __slots__ = ("numbers", "on_chunk", "request", "since", "wrap_up")
-
-    def __init__(
-        self, request: ChatRequest, on_chunk: OnChunk | None, wrap_up: WrapUp
-    ) -> None:
-        self.request = request
-        self.on_chunk = on_chunk
-        self.wrap_up = wrap_up
-        self.numbers = itertools.count(1)
-        self.since = 0.0

@@ -4,6 +4,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from mma_runtime.attempt import OnChunk
 from mma_runtime.errors import BudgetExhausted, ProviderError
 from mma_runtime.events import ModelCallFinished, ModelCallStarted
 from mma_runtime.journal.codec import (
@@ -20,7 +21,6 @@ from mma_runtime.journal.record import Entry
 from mma_runtime.llm.chat import ChatRequest, Completion
 from mma_runtime.model import Model
 from mma_runtime.reservations import Reservation
-from mma_runtime.route import OnChunk
 
 
 class RecordedModel(Model):

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from mma_runtime.attempt import OnChunk
 from mma_runtime.conversation import Conversation
 from mma_runtime.errors import (
     AnswerUnusable,
@@ -36,7 +37,6 @@ from mma_runtime.llm.chat import (
 )
 from mma_runtime.model import Model
 from mma_runtime.reservations import WRAP_UP_OUTPUT, WrapUp
-from mma_runtime.route import OnChunk
 from mma_runtime.tools.toolbox import RoundResults, Toolbox
 
 MAX_TOOL_ROUNDS = 10

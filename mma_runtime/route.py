@@ -10,7 +10,13 @@ from math import inf
 import anyio
 
 from mma_runtime.admission import Admission
-from mma_runtime.attempt import Attempt, call_name, was_turned_away
+from mma_runtime.attempt import (
+    Attempt,
+    Call,
+    OnChunk,
+    call_name,
+    was_turned_away,
+)
 from mma_runtime.breaker import Breaker
 from mma_runtime.budget_tree import BudgetTree
 from mma_runtime.costs import CostEvent, CostState, Release
@@ -42,8 +48,6 @@ from mma_runtime.rate_limits import RateLimits
 from mma_runtime.reservations import Reservation, WrapUp
 
 _ZERO = Decimal(0)
-
-OnChunk = Callable[[Chunk], None]
 
 BeforeSend = Callable[[ChatRequest, int, Reservation], Awaitable[None]]
 """Takes a request, the number of its attempt, and what is reserved for it."""
@@ -98,31 +102,25 @@ class Route:
         """Reserve in *tree*, of which no level is limited, without asking."""
         self._admission.tree = tree
 
-    async def attempt(
-        self,
-        request: ChatRequest,
-        number: int,
-        since: float,
-        on_chunk: OnChunk | None,
-        wrap_up: WrapUp,
-    ) -> Completion:
-        """Send *request* as the attempt with that *number* of its call.
+    async def attempt(self, call: Call, number: int) -> Completion:
+        """Send the request of *call*, as its attempt with that *number*.
 
-        *since* is when the call began to wait, in the event loop's time; 0 is now. Who
-        has waited longest goes first.
+        Who has waited longest goes first.
 
         Raises:
             ProviderError: The provider did not answer as asked.
             BudgetExhausted: There is no room for the attempt, or its time was up.
         """
-        wish = self._wish(request, wrap_up)
+        request, on_chunk = call.request, call.on_chunk
+        wish = self._wish(request, call.wrap_up)
         attempt = Attempt(request, number, wish)
         try:
-            permit = await self._admission.admit(attempt, since)
+            permit = await self._admission.admit(attempt, call.since)
         except BaseException:
             self._costs.tell(Release(wish))
             raise
 
+        call.deadline = wish.deadline
         if self.before_send is not None:
             try:
                 await self.before_send(request, number, wish)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -337,6 +337,68 @@ async def test_a_call_is_cut_off_when_its_tickets_time_is_up() -> None:
 
     assert took == pytest.approx(5)
     assert (total.unknown_calls, total.unknown_usd > 0) == (1, True)
+
+
+@pytest.mark.parametrize("budget", [Budget(seconds=5), Budget(seconds=5, calls=9)])
+async def test_a_call_that_waits_for_room_ends_when_its_time_is_up(
+    budget: Budget,
+) -> None:
+    at_work = anyio.Event()
+
+    async def slowly(_request: ChatRequest) -> Said:
+        at_work.set()
+        await anyio.sleep(60)
+        return answer()
+
+    ends: list[tuple[str, float, str]] = []
+    async with rig(Budget(tokens=4_000), floor=10, tiers={"worker": budget}) as tried:
+        provider = FunctionProvider(slowly)
+        model = Model(tried.route(provider))
+        began = anyio.current_time()
+
+        async def work(tier: str) -> None:
+            origin, words = Origin(tier=tier, ticket="t", task="ticket"), ""
+            try:
+                await model.complete(replace(ask(output=3_500), origin=origin))
+            except BudgetExhausted as error:
+                words = str(error)
+            ends.append((tier, anyio.current_time() - began, words))
+
+        # The second waits for the room that the first holds, the third behind it.
+        async with anyio.create_task_group() as group:
+            for tier in ("tech_lead", "worker", "worker"):
+                group.start_soon(work, tier)
+                await at_work.wait()
+        total = await tried.spent()
+
+    used_up = "the budget of tier 'worker' is used up: 5 of 5 seconds"
+    assert [(tier, round(end)) for tier, end, _ in ends] == [
+        ("worker", 5),
+        ("worker", 5),
+        ("tech_lead", 60),
+    ]
+    assert [words[: len(used_up)] for *_, words in ends] == [used_up, used_up, ""]
+    assert (total.calls, total.in_flight) == (1, 0)
+    assert tried.ledger.tree.run.held == NOTHING
+    reached = tried.of(BudgetReached)
+    assert [(it.level, it.name, it.unit) for it in reached] == [
+        ("tier", "worker", "seconds")
+    ] * 2
+
+
+async def test_a_call_that_waits_to_be_sent_again_ends_when_its_time_is_up() -> None:
+    def fail(_request: ChatRequest) -> Said:
+        raise fails(ProviderFailed, status=503, retry_after=50.0)
+
+    provider = FunctionProvider(fail)
+    async with rig(ticket=Budget(seconds=5)) as tried:
+        began = anyio.current_time()
+        with pytest.raises(BudgetExhausted, match="ticket 't' is used up: 5 of 5 sec"):
+            await Model(tried.route(provider)).complete(ask())
+        took = anyio.current_time() - began
+
+    assert took == pytest.approx(5)
+    assert len(provider.requests) == 1
 
 
 async def test_warnings_come_at_50_80_and_95_per_cent() -> None:
