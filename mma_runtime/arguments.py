@@ -82,9 +82,11 @@ def several(argument: str, given: Iterable[T], wanted: str) -> tuple[T, ...]:
     Raises:
         ArgumentInvalid: It cannot be iterated over; *wanted* says what it should hold.
     """
-    seen: object = given
-    alone = isinstance(seen, str | Mapping) or not hasattr(seen, "__iter__")
-    if alone:
-        raise ArgumentInvalid(argument, seen, wanted)
+    if _is_alone(given):
+        raise ArgumentInvalid(argument, given, wanted)
 
     return tuple(given)
+
+
+def _is_alone(given: object) -> bool:
+    return isinstance(given, str | Mapping) or not hasattr(given, "__iter__")
