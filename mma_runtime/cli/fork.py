@@ -20,7 +20,7 @@ from mma_runtime.cli.options import (
     once_option,
 )
 from mma_runtime.cli.run import Order, play
-from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.terminal import Results, report_error, say
 from mma_runtime.cli.wording import dollars
 from mma_runtime.errors import MMAError
 from mma_runtime.forking import ForkPoint
@@ -93,7 +93,7 @@ def command(
         scenario = recorded_start(folder).scenario
         before = Past.read(folder / JOURNAL)
     except MMAError as error:
-        return report_error(error, results if as_json else None)
+        return report_error(error, results if as_json else None, logs=logs)
 
     changes = chosen_changes(models, raises, rounds)
     order = Order(
@@ -112,8 +112,8 @@ def command(
     known = set(run_folders(home))
     code = anyio.run(play, order, results, backend=backend)
     for new in set(run_folders(home)) - known:
-        for line in _comparison(before, Past.read(new / JOURNAL)):
-            click.echo(line, err=True)
+        lines = _comparison(before, Past.read(new / JOURNAL))
+        say("\n".join(["", *lines]), logs, "info", "fork_compared", told=lines)
 
     return code
 
@@ -126,7 +126,7 @@ def _comparison(before: Past, after: Past) -> list[str]:
     usd, tokens = after.usd - before.usd, after.tokens - before.tokens
     paid = f"{dollars(before.usd)} before, {dollars(after.usd)} now"
     return [
-        f"\nforked from {before.run}: {reused}",
+        f"forked from {before.run}: {reused}",
         f"outcome: {ends}",
         f"dollars: {paid}, {_signed(usd)}",
         f"tokens:  {before.tokens:,} before, {after.tokens:,} now, {tokens:+,}",

@@ -4,7 +4,7 @@ Loaded only where records are asked for. structlog is configured here alone.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -57,6 +57,12 @@ def configure_logs(choice: LogChoice, display: Display | None = None) -> None:
         logger_factory=lambda *_: _Lines(write),
         cache_logger_on_first_use=False,
     )
+
+
+def log(choice: LogChoice, level: str, event: str, facts: Mapping[str, Any]) -> None:
+    """Log what is not of a run, as *choice* says."""
+    configure_logs(choice)
+    getattr(structlog.get_logger("mma_runtime"), level)(event, **facts)
 
 
 class _Lines:

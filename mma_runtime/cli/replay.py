@@ -60,7 +60,7 @@ def command(
     try:
         found = anyio.run(_replay, name, home, backend=backend)
     except MMAError as error:
-        return report_error(error, results if as_json else None)
+        return report_error(error, results if as_json else None, logs=logs)
 
     code = ExitCode.FAILED if found.difference else ExitCode.COMPLETED
     if as_json:

@@ -21,7 +21,7 @@ from mma_runtime.cli.options import (
     run_argument,
 )
 from mma_runtime.cli.run import Order, play
-from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.terminal import Results, report_error, say
 from mma_runtime.errors import MMAError
 from mma_runtime.recording import find_run, mend, recorded_start
 from mma_runtime.tools.approval import Approval
@@ -64,11 +64,12 @@ def command(
     try:
         folder = find_run(home, name)
         if (loss := mend(folder)) is not None:
-            click.echo(f"mma: {loss}", err=True)
+            say(f"mma: {loss}", logs, "warning", "journal_mended", loss=str(loss))
 
         scenario = recorded_start(folder).scenario
     except MMAError as error:
-        return report_error(error, results if as_json else None)
+        told = results if as_json or jsonl else None
+        return report_error(error, told, logs=logs, indent=None if jsonl else 2)
 
     changes = chosen_changes(models, raises, rounds)
     order = Order(

@@ -36,6 +36,7 @@ from mma_runtime.cli.terminal import (
     load_logs,
     open_display,
     report_error,
+    say,
     write_svg,
 )
 from mma_runtime.cli.tracing import telemetry_of
@@ -147,7 +148,8 @@ def command(
             registry=Registry(folders=[home.absolute().parent]),
         )
     except MMAError as error:
-        return report_error(error, results if as_json else None)
+        told = results if as_json or jsonl else None
+        return report_error(error, told, logs=logs, indent=None if jsonl else 2)
 
     if budget is not None:
         limits = scenario.budget.model_copy(update={"usd": budget})
@@ -193,8 +195,10 @@ async def play(order: Order, results: Results) -> int:
         display.close()
 
     # Only a signal before there was a run leads here.
-    click.echo("mma: interrupted before the run began", err=True)
-    return interruption.exit_code or 0
+    code = interruption.exit_code or 0
+    text = "interrupted before the run began"
+    say(f"mma: {text}", order.logs, "warning", "run_not_started", reason=text)
+    return code
 
 
 async def _conduct(
@@ -210,7 +214,9 @@ async def _conduct(
             run = await order.start(runtime)
         except (MMAError, OSError) as error:
             display.close()
-            return report_error(error, results if order.as_json else None)
+            told = None if order.for_people else results
+            indent = None if order.jsonl else 2
+            return report_error(error, told, logs=order.logs, indent=indent)
 
         interruption.stop = run.stop
         with open_keyboard() as keyboard:
@@ -287,7 +293,9 @@ def _finish(
         try:
             write_svg(order.svg, f"mma run {order.scenario.name}", display.transcript)
         except OSError as error:
-            click.echo(f"mma: the picture could not be written: {error}", err=True)
+            text, about = "the picture could not be written", str(error)
+            event = "picture_not_written"
+            say(f"mma: {text}: {about}", order.logs, "error", event, problem=about)
             code = code or ExitCode.FAILED
 
     return code

@@ -7,7 +7,7 @@ from functools import partial
 from importlib import import_module
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 from rich.console import Console, RenderableType
@@ -135,12 +135,30 @@ def load_logs(choice: LogChoice, display: Display | None = None) -> None:
     import_module("mma_runtime.cli.logs").configure_logs(choice, display)
 
 
-def report_error(error: MMAError | OSError, results: Results | None) -> int:
+def say(
+    text: str, logs: LogChoice | None, level: str, event: str, **facts: Any
+) -> None:
+    """Say *text* on stderr; where that gets JSON, a record *event* with *facts*."""
+    if logs is None or logs.format != "json":
+        click.echo(text, err=True)
+    else:
+        import_module("mma_runtime.cli.logs").log(logs, level, event, facts)
+
+
+def report_error(
+    error: MMAError | OSError,
+    results: Results | None,
+    *,
+    logs: LogChoice | None = None,
+    indent: int | None = 2,
+) -> int:
     """Say on stderr what keeps the run from starting; return the exit code.
 
-    *results* gets the same as JSON.
+    *results* gets the same as JSON, in one line without *indent*; so does stderr where
+    *logs* are JSON.
     """
     code = code_of_error(error)
+    record = error_record(error, code)
     text = printable(str(error))
     if isinstance(error, ScenarioInvalid):
         found = count(len(error.problems), "problem")
@@ -148,9 +166,9 @@ def report_error(error: MMAError | OSError, results: Results | None) -> int:
     else:
         text = f"mma: {text}"
 
-    click.echo(text, err=True)
+    say(text, logs, "error", "run_not_started", **record)
     if results is not None:
-        results.write(to_json(error_record(error, code), indent=2))
+        results.write(to_json(record, indent=indent))
 
     return code
 

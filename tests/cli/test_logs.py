@@ -103,6 +103,79 @@ def test_nothing_is_logged_unless_it_is_asked_for(project: Project) -> None:
     assert not structlog.is_configured()
 
 
+BROKEN = {
+    "yaml": ("scenario_invalid", "tickets: [", 2),
+    "key": ("scenario_invalid", "tires: {}\ntickets: []", 2),
+    "missing": ("scenario_invalid", None, 2),
+    "credentials": (
+        "credentials_missing",
+        (
+            "tiers: {worker: {model: 'openai:gpt-4o-mini'}}\n"
+            "tickets: [{id: a, description: x}]"
+        ),
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("output", ["", "--json", "--jsonl"])
+def test_what_keeps_a_run_from_starting_is_one_record_too(
+    project: Project, output: str, broken: str
+) -> None:
+    kind, text, code = BROKEN[broken]
+    if text is None:
+        project.scenario.unlink(missing_ok=True)
+    else:
+        project.scenario.write_text(text)
+
+    result = project.run("--log-format", "json", *([output] if output else []))
+
+    assert result.return_value == code
+    (record,) = records(result.stderr)
+    assert (record["event"], record["level"]) == ("run_not_started", "error")
+    assert (record["error"]["kind"], record["exit_code"]) == (kind, code)
+    lines = result.stdout.splitlines()
+    assert len(lines) == 1 if output == "--jsonl" else bool(lines) is bool(output)
+    if output:
+        assert json.loads(result.stdout) == {
+            "error": record["error"],
+            "exit_code": record["exit_code"],
+        }
+
+
+@pytest.mark.parametrize("command", ["resume", "replay", "fork"])
+def test_a_run_that_there_is_not_is_one_record_too(
+    project: Project, command: str
+) -> None:
+    options = ["--at", "1"] if command == "fork" else []
+    home = ["--home", str(project.home)]
+
+    result = project.mma(command, "nobody", *options, *home, "--log-format", "json")
+
+    (record,) = records(result.stderr)
+    assert record["error"]["kind"] == "journal_unreadable"
+    assert result.return_value == record["exit_code"] == 2
+
+
+def test_what_a_fork_is_compared_with_is_a_record_too(project: Project) -> None:
+    project.run()
+
+    home = ["--home", str(project.home)]
+    result = project.mma("fork", "last", "--at", "1", *home, "--log-format", "json")
+
+    assert names(result.stderr)[-1] == "fork_compared"
+
+
+def test_for_people_it_is_words(project: Project) -> None:
+    project.scenario.write_text("tickets: [")
+
+    result = project.run("--log-format", "console")
+
+    assert "nothing was run" in result.stderr
+    assert "run_not_started" not in result.stderr
+
+
 @pytest.mark.parametrize(
     "options", [("--log-format", "xml"), ("--log-level", "loud"), ("--log-level",)]
 )
