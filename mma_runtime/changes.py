@@ -1,10 +1,11 @@
 """What is to be other than before when a run is resumed or forked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.frozen import dataclass
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.schema import TIERS, LevelBudget, Scenario, TierOptions
 

@@ -1,9 +1,10 @@
 """What an agent and its model have said so far, and how it is kept within bounds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
+from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
     AssistantTurn,
     Counted,

@@ -6,7 +6,8 @@ Reads text and knows no files; what looks like a path need not exist.
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from mma_runtime.frozen import dataclass
 
 ERROR_LINES = 30
 """How many lines of an output count as its error."""

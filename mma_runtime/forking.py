@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
+from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Record
 from mma_runtime.journal.past import INTENT, ONCE, REPLY
 

@@ -4,9 +4,9 @@ import os
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Journal, Scrubber
 from mma_runtime.recording import Session, Start, begin
 from mma_runtime.scenario.schema import Scenario

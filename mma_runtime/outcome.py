@@ -1,6 +1,5 @@
 """How a run ended: one typed outcome, whatever happened."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from mma_runtime.cost_report import CostReport
 from mma_runtime.escalation import Escalation
 from mma_runtime.firewall import NO_FIREWALL, Firewall
+from mma_runtime.frozen import dataclass
 from mma_runtime.workspace import FileStat
 
 

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from hashlib import blake2b
 from itertools import count
@@ -15,6 +15,7 @@ import anyio
 
 from mma_runtime.errors import Refused, did_you_mean
 from mma_runtime.events import ApprovalAsked, ApprovalGiven, Event, Origin
+from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Entry, Journal
 from mma_runtime.journal.past import ANSWER
 from mma_runtime.llm.chat import ToolCall

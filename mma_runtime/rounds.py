@@ -1,7 +1,7 @@
 """The tool loop: ask the model, run its tools, bounded by MAX_TOOL_ROUNDS."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from mma_runtime.attempt import OnChunk
@@ -22,6 +22,7 @@ from mma_runtime.events import (
     Origin,
     RoundStarted,
 )
+from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,

@@ -6,13 +6,14 @@ Prices, rate limits, MCP servers, and what walls commands in.
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.frozen import dataclass
 from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.provider_table import SETTINGS_FILE as FILE
 from mma_runtime.rate_limits import Limits

@@ -1,6 +1,8 @@
 """Where something happened, and what every event has."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

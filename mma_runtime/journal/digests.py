@@ -3,9 +3,9 @@
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 
+from mma_runtime.frozen import dataclass
 from mma_runtime.journal.codec import encode
 from mma_runtime.llm.chat import ChatRequest, ToolSpec, ToolTurn, Turn
 

@@ -1,11 +1,12 @@
 """What a journal holds: entries as they are written, records as they are read back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 from typing import Any
 
 from mma_runtime.events import NOWHERE, Origin
+from mma_runtime.frozen import dataclass
 
 DIGEST_BYTES = 20
 """The length of a content's name: its BLAKE2b digest."""

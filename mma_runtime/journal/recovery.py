@@ -5,10 +5,11 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from mma_runtime.errors import JournalUnavailable
+from mma_runtime.frozen import dataclass
 from mma_runtime.journal.batch import Listed, contents_of, mark_of, unpack
 from mma_runtime.journal.contents import unpack as unpack_content
 from mma_runtime.journal.schema import SQLITE_ERRORS, migrate

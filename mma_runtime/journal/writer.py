@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -14,6 +13,7 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from mma_runtime.errors import JournalUnavailable, JournalUnreadable
+from mma_runtime.frozen import dataclass
 from mma_runtime.journal.batch import PACKED, Listed, in_json, mark_of, pack
 from mma_runtime.journal.contents import pack as pack_content
 from mma_runtime.journal.lock import WriterLock

@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from shutil import which
@@ -24,6 +23,7 @@ from anyio import (
 from anyio.abc import Process
 
 from mma_runtime.errors import NoRoom, WorkspaceError
+from mma_runtime.frozen import dataclass
 from mma_runtime.tools.processes import end_group, end_strays
 from mma_runtime.tools.sandbox import LIMITS, Limits, SandboxMode, find_confinement
 from mma_runtime.workspace.room import is_full

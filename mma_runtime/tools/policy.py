@@ -7,13 +7,14 @@ who is asked, and how, is in `approval`.
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from posixpath import normpath
 from typing import cast
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
+from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import ToolCall
 
 SHELL_SIGN = "sh: "

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.frozen import dataclass
 
 CALL_SECONDS = 120.0
 """How long one call may take unless told otherwise."""

@@ -1,12 +1,13 @@
 """What may be sent to which model, by the beginning of its name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@ Everything else of a run stays real: it is the words of the models that are give
 
 import json
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from mma_providers.script import Reply, Script, load_script
 from mma_runtime.errors import ProviderFacts, ScriptUnmatched
+from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
