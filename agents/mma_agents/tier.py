@@ -50,6 +50,8 @@ class TierAgent(Actor):
     """
 
     restart: ClassVar[Restart] = "temporary"
+    # Its supervisor asks it one thing after the other, and has thousands of its like.
+    in_askers_task: ClassVar[bool] = True
     tier: ClassVar[Tier]
 
     def __init__(self, equipment: Equipment) -> None:

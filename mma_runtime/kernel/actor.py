@@ -50,6 +50,14 @@ class Actor:
     backoff: ClassVar[tuple[float, float]] = (0.05, 2.0)
     """The delay before the first restart, and the longest one, in seconds."""
 
+    in_askers_task: ClassVar[bool] = False
+    """Whether a request that comes while it is idle is handled in the asker's task.
+
+    That saves a task for each actor, where there are thousands that mostly wait for
+    their own asks. Context variables that a handler sets are then the asker's, too, and
+    a cancelled asker waits for the handler to end. Not with a lifespan.
+    """
+
     __handlers__: ClassVar[Handlers]
     __has_lifespan__: ClassVar[bool]
 

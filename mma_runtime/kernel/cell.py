@@ -1,6 +1,7 @@
 """One actor's place in the system: its name, its mailbox, its start and its end."""
 
 from collections.abc import Callable
+from contextvars import copy_context
 from enum import Enum, auto
 from math import inf
 from typing import Any
@@ -37,6 +38,7 @@ class Cell:
 
     __slots__ = (
         "_children",
+        "_context",
         "_deadline",
         "_down",
         "_ended",
@@ -81,6 +83,8 @@ class Cell:
         self.waits: dict[Reply[Any], int] = {}
         self._recipe: Callable[[Cell], Behaviour] | None = recipe
         self._siblings = siblings
+        # That of the spawner, as if the task had begun at once.
+        self._context = copy_context()
         self._children: Family | None = None
         self._state = State.STARTING
         self._life: Incarnation | None = None
@@ -134,15 +138,15 @@ class Cell:
             raise
 
         life = self._life = Incarnation(self, actor)
-        group = self.registry.group
         if not self.kind.__has_lifespan__:
             self.rise()
-            group.start_soon(life.run, None, name=self.name)
+            life.sleep()
             return
 
         started: Reply[None] = Reply(self)
         asker = begin_wait(started)
-        group.start_soon(life.run, started, name=self.name)
+        life.arm()
+        self.begin(life, started)
         try:
             await started.wait()
         except ActorStartFailed:
@@ -177,6 +181,13 @@ class Cell:
                     reason=reason,
                 )
             )
+
+    def begin(self, life: Incarnation, started: Reply[None] | None) -> None:
+        """Give *life*, which is armed, a task."""
+        self._context.run(self._start_task, life, started)
+
+    def _start_task(self, life: Incarnation, started: Reply[None] | None) -> None:
+        self.registry.group.start_soon(life.run, started, name=self.name)
 
     def rise(self) -> None:
         """Be up: the lifespan was entered."""
@@ -238,11 +249,19 @@ class Cell:
 
         if self._state is State.STARTING:
             life.failure = error
-            life.scope.cancel()
+            life.cancel()
         else:
             life.escalate(error)
 
     # --- the end of an incarnation --------------------------------------------
+
+    def part(self, life: Incarnation) -> None:
+        """Let *life*, which has no task, end; in one where children are to end."""
+        if self._children is None:
+            self.fall(life, None)
+        else:
+            life.arm()
+            self.begin(life, None)
 
     def fall(self, life: Incarnation, started: Reply[None] | None) -> None:
         """Decide what comes after an incarnation."""
@@ -285,6 +304,13 @@ class Cell:
 
     # --- what others do to it -------------------------------------------------
 
+    @property
+    def vacant(self) -> Incarnation | None:
+        """The life that may work in its asker's task now, if it is so."""
+        life = self._life
+        is_free = self.kind.in_askers_task and life is not None and life.is_asleep
+        return life if is_free else None
+
     def abandon(self, item: Item) -> None:
         """Cancel the work on *item*, begun or not: nobody waits for the answer."""
         if self._life is None or not self._life.abandon(item):
@@ -294,11 +320,13 @@ class Cell:
         """End this incarnation at once and wait for it; the mailbox stays."""
         life = self._life
         if self._state is State.UP and life is not None and not self._is_stopping:
+            down = self._down = Event()
             life.halted = reason
             life.leave()
-            life.scope.cancel()
-            self._down = Event()
-            await self._down.wait()
+            if self._life is life:
+                life.cancel()
+
+            await down.wait()
 
     def stop(self, deadline: float = inf) -> None:
         """End for good after the message in hand, within the grace.
@@ -318,11 +346,14 @@ class Cell:
             return
 
         life.leave()
+        if self._life is not life:
+            # It was asleep.
+            return
+
         if self._deadline <= now:
-            life.scope.cancel()
-        elif life.may_linger or self._children is not None:
-            # A deadline is a timer: not for those, as most, that end at once anyway.
-            life.scope.deadline = self._deadline
+            life.cancel()
+        else:
+            life.limit(self._deadline)
 
         if self._children is not None:
             self._children.tighten(self._deadline)

@@ -4,15 +4,15 @@ from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 from typing import Any, ClassVar, Protocol, cast
 
-from anyio import CancelScope
-from anyio.lowlevel import checkpoint
+from anyio import CancelScope, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from mma_runtime.errors import ActorFailed, ActorStopped, Refused, RestartsExhausted
 from mma_runtime.kernel.mailbox import Item, Mailbox, Overflow
 from mma_runtime.kernel.message import Handlers
 from mma_runtime.kernel.reply import Reply, StreamReply
 from mma_runtime.kernel.supervision import Restart, Strategy
-from mma_runtime.kernel.waiting import Waiter, begin_turn
+from mma_runtime.kernel.waiting import Waiter, begin_turn, noted_turn
 
 # Messages handled in a row before other tasks get their turn, should no handler wait.
 _STREAK = 64
@@ -28,6 +28,7 @@ class Behaviour(Protocol):
     intensity: ClassVar[tuple[int, float]]
     backoff: ClassVar[tuple[float, float]]
     grace: ClassVar[float]
+    in_askers_task: ClassVar[bool]
     __handlers__: ClassVar[Handlers]
     __has_lifespan__: ClassVar[bool]
 
@@ -41,15 +42,21 @@ class Home(Waiter, Protocol):
     mailbox: Mailbox
 
     async def stop_children(self) -> None: ...
+    def begin(self, life: "Incarnation", started: Reply[None] | None) -> None: ...
+    def part(self, life: "Incarnation") -> None: ...
     def rise(self) -> None: ...
     def fall(self, life: "Incarnation", started: Reply[None] | None) -> None: ...
     def end(self, failure: BaseException | None) -> None: ...
 
 
 class Incarnation:
-    """One life of an actor: one object of its class, one task.
+    """One life of an actor: one object of its class, and at most one task.
 
-    Two cancel scopes serve all its messages: `scope` ends this life, and an inner one
+    Without a lifespan it sleeps, with neither task nor scope, until the first message:
+    thousands of actors may wait for one that never comes. An actor that may work in its
+    asker's task sleeps through that, too.
+
+    Two cancel scopes serve all its messages: `_scope` ends this life, and an inner one
     ends the message in hand when its asker has gone, and is then replaced. A scope per
     message would cost as much as the message. Without a lifespan to be left in peace,
     one scope is both.
@@ -61,43 +68,135 @@ class Incarnation:
         "_has_lifespan",
         "_home",
         "_is_abandoned",
+        "_scope",
         "_since",
         "_turn_scope",
         "failure",
         "halted",
         "in_hand",
+        "is_asleep",
         "is_leaving",
-        "scope",
     )
+
+    _scope: CancelScope
+    _turn_scope: CancelScope
 
     def __init__(self, home: Home, actor: Behaviour) -> None:
         self._has_lifespan = home.kind.__has_lifespan__
-        self._turn_scope = CancelScope(shield=not self._has_lifespan)
-        self.scope: CancelScope = self._turn_scope
-        if self._has_lifespan:
-            self.scope = CancelScope(shield=True)
-
         # What ended this life, if it was a failure.
         self.failure: BaseException | None = None
         # Why this life was ended from outside to begin a new one.
         self.halted: str = ""
         self.in_hand: Item | None = None
         self.is_leaving: bool = False
+        self.is_asleep: bool = False
         self._home = home
         self._actor = actor
         self._is_abandoned = False
         self._escalated: RestartsExhausted | None = None
         self._since = 0.0
 
+    # --- asleep ---------------------------------------------------------------
+
+    def sleep(self) -> None:
+        """Wait without a task until there is something to do."""
+        mailbox = self._home.mailbox
+        if mailbox.queue:
+            self._begin()
+        else:
+            self.is_asleep = True
+            mailbox.leave_to(self)
+
+    def set(self) -> None:
+        """Wake up: a message has come, or something else is up."""
+        self.is_asleep = False
+        if self.is_leaving:
+            self._home.part(self)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self.arm()
+        self._home.begin(self, None)
+
+    def arm(self) -> None:
+        """Make the scopes of this life, which is to get a task."""
+        self._renew_turn_scope()
+        if self._has_lifespan:
+            self._scope = CancelScope(shield=True)
+
+    async def serve(self, item: Item) -> None:
+        """Handle *item* in the task of its asker, which is the caller.
+
+        Who asks is the one that reads the answer from the item's reply. Cancelling the
+        asker cancels the handler.
+        """
+        home = self._home
+        handler, message, reply = item
+        assert reply is not None  # noqa: S101 - it was asked for
+        self.is_asleep = False
+        home.mailbox.leave_to(None)
+        before = noted_turn()
+        self.in_hand = item
+        self._since = perf_counter()
+        begin_turn((home, home.turn))
+        self._turn_scope = self._scope = CancelScope()
+        try:
+            with self._turn_scope:
+                # Others get their turn, as they do where tasks are changed.
+                await checkpoint()
+                try:
+                    reply.answer(await handler(self._actor, message))
+                except Refused as refusal:
+                    reply.fail(refusal)
+        except BaseException as error:
+            begin_turn(before)
+            self.failure = _apart_from_cancellation(error)
+            if self.failure is None or isinstance(self.failure, Exception):
+                self._end_service()
+                # Who is cancelled is told nothing else.
+                await checkpoint_if_cancelled()
+                if reply.done:
+                    return
+            else:
+                await home.stop_children()
+                home.end(self.failure)
+
+            raise
+
+        begin_turn(before)
+        self._end_service()
+
+    def _end_service(self) -> None:
+        """Decide what comes after a message that was handled in its asker's task."""
+        if self._escalated is not None:
+            self.failure = self._escalated
+
+        if self.failure is not None:
+            self.is_leaving = True
+            self.answer_in_hand()
+        elif not self._scope.cancel_called:
+            self._end_turn()
+
+        if self.is_leaving:
+            self._home.part(self)
+        else:
+            self.sleep()
+
+    # --- in a task ------------------------------------------------------------
+
     async def run(self, started: Reply[None] | None) -> None:
-        """Live; answer *started* when the lifespan, if there is one, is entered."""
+        """Live; answer *started* when the lifespan, if there is one, is entered.
+
+        The life has to be armed.
+        """
         home = self._home
         begin_turn((home, home.turn))
         try:
             if started is None:
                 await self._work()
             else:
-                with self.scope:
+                with self._scope:
                     async with self._actor.lifespan():
                         home.rise()
                         started.answer(None)
@@ -114,6 +213,8 @@ class Incarnation:
         await home.stop_children()
         home.fall(self, started)
 
+    # --- its end --------------------------------------------------------------
+
     def leave(self) -> None:
         """End this life after the message in hand."""
         self.is_leaving = True
@@ -128,16 +229,21 @@ class Incarnation:
         self._turn_scope.cancel()
         return True
 
+    def cancel(self) -> None:
+        """Cancel whatever runs for this life."""
+        self._scope.cancel()
+
+    def limit(self, deadline: float) -> None:
+        """Cancel what still runs at *deadline*, in the event loop's seconds."""
+        # A deadline is a timer: not for those, as most, that end at once anyway.
+        if self._has_lifespan or self.in_hand is not None:
+            self._scope.deadline = deadline
+
     def escalate(self, error: RestartsExhausted) -> None:
         """End this life at once with *error*, which leaves through the lifespan."""
         self._escalated = error
         self.leave()
         self._turn_scope.cancel()
-
-    @property
-    def may_linger(self) -> bool:
-        """Whether code of the actor itself has to end before this life does."""
-        return self._has_lifespan or self.in_hand is not None
 
     @property
     def handling_seconds(self) -> float:
@@ -223,7 +329,7 @@ class Incarnation:
     def _renew_turn_scope(self) -> None:
         self._turn_scope = CancelScope(shield=not self._has_lifespan)
         if not self._has_lifespan:
-            self.scope = self._turn_scope
+            self._scope = self._turn_scope
 
     def _end_turn(self) -> None:
         self.in_hand = None
@@ -236,6 +342,16 @@ class Incarnation:
             self._home.mailbox.dead_letter(message, f"refused: {refusal}")
         else:
             reply.fail(refusal)
+
+
+def _apart_from_cancellation(error: BaseException) -> BaseException | None:
+    """Return what *error* is beside a cancellation, if it is anything."""
+    cancelled = get_cancelled_exc_class()
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.split(cancelled)[1]
+
+    return None if isinstance(error, cancelled) else error
 
 
 def describe(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """A bounded queue with one reader, and what becomes of what does not fit."""
 
 from collections import deque
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from anyio import Event
 
@@ -16,6 +16,12 @@ Overflow = Literal["wait", "reject", "drop_oldest"]
 
 Item = tuple[Handler, Any, Reply[Any] | None]
 """A message with its handler, and the place for the answer if one is due."""
+
+
+class Bell(Protocol):
+    """What rouses the reader of a mailbox, once: an event, or the reader itself."""
+
+    def set(self) -> object: ...
 
 
 class Mailbox:
@@ -50,7 +56,7 @@ class Mailbox:
         self._registry = registry
         self._dead_letters = 0
         self._dropped = 0
-        self._wake: Event | None = None
+        self._wake: Bell | None = None
         # The length up to which `offer` takes items: 0 while senders wait or if closed.
         self._room = capacity
         self._senders: dict[Event, Item] | None = None
@@ -140,14 +146,18 @@ class Mailbox:
 
     async def wait(self) -> None:
         """Wait until `wake` is called: an item has come, or something else is up."""
-        self._wake = Event()
-        await self._wake.wait()
+        event = self._wake = Event()
+        await event.wait()
+
+    def leave_to(self, bell: Bell | None) -> None:
+        """Have *bell* set by the next `wake`, where nobody waits."""
+        self._wake = bell
 
     def wake(self) -> None:
         """Wake the reader."""
-        if self._wake is not None:
-            self._wake.set()
-            self._wake = None
+        bell, self._wake = self._wake, None
+        if bell is not None:
+            bell.set()
 
     # --- the end --------------------------------------------------------------
 

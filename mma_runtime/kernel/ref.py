@@ -118,7 +118,10 @@ class Ref:
         item = (handler, request, reply)
         asker = begin_wait(reply)
         try:
-            if not cell.mailbox.offer(item):
+            life = cell.vacant
+            if life is not None:
+                await life.serve(item)
+            elif not cell.mailbox.offer(item):
                 await cell.mailbox.wait_in(item)
 
             return await reply.wait()

@@ -25,6 +25,9 @@ _turn: ContextVar[tuple[Waiter, int] | None] = ContextVar("turn", default=None)
 begin_turn: Callable[[tuple[Waiter, int] | None], object] = _turn.set
 """Note which turn of which actor the code of this task belongs to."""
 
+noted_turn: Callable[[], tuple[Waiter, int] | None] = _turn.get
+"""Return what `begin_turn` has noted in this task, or where it was started."""
+
 
 def present_turn() -> tuple[Waiter, int] | None:
     """Return the turn that this code belongs to, or `None`.
