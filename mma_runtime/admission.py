@@ -6,7 +6,7 @@ from dataclasses import replace
 import anyio
 from anyio.lowlevel import checkpoint
 
-from mma_runtime.attempt import Attempt
+from mma_runtime.attempt import Attempt, Call
 from mma_runtime.budget_tree import ENOUGH, BudgetTree
 from mma_runtime.costs import Reserve
 from mma_runtime.errors import BudgetExhausted
@@ -48,8 +48,8 @@ class Admission:
         self._largest = largest
         self.tree: BudgetTree | None = None
 
-    async def admit(self, attempt: Attempt, since: float) -> Permit:
-        """Wait until *attempt*, which waits *since* then, may be sent.
+    async def admit(self, attempt: Attempt, call: Call) -> Permit:
+        """Wait until *attempt* of *call* may be sent.
 
         Raises `BudgetExhausted` when there is no room for it, or its time is up, and
         the gate's last refusal. Cancelled or refused, what it holds is the caller's to
@@ -61,7 +61,7 @@ class Admission:
             attempt.request = replace(attempt.request, max_output_tokens=wish.output)
             self._tell_if_short(attempt, wish.output)
 
-        demand = self._demand(attempt.request, since)
+        demand = self._demand(attempt.request, call)
         permit = self._gate.enter_nowait(demand)
         if permit is not None:
             return permit
@@ -124,18 +124,15 @@ class Admission:
         self._emit(reached(wish.origin, error, call=attempt.call, model=self._address))
         return error
 
-    def _demand(self, request: ChatRequest, since: float) -> Demand:
+    def _demand(self, request: ChatRequest, call: Call) -> Demand:
         origin = request.origin
-        if not self._gate.counts_tokens:
-            return Demand(origin.run, origin.tier, since=since)
+        tokens = output = 0
+        if self._gate.counts_tokens:
+            tokens = estimate_request(request)
+            output = request.max_output_tokens or 0
 
-        return Demand(
-            origin.run,
-            origin.tier,
-            estimate_request(request),
-            request.max_output_tokens or 0,
-            since,
-        )
+        since, patience = call.since, call.patience
+        return Demand(origin.run, origin.tier, tokens, output, since, patience)
 
     def _queued(self, attempt: Attempt, reason: str) -> None:
         self._emit(

@@ -10,6 +10,7 @@ from mma_runtime.events import Origin
 from mma_runtime.llm.chat import ChatRequest, Chunk, ToolCallDelta
 from mma_runtime.llm.tokens import estimate_request, estimate_tokens
 from mma_runtime.llm.usage import Usage
+from mma_runtime.queueing import LONG_WAIT
 from mma_runtime.reservations import Reservation, WrapUp
 
 OnChunk = Callable[[Chunk], None]
@@ -20,10 +21,19 @@ class Call:
 
     *since* is when it first failed, in the event loop's time: it then goes before those
     that came later. 0 is not yet. *deadline* is when its budgets' time is up, in the
-    same time, as far as its last attempt has learnt it.
+    same time, as far as its last attempt has learnt it. *patience* is how long a rest
+    of an account it waits for, in seconds.
     """
 
-    __slots__ = ("deadline", "numbers", "on_chunk", "request", "since", "wrap_up")
+    __slots__ = (
+        "deadline",
+        "numbers",
+        "on_chunk",
+        "patience",
+        "request",
+        "since",
+        "wrap_up",
+    )
 
     def __init__(
         self, request: ChatRequest, on_chunk: OnChunk | None, wrap_up: WrapUp
@@ -34,6 +44,7 @@ class Call:
         self.numbers = itertools.count(1)
         self.since = 0.0
         self.deadline = inf
+        self.patience = LONG_WAIT
 
 
 class Attempt:

@@ -48,6 +48,11 @@ class Breaker:
         self._openings = 0
         self._trying = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the model has failed and not answered since."""
+        return bool(self._rest)
+
     def admits(self, now: float) -> int | None:
         """Return the number of openings until *now*, or `None` if no call may try.
 

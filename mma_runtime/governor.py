@@ -18,9 +18,6 @@ from mma_runtime.windows import Amounts, Windows, amounts_of
 PAUSE = (1.0, 60.0)
 """How long a refused account rests, in seconds: at first and, doubling, at most."""
 
-LONG_WAIT = 60.0
-"""A pause that callers are not left to wait for, in seconds: they get the error."""
-
 PATIENCE = 300.0
 """How long an account may refuse all requests until those who wait get the error."""
 
@@ -125,13 +122,14 @@ class Gate:
     async def enter(self, demand: Demand) -> Permit:
         """Wait for a permit.
 
-        A cancelled wait leaves nothing behind. Raises the provider's refusal when that
-        asks for a longer rest than `LONG_WAIT`, or when it has refused everybody for
-        longer than `PATIENCE`: then one caller may try after each rest.
+        A cancelled wait leaves nothing behind. Raises the provider's refusal when the
+        account rests for longer than the caller waits, or when it has refused everybody
+        for longer than `PATIENCE`: then one caller may try after each rest.
         """
         rest = self.paused_for()
         if rest and self._refusal is not None:
-            final = self._final(self._refusal, rest, anyio.current_time())
+            now = anyio.current_time()
+            final = self._final(self._refusal, rest, now, demand.patience)
             if final is not None:
                 raise final
 
@@ -220,7 +218,7 @@ class Gate:
         self._on_trial = True
         self._refusal = error
         self._refused_since = min(self._refused_since, now)
-        if rest is not None and self._final(error, rest, now) is not None:
+        if rest is not None:
             self._turn_away(error, rest, now)
 
         self._leave(permit)
@@ -318,10 +316,10 @@ class Gate:
             return
 
     def _final(
-        self, error: ProviderError, rest: float, now: float
+        self, error: ProviderError, rest: float, now: float, patience: float
     ) -> ProviderError | None:
-        """Return the error for those who wait, once it would be for too long."""
-        if rest > LONG_WAIT:
+        """Return the error for who waits, once that would be for too long."""
+        if rest > patience:
             return too_long(error, rest)
 
         refused = now - self._refused_since
@@ -332,8 +330,9 @@ class Gate:
 
     def _turn_away(self, error: ProviderError, rest: float, now: float) -> None:
         for waiter in tuple(self._queue):
-            waiter.error = self._final(error, rest, now)
-            waiter.news.set()
+            waiter.error = self._final(error, rest, now, waiter.demand.patience)
+            if waiter.error is not None:
+                waiter.news.set()
 
 
 def too_long(error: ProviderError, rest: float) -> ProviderError:

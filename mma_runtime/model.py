@@ -9,14 +9,21 @@ from typing import Any
 import anyio
 
 from mma_runtime.attempt import Call, OnChunk, call_name
-from mma_runtime.errors import ProviderError
+from mma_runtime.errors import ProviderError, ProviderOverloaded, RateLimited
 from mma_runtime.events import ModelFellBack
 from mma_runtime.governor import too_long
 from mma_runtime.llm.chat import ChatRequest, Completion
 from mma_runtime.llm.provider import Provider
+from mma_runtime.queueing import LONG_WAIT
 from mma_runtime.reservations import WrapUp
 from mma_runtime.retries import RetryPolicy
 from mma_runtime.route import Route
+
+BRIEF_REST = 5.0
+"""A rest of an account that a call waits for though another model is free, in seconds.
+
+Shorter ones are how an account's unknown limits are felt for, and soon over.
+"""
 
 
 class Model:
@@ -78,9 +85,15 @@ class Model:
                 wait = self._retry.delay(error, tries, draw, elapsed)
                 final = self._retry.why_final(error, tries, elapsed)
                 rests = route.gate.paused_for()
+                if wait is not None and rests > call.patience:
+                    wait, final = None, "another model is asked meanwhile"
+
                 retry_in = None if wait is None else max(wait, rests)
                 route.tell_failed(call.request, number, str(error), retry_in, final)
                 if wait is None:
+                    if rests > call.patience:
+                        raise
+
                     asked = error.facts.retry_after
                     if asked is not None and asked > self._retry.patience:
                         raise too_long(error, asked) from error
@@ -100,37 +113,61 @@ class Model:
         before: Route | None = None
         why: ProviderError | None = None
         failure: ProviderError | None = None
-        for route in self.routes:
+        resting: list[Route] = []
+        for place, route in enumerate(self.routes, 1):
             if before is not None:
                 self._step(call, before, route, why)
 
-            before, why = route, None
-            openings = route.breaker.admits(anyio.current_time())
-            if openings is None:
-                continue
+            has_others = bool(resting) or any(map(_is_free, self.routes[place:]))
+            result = await self._try(route, call, has_others=has_others)
+            if isinstance(result, Completion):
+                return result
 
-            call.request = replace(call.request, model=route.name)
-            try:
-                completion = await self._ask(route, call)
-            except ProviderError as error:
-                now = anyio.current_time()
-                if not route.breaker.failed(error, now, openings):
-                    raise
+            before, why = route, result
+            failure = result or failure
+            if route.gate.paused_for() and not route.breaker.is_open:
+                resting.append(route)
 
-                why = failure = error
-            except BaseException:
-                route.breaker.left(openings)
-                raise
-            else:
-                route.breaker.answered()
-                return completion
-
-        if failure is not None:
+        if failure is not None and not resting:
             raise failure
 
-        # All are left alone: better to try than not.
-        call.request = replace(call.request, model=self.name)
-        return await self._ask(self._route, call)
+        # Where all are left alone it is better to try than not.
+        last = min(resting or [self._route], key=_rests)
+        call.patience = LONG_WAIT
+        call.request = replace(call.request, model=last.name)
+        return await self._ask(last, call)
+
+    async def _try(
+        self, route: Route, call: Call, *, has_others: bool
+    ) -> Completion | ProviderError | None:
+        """Ask one of several models; return why not, or `None` if it is left alone."""
+        openings = route.breaker.admits(anyio.current_time())
+        if openings is None:
+            return None
+
+        if has_others and not _is_free(route):
+            route.breaker.left(openings)
+            return None
+
+        call.patience = BRIEF_REST if has_others else LONG_WAIT
+        call.request = replace(call.request, model=route.name)
+        try:
+            completion = await self._ask(route, call)
+        except ProviderError as error:
+            limited = isinstance(error, RateLimited | ProviderOverloaded)
+            if limited and has_others and not _is_free(route):
+                # Its gate knows until when, and then lets one call try.
+                route.breaker.left(openings)
+            elif not route.breaker.failed(error, anyio.current_time(), openings):
+                raise
+
+            return error
+        except BaseException:
+            route.breaker.left(openings)
+            raise
+
+        route.breaker.answered()
+        return completion
 
     def _step(
         self, call: Call, route: Route, to: Route, error: ProviderError | None
@@ -143,9 +180,19 @@ class Model:
                 model=route.address,
                 to=to.address,
                 error="" if error is None else str(error),
-                seconds=route.breaker.rests_for(anyio.current_time()),
+                seconds=_rests(route),
             )
         )
+
+
+def _rests(route: Route) -> float:
+    """Return the seconds for which the model is left alone yet, or its account."""
+    breaker = route.breaker.rests_for(anyio.current_time())
+    return max(breaker, route.gate.paused_for())
+
+
+def _is_free(route: Route) -> bool:
+    return _rests(route) <= BRIEF_REST
 
 
 def _given_up(error: ProviderError, tries: int, seconds: float) -> ProviderError:

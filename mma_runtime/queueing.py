@@ -13,6 +13,9 @@ from mma_runtime.windows import NO_CHARGES, Charges
 PATIENCE = 30.0
 """Seconds after which a waiting lower tier gets every other place."""
 
+LONG_WAIT = 60.0
+"""A rest of an account that callers are not left to wait for, in seconds."""
+
 LOWER_TIER = "worker"
 """The tier that all others go before."""
 
@@ -21,6 +24,7 @@ class Demand(NamedTuple):
     """Who wants to send a request, and how large: *output* is the most it may say.
 
     *since* is when its call was first wanted, in the event loop's time; 0 is now.
+    *patience* is how long a rest of the account the caller waits for, in seconds.
     """
 
     run: str = ""
@@ -28,6 +32,7 @@ class Demand(NamedTuple):
     input: int = 0
     output: int = 0
     since: float = 0.0
+    patience: float = LONG_WAIT
 
 
 class Permit:

@@ -115,7 +115,7 @@ class Route:
         wish = self._wish(request, call.wrap_up)
         attempt = Attempt(request, number, wish)
         try:
-            permit = await self._admission.admit(attempt, call.since)
+            permit = await self._admission.admit(attempt, call)
         except BaseException:
             self._costs.tell(Release(wish))
             raise

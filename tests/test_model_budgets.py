@@ -19,12 +19,14 @@ from mma_runtime.errors import (
     ProviderFacts,
     ProviderFailed,
     QuotaExhausted,
+    RateLimited,
     RequestRejected,
 )
 from mma_runtime.events import (
     BudgetReached,
     BudgetWarning,
     Event,
+    ModelCallFailed,
     ModelCallQueued,
     ModelFellBack,
     Origin,
@@ -617,3 +619,115 @@ async def test_a_spent_budget_does_not_fall_back() -> None:
             await model.complete(ask())
 
     assert seen == []
+
+
+# --- falling back from an account that rests -----------------------------------
+
+
+def limited(rest: float | None, refusals: int) -> Callable[[ChatRequest], Said]:
+    """Refuse the first requests, asking for a *rest*; then answer."""
+    left = [refusals]
+
+    def function(_request: ChatRequest) -> Said:
+        if left[0]:
+            left[0] -= 1
+            raise fails(RateLimited, status=429, retry_after=rest)
+        return answer()
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("rest", "refusals", "asked", "took"),
+    [
+        # A short rest, and the growing ones of who names no time, are waited for.
+        (2.0, 1, "aa", 2),
+        (None, 3, "aaaa", 7),
+        (None, 4, "aaaab", 7),
+        # A long one is not.
+        (30.0, 1, "ab", 0),
+        (90.0, 1, "ab", 0),
+    ],
+)
+async def test_a_call_does_not_wait_long_where_another_model_is_free(
+    rest: float | None, refusals: int, asked: str, took: float
+) -> None:
+    seen: list[str] = []
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", limited(rest, refusals), seen)),
+            tried.route(named("b", lambda _: answer(), seen)),
+        )
+        began = anyio.current_time()
+        await model.complete(ask())
+        assert anyio.current_time() - began == pytest.approx(took, abs=0.1)
+
+    assert [who[0] for who in seen] == list(asked)
+    failed = tried.of(ModelCallFailed)
+    assert [it.retry_in is None for it in failed].count(True) == asked.count("b")
+
+
+async def test_a_rate_limited_model_is_back_as_soon_as_its_account_has_rested() -> None:
+    seen: list[str] = []
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", limited(8.0, 1), seen)),
+            tried.route(named("b", lambda _: answer(), seen)),
+        )
+        for pause in (0, 2, 7):
+            await anyio.sleep(pause)
+            await model.complete(ask())
+
+    assert [who[0] for who in seen] == ["a", "b", "b", "a"]
+    fell = tried.of(ModelFellBack)
+    assert [(it.model, it.to, round(it.seconds)) for it in fell] == [
+        ("a:m", "b:m", 8),
+        ("a:m", "b:m", 6),
+    ]
+    assert [bool(it.error) for it in fell] == [True, False]
+
+
+async def test_calls_that_wait_for_their_turn_go_where_it_is_free() -> None:
+    seen: list[str] = []
+    async with rig() as tried:
+        first = tried.route(named("a", limited(30.0, 1), seen))
+        first.gate.configure(Limits(in_flight=1))
+        model = Model(first, tried.route(named("b", lambda _: answer(), seen)))
+        began = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(model.complete, ask(f"t{number}"))
+        took = anyio.current_time() - began
+        spent = await tried.spent()
+
+    assert sorted(who[0] for who in seen) == ["a", "b", "b", "b", "b", "b"]
+    assert took < 1
+    assert (spent.calls, spent.in_flight) == (5, 0)
+
+
+async def test_where_all_accounts_rest_the_first_is_waited_for() -> None:
+    seen: list[str] = []
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", limited(30.0, 1), seen)),
+            tried.route(named("b", limited(40.0, 1), seen)),
+        )
+        began = anyio.current_time()
+        await model.complete(ask())
+        took = anyio.current_time() - began
+
+    assert [who[0] for who in seen] == ["a", "b", "a"]
+    assert took == pytest.approx(30, abs=0.1)
+
+
+async def test_a_resting_model_is_waited_for_when_the_others_fail() -> None:
+    seen: list[str] = []
+    async with rig() as tried:
+        model = Model(
+            tried.route(named("a", limited(30.0, 1), seen)),
+            tried.route(named("b", used_up, seen)),
+        )
+        for _ in range(2):
+            await model.complete(ask())
+
+    assert [who[0] for who in seen] == ["a", "b", "a", "a"]
