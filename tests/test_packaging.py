@@ -16,6 +16,27 @@ from mma_runtime.scenario.load import load
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 HEAVY = ("openai", "anthropic", "google.genai", "trio", "rich", "genai_prices", "mcp")
+# What a first run has no use for, of others and of our own.
+UNUSED = (
+    *HEAVY,
+    "click",
+    "dotenv",
+    "httpx2",
+    "opentelemetry",
+    "platformdirs",
+    "structlog",
+    "tree_sitter_python",
+    "yaml",
+    "mma_providers.openai",
+    "mma_runtime.cli",
+    "mma_runtime.exporting",
+    "mma_runtime.logs",
+    "mma_runtime.scenario.load",
+    "mma_runtime.telemetry",
+    "mma_runtime.testing",
+    "mma_runtime.tools.fetch",
+    "mma_runtime.tools.mcp",
+)
 PACKAGES = (
     ROOT / "mma_runtime",
     ROOT / "agents" / "mma_agents",
@@ -86,6 +107,19 @@ def test_importing_loads_no_sdk_and_nothing_heavy(statement: str) -> None:
     code = f"{statement}\nimport sys\nprint([m for m in {HEAVY} if m in sys.modules])"
 
     assert fresh(code) == "[]"
+
+
+def test_a_first_run_loads_nothing_that_it_does_not_use() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "first_run.py")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    _, *modules = done.stdout.split()
+
+    assert "mma_runtime.supervisor" in modules
+    assert sorted(set(UNUSED) & set(modules)) == []
 
 
 def test_every_module_can_be_imported_first() -> None:

@@ -5,11 +5,12 @@ Everything else of a run stays real: it is the words of the models that are give
 
 import json
 from collections.abc import AsyncGenerator, Iterable
+from importlib import import_module
 from pathlib import Path
 
 import anyio
 
-from mma_providers.script import Reply, Script, load_script
+from mma_providers.script import Reply, Script
 from mma_runtime.errors import ProviderFacts, ScriptUnmatched
 from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
@@ -58,9 +59,7 @@ class ScriptedProvider:
     """
 
     def __init__(self, script: Script | Path | str, *, name: str = "scripted") -> None:
-        self._script = (
-            script if isinstance(script, Script) else load_script(Path(script))
-        )
+        self._script = script if isinstance(script, Script) else _read(Path(script))
         self._name = name
         self._entries = self._index(self._script.replies)
         self._shapes = sorted(
@@ -288,6 +287,12 @@ def _length(part: Text | Reasoning | ToolCall) -> int:
     if isinstance(part, ToolCall):
         return len(part.name) + len(part.raw)
     return len(part.text)
+
+
+def _read(path: Path) -> Script:
+    # By name: who builds scripts in Python does not load what reads YAML.
+    script: Script = import_module("mma_providers.script_file").load_script(path)
+    return script
 
 
 def _estimate(request: ChatRequest, answer: _Answer) -> Usage:

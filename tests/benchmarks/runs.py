@@ -9,7 +9,6 @@ import argparse
 import gc
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -44,29 +43,6 @@ SCENARIO = Scenario.model_validate(
         "tickets": [{"id": "t", "description": "d"}],
     }
 )
-# Without the testing kit, which loads trio. The model stands for no other, so that no
-# prices are loaded.
-FIRST = """
-import time
-import anyio
-from mma_runtime import Runtime, Scenario
-from mma_providers.scripted import ScriptedProvider
-from mma_providers.script import Script
-
-async def main():
-    scenario = Scenario.model_validate({
-        "name": "first",
-        "tiers": {"worker": {"model": "bench:m"}},
-        "tickets": [{"id": "t", "description": "d"}],
-    })
-    script = Script.model_validate({"replies": [{"tier": "worker", "text": "done"}]})
-    async with Runtime(providers=[ScriptedProvider(script, name="bench")]) as runtime:
-        outcome = await (await runtime.start(scenario)).outcome()
-        assert outcome.completed, outcome
-
-anyio.run(main)
-print(time.process_time())
-"""
 
 
 class Answering(FunctionProvider):
@@ -222,23 +198,6 @@ async def emitting(events: int = 20_000) -> float:
     return statistics.median(took)
 
 
-def first_run() -> float:
-    """Return the CPU seconds of a process that imports, makes one run and ends."""
-    root = Path(__file__).parents[2]
-    took: list[float] = []
-    for _ in range(SAMPLES):
-        done = subprocess.run(
-            [sys.executable, "-c", FIRST],
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=root,
-        )
-        took.append(float(done.stdout))
-
-    return statistics.median(took)
-
-
 def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -249,7 +208,6 @@ def main() -> None:
         anyio.run(crowd, backend, backend=backend)
 
     print(f"An event with two subscribers: {anyio.run(emitting) * 1e6:.1f} µs (10)")
-    print(f"Import and first run in a process: {first_run():.2f} s of CPU (0.35)")
     if runs:
         print("Runs one after the other, a hundred at a time:")
         for backend in ("asyncio", "trio"):

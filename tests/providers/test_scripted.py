@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mma_providers.script import Reply, Script, ScriptedCall, ScriptedUsage, load_script
+from mma_providers.script import Reply, Script, ScriptedCall, ScriptedUsage
+from mma_providers.script_file import load_script
 from mma_providers.scripted import ScriptedProvider
 from mma_runtime.errors import ScenarioInvalid, ScriptUnmatched
 from mma_runtime.events import Origin
