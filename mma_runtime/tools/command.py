@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from shutil import which
@@ -26,6 +26,7 @@ from mma_runtime.errors import NoRoom, WorkspaceError
 from mma_runtime.frozen import dataclass
 from mma_runtime.tools.processes import end_group, end_strays
 from mma_runtime.tools.sandbox import LIMITS, Limits, SandboxMode, find_confinement
+from mma_runtime.tools.watch import watched
 from mma_runtime.workspace.room import is_full
 
 SECONDS = 120.0
@@ -89,7 +90,8 @@ async def run_command(
 
     When it has ended, its time is up, or the call is cancelled, its whole process
     group is ended before this returns: asked first, forced after `GRACE` seconds. On
-    Linux that is true of processes that left the group as well.
+    Linux that is true of processes that left the group as well. Should we be killed
+    meanwhile, a `watched` process does it.
 
     Args:
         argv: The command and its arguments.
@@ -123,30 +125,33 @@ async def run_command(
         walled = confinement.command(
             argv, cwd, writable=(*(writable or (cwd,)), own), limits=limits
         )
-        try:
-            if problem := _unstartable(argv[0], cwd, surroundings["PATH"]):
-                return problem
+        async with AsyncExitStack() as stack:
+            try:
+                if problem := _unstartable(argv[0], cwd, surroundings["PATH"]):
+                    return problem
 
-            process = await _start(walled, cwd, surroundings, writing)
-        except (OSError, ValueError) as error:
-            return CommandResult(
-                exit_code=NOT_EXECUTABLE, output=f"cannot run {argv[0]!r}: {error}"
-            )
-        finally:
-            os.close(writing)
+                watch = await stack.enter_async_context(watched(f"{MARK}={mark}"))
+                process = await _start(walled, cwd, surroundings, writing)
+            except (OSError, ValueError) as error:
+                return CommandResult(
+                    exit_code=NOT_EXECUTABLE, output=f"cannot run {argv[0]!r}: {error}"
+                )
+            finally:
+                os.close(writing)
 
-        finished = False
-        try:
-            with move_on_after(seconds) as limit:
-                await _follow(process, mark, reading, output)
-                finished = True
-        finally:
-            with CancelScope(shield=True):
-                if not finished:
-                    await _end_all(process, mark)
+            watch.note(process)
+            finished = False
+            try:
+                with move_on_after(seconds) as limit:
+                    await _follow(process, mark, reading, output)
+                    finished = True
+            finally:
+                with CancelScope(shield=True):
+                    if not finished:
+                        await _end_all(process, mark)
 
-                await process.aclose()
-                output.drain(reading)
+                    await process.aclose()
+                    output.drain(reading)
 
     code = confinement.exit_code(process.returncode)
     if code and await to_thread.run_sync(is_full, cwd):

@@ -169,7 +169,7 @@ def _probe(program: str | None) -> tuple[str | None, str]:
 
 def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
     # No `--die-with-parent`: to the kernel the parent is the thread that started it,
-    # and trio's do not live as long.
+    # and trio's do not live as long. See `watch`.
     yield from ("--unshare-net", "--unshare-pid", "--unshare-ipc")
     yield from ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
     hidden = [Path(place) for place in (*_SCRATCH, *_SOCKETS) if _is_folder(place)]
