@@ -38,8 +38,9 @@ class Agent(Generic[OutputT]):
 
     *max_tool_rounds* bounds the model calls of one question, `MAX_TOOL_ROUNDS` (10) by
     default. *budget* is for one question, in US dollars, tokens, calls, seconds.
-    *temperature*, *max_output_tokens* (of one reply) and *reasoning_effort* are the
-    provider's where they are left out. *name* is that of its runs.
+    *temperature* (from 0 to 2), *max_output_tokens* (of one reply) and
+    *reasoning_effort* are the provider's where they are left out. *name* is that of its
+    runs.
 
     It holds no state and may be asked many times at once; no question knows of another.
 

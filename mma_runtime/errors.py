@@ -168,7 +168,8 @@ class AskCycle(ActorError):
 class MailboxFull(ActorError):
     """The mailbox had no room, and the sender would not wait (`tell`).
 
-    `await ref.send(...)` waits for room instead.
+    *capacity* is how many messages may wait. `await ref.send(...)` waits for room
+    instead.
     """
 
     def __init__(self, name: str, capacity: int) -> None:
@@ -219,8 +220,9 @@ class UnhandledMessage(ActorError, TypeError):
 class ProviderFacts:
     """What is known about a provider's error; plain values, no secrets.
 
-    *retry_after* is in seconds. *in_stream* tells that output had begun, *partial_text*
-    is what had come by then. Without *sent* the request never left this machine.
+    *status* is that of HTTP, *retry_after* is in seconds. *in_stream* tells that output
+    had begun, *partial_text* is what had come by then. Without *sent* the request never
+    left this machine.
     """
 
     provider: str
@@ -658,7 +660,10 @@ class JournalInUse(JournalError):
 
 
 class JournalTooNew(JournalError):
-    """A newer version of the runtime wrote this journal; it was not touched."""
+    """A newer version of the runtime wrote this journal; it was not touched.
+
+    *version* is that of its format, *known* the newest version that can be read here.
+    """
 
     def __init__(self, path: str, version: int, known: int) -> None:
         self.path = path

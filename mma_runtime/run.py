@@ -92,7 +92,7 @@ class Run:
 
     @property
     def reused(self) -> int:
-        """How many replies and results were taken from the journal."""
+        """How many replies and results of calls were taken from the journal."""
         return self._job.journal.reused
 
     @property
@@ -113,6 +113,9 @@ class Run:
         """Wait until the run has ended and return how.
 
         Cancelling the wait leaves the run alone.
+
+        Raises:
+            RuntimeError: The event loop was torn down before the run could end.
         """
         await self._ended.wait()
         if self._outcome is None:
@@ -131,7 +134,8 @@ class Run:
         """End the run now and return its outcome.
 
         Model calls and tools that are under way are cancelled, what was done and spent
-        stays. A run that has ended already is not changed.
+        stays. A run that has ended already is not changed. Cancelling the wait does not
+        take it back. Raises what `outcome` raises.
         """
         self.stop(reason)
         return await self.outcome()

@@ -254,8 +254,8 @@ class Runtime(AsyncContextManagerMixin):
         Works in the folder *scratch*. The outcome is that of the run when everything
         was as recorded; `difference` of the run returned tells the first thing that was
         not. A run that was resumed with other bounds or models has several legs: *leg*
-        0 is what it was with its first scenario; all of it by default. If cancelled,
-        nothing goes on. Raises what `resume` raises.
+        counts them from 0, which is what it was with its first scenario; all of it by
+        default. If cancelled, nothing goes on. Raises what `resume` raises.
         """
         check_path("scratch", scratch, "the path of a folder")
         folder = find_run(self._home.path, run)
@@ -354,6 +354,7 @@ class Runtime(AsyncContextManagerMixin):
         Raises:
             AnswerMissing: The agent failed, or its rounds or its budget were used up.
             ConfigurationError: A model, provider, tool or key is missing.
+            RuntimeError: The runtime is not entered, or is being left.
         """
         run = await self.start_agent(agent, question)
         try:
@@ -407,7 +408,8 @@ class Runtime(AsyncContextManagerMixin):
     def events(self, *, replay: bool = True, capacity: int = HISTORY) -> Subscription:
         """Return the events of the host's own actors, to iterate over; as `Run.events`.
 
-        What happens in a run is in its own events. The iteration ends with the runtime.
+        *capacity* is how many events may wait for their reader. What happens in a run
+        is in its own events. The iteration ends with the runtime.
         """
         return self._bus.subscribe(replay=replay, capacity=capacity)
 

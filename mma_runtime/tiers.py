@@ -207,8 +207,9 @@ class AcceptTrack(Request[Verdict]):
 class GiveHint(Request[str]):
     """Ask Tier 4 for a hint on a failed command.
 
-    *error* is what its output says of the error, *place* the lines around the place
-    that it names. *raw_characters* is the length of the whole output.
+    *exit_code* is `None` when its time was up. *error* is what its output says of the
+    error, *place* the lines around the place that it names. *raw_characters* is the
+    length of the whole output.
     """
 
     command: str

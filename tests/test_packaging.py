@@ -1,12 +1,10 @@
 """What every user relies on: names, layout, imports, the README and the scenarios."""
 
-import inspect
 import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -66,33 +64,6 @@ def test_every_public_name_is_there_and_no_other() -> None:
     block = declared.split("if TYPE_CHECKING:")[1].split("__all__")[0]
     typed = set(re.findall(r"\b[A-Za-z_]+\b(?=[,\n])", block.replace("import ", "\n")))
     assert set(mma_runtime.__all__) <= typed
-
-
-def public_members() -> list[tuple[str, Any]]:
-    """Return what the public names are, and the public methods of the classes."""
-    found: list[tuple[str, Any]] = []
-    for name in mma_runtime.__all__:
-        value = getattr(mma_runtime, name)
-        if isinstance(value, type):
-            found += [
-                (f"{name}.{key}", inspect.unwrap(getattr(member, "fget", member)))
-                for key, member in vars(value).items()
-                if not key.startswith("_") and hasattr(member, "__doc__")
-            ]
-            found.append((name, value))
-
-    return [one for one in found if callable(one[1])]
-
-
-@pytest.mark.parametrize(("name", "member"), public_members())
-def test_every_public_name_is_explained_and_what_waits_tells_of_cancellation(
-    name: str, member: Any
-) -> None:
-    text = inspect.getdoc(member) or ""
-
-    assert len(text) > 10, name
-    if inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member):
-        assert re.search("[Cc]ancel", text), f"{name}: what does cancellation do?"
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:

@@ -47,6 +47,9 @@ class TierAgent(Actor):
     What an agent is told goes through `prompt`, which shows nothing that its tier must
     not see. A crash is not repaired by a restart: the agent's memory would be gone, and
     its supervisor decides what to do about the ticket or track.
+
+    Raises:
+        ConfigurationError: A prompt of the scenario shows what the tier must not see.
     """
 
     restart: ClassVar[Restart] = "temporary"
@@ -59,7 +62,12 @@ class TierAgent(Actor):
         self.conversation: Conversation = Conversation(system=self._system())
 
     def prompt(self, occasion: str, **slots: str) -> str:
-        """Fill the prompt for *occasion*, the scenario's own where it has one."""
+        """Fill the prompt for *occasion*, the scenario's own where it has one.
+
+        Raises:
+            ConfigurationError: The tier must not see what it would be shown.
+            KeyError: A slot of the prompt has no value.
+        """
         return prompt(occasion, self.tier, self.equipment.prompts, **slots)
 
     def origin(self, task: str, **where: Any) -> Origin:
@@ -121,8 +129,12 @@ class PlanningAgent(TierAgent):
         """Ask the model *question* until it answers in *shape*, at most `TRIES` times.
 
         What is wrong with an answer goes back to the model; *check* raises
-        `PlanRejected` for an answer that has the form but cannot be used. Raises
-        `Refused` when no answer could be used or the model could not be reached.
+        `PlanRejected` for an answer that has the form but cannot be used. Cancellation
+        ends the call; the conversation keeps the question.
+
+        Raises:
+            Refused: No answer could be used, a budget has no room, or the model could
+                not be reached.
         """
         conversation = self.conversation
         conversation.say(question, images)
@@ -179,7 +191,10 @@ class OneShotAgent(TierAgent):
     async def once(
         self, question: str, origin: Origin, shape: type[BaseModel] | None = None
     ) -> Completion:
-        """Ask the model *question* and nothing else."""
+        """Ask the model *question* and nothing else; cancellation ends the call.
+
+        Raises what `Model.complete` raises: `ProviderError`, `BudgetExhausted`.
+        """
         self._calls += 1
         conversation = Conversation(
             system=self.conversation.system, turns=[user(question)]

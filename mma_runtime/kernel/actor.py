@@ -90,7 +90,7 @@ class Actor:
     ) -> Ref:
         """Start a child named `parent/name`; it ends before its parent does.
 
-        Everything else, cancellation too, is as with `ActorSystem.spawn`.
+        Raises what `ActorSystem.spawn` raises; cancellation, and all else, is as there.
         """
         cell = self._cell
         full_name = f"{cell.name}/{check_name(name)}"

@@ -20,7 +20,8 @@ ItemT = TypeVar("ItemT")
 class Statistics:
     """What an actor was doing when it was asked for.
 
-    *depth* and *capacity* are in messages; *handling_seconds* is how long the message
+    *depth* and *capacity* are in messages, and *handled* counts those that are done
+    with; *handling_seconds* is how long the message
     in hand has been handled, 0 when there is none.
     """
 
@@ -139,11 +140,11 @@ class Ref:
 
         The actor makes at most *buffer* items in advance and handles nothing else until
         the stream is over. Leaving the block early cancels the work, and nothing else.
-        What `ask` raises, the iteration raises, after the items that came before the
+        The iteration raises what `ask` raises, after the items that came before the
         error.
 
         Raises:
-            ValueError: *buffer* is less than 1.
+            ValueError: *buffer* is less than 1 item.
         """
         if buffer < 1:
             raise ValueError(f"a stream needs a buffer of at least 1, not {buffer}")

@@ -35,9 +35,10 @@ class ActorSystem(AsyncContextManagerMixin):
     When an actor at the top fails too often, the block is cancelled, and the failure
     leaves it in an `ExceptionGroup`.
 
-    *emit* is called with each event; it must neither block nor raise. *strategy*,
-    *intensity* and *backoff* are for the actors at the top, as in `Actor`. *jitter*
-    returns a number from 0 to 1, which spreads restarts.
+    *emit* is called with each event; it must neither block nor raise. For the actors at
+    the top *strategy* is as in `Actor`, *intensity* how many restarts are allowed
+    within how many seconds, and *backoff* the shortest and longest delay before one, in
+    seconds. *jitter* returns a number from 0 to 1, which spreads restarts.
     """
 
     def __init__(

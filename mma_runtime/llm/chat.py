@@ -144,12 +144,12 @@ class Counted:
 class ChatRequest:
     """One request to one model.
 
-    *max_output_tokens* bounds the answer (tokens, hidden reasoning included); `None` is
-    the provider's own limit. *response_schema* asks for JSON of that shape. *origin*
-    and *turn* (the count of calls within this task, from 1) say who asks; they are
-    never sent to a provider's server, where *headers* go besides. Without *streamed*
-    the answer comes at once when it is whole, which takes less computing here.
-    *counted* is what is known of the length of its beginning.
+    *max_output_tokens* bounds the answer (tokens, hidden reasoning included),
+    *temperature* is from 0 to 2; `None` is the provider's own. *response_schema* asks
+    for JSON of that shape. *origin* and *turn* (the count of calls within this task,
+    from 1) say who asks; they are never sent to a provider's server, where *headers* go
+    besides. Without *streamed* the answer comes at once when it is whole, which takes
+    less computing here. *counted* is what is known of the length of its beginning.
     """
 
     model: str
@@ -211,7 +211,10 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """More of a tool call; *id* and *name* come with the first fragment of *index*."""
+    """More of a tool call; *id* and *name* come with its first fragment.
+
+    *index* counts the calls of an answer from 0.
+    """
 
     index: int
     id: str

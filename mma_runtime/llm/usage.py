@@ -9,9 +9,10 @@ from mma_runtime.frozen import dataclass
 class Usage:
     """Tokens of one or more calls, with OpenAI's meaning of the words.
 
-    *input* is the whole prompt with the cached tokens in it; *cache_read* and
-    *cache_write* are parts of it (*cache_write_1h* is part of *cache_write*). *output*
-    is all that is billed as output; *reasoning* is the part that was not shown.
+    *input* counts the tokens of the whole prompt; *cache_read* counts the tokens of it
+    that were in the provider's cache, *cache_write* those tokens that came there, and
+    *cache_write_1h* those among them that stay for an hour. *output* counts all tokens
+    that are billed as output, *reasoning* those among them that were not shown.
     """
 
     input: int = 0

@@ -131,7 +131,7 @@ class TierOptions(Table):
         default=None,
         ge=0,
         le=2,
-        description="Sampling temperature; the provider's if left out.",
+        description="Sampling temperature, from 0 to 2; the provider's if left out.",
     )
     max_output_tokens: int | None = Field(
         default=None,

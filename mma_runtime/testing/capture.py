@@ -43,7 +43,10 @@ class EventCapture:
         raise AssertionError(self._missing(kind, facts))
 
     async def rest(self) -> list[Event]:
-        """Read to the end of the run and return all of its events."""
+        """Read to the end of the run and return all of its events.
+
+        Cancellation loses none: what was read by then is in `seen`.
+        """
         async for event in self._coming:
             self.seen.append(event)
 

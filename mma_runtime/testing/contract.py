@@ -21,7 +21,7 @@ async def provider_contract(make: Callable[[], Provider], request: ChatRequest) 
     """Check that a provider keeps the promises of `Provider`; for your own tests.
 
     *make* returns a fresh provider, *request* is one that it can answer, again and
-    again. Run it on asyncio and on trio.
+    again. Run it on asyncio and on trio. If cancelled, the provider is closed.
 
     Raises:
         AssertionError: A promise is broken; says which.

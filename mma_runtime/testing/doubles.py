@@ -54,7 +54,10 @@ class FunctionProvider:
     async def stream(
         self, request: ChatRequest
     ) -> AsyncGenerator[Chunk | Completion, None]:
-        """Yield what the function returns for *request*, part by part."""
+        """Yield what the function returns for *request*, part by part.
+
+        Cancellation cancels the function where it waits; `requests` keeps the request.
+        """
         self.requests.append(request)
         said = self._function(request)
         if inspect.isawaitable(said):
@@ -73,7 +76,7 @@ class FunctionProvider:
         yield completion
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """List nothing: any model name is taken."""
+        """List nothing: any model name is taken. Waits for nothing to be cancelled."""
         return ()
 
     def capabilities(self, model: str) -> Capabilities:  # noqa: ARG002 - Protocol
@@ -85,7 +88,7 @@ class FunctionProvider:
         return self._name, model, False
 
     async def aclose(self) -> None:
-        """Do nothing: there are no connections."""
+        """Do nothing: there are no connections, and nothing to be cancelled."""
 
 
 def _completion(said: Said, model: str) -> Completion:

@@ -69,9 +69,9 @@ def assert_cost(
 ) -> Spent:
     """Assert what was spent, in US dollars and in model calls; return it.
 
-    *usd* is the exact sum, *at_most* its bound. *where* chooses some of the lines, by
-    `tier`, `track`, `ticket`, `model`, `provider` or `run`. Calls of unknown price are
-    never taken as free: with them no sum of dollars holds.
+    *usd* is the exact sum and *at_most* its bound, both in US dollars. *where* chooses
+    some of the lines, by `tier`, `track`, `ticket`, `model`, `provider` or `run`. Calls
+    of unknown price are never taken as free: with them no sum of dollars holds.
 
     Raises:
         AssertionError: It was another sum; shows the lines.

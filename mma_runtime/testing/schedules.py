@@ -18,10 +18,11 @@ T = TypeVar("T")
 def run_seeded(scenario: Callable[[Random], Awaitable[T]], seed: int) -> T:
     """Run *scenario* on trio with a virtual clock, in an order that *seed* decides.
 
-    The same seed repeats the same run exactly; another one lets the tasks that are
-    ready run in another order. Time stands still while any task can run, and jumps to
-    the next deadline when none can. The scenario gets a source of random numbers that
-    hangs on the seed as well. An error that leaves it carries a note with the seed.
+    *seed* is any whole number. The same one repeats the same run exactly; another lets
+    the tasks that are ready run in another order. Time stands still while any task can
+    run, and jumps to the next deadline when none can. The scenario gets a source of
+    random numbers that hangs on the seed as well. An error that leaves it carries a
+    note with the seed.
 
     Raises:
         RuntimeError: this release of trio has no hook to seed its schedule.
@@ -47,7 +48,11 @@ async def _await(scenario: Callable[[Random], Awaitable[T]], random: Random) -> 
 def seeded_schedule(module: ModuleType, seed: int) -> Generator[None]:
     """Make trio sort what is ready and shuffle it by *seed*.
 
-    That is the hook that Hypothesis uses; *module* is the one that has it.
+    That is the hook that Hypothesis uses; *module* is the one that has it, *seed* any
+    whole number.
+
+    Raises:
+        RuntimeError: This release of trio has no such hook.
     """
     random = getattr(module, "_r", None)
     allowed = getattr(module, "_ALLOW_DETERMINISTIC_SCHEDULING", None)

@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error by its HTTP status; a format words it as the provider would.
+    """An error by its HTTP *status*; a format words it as the provider would.
 
     *headers* are sent beside the provider's own, such as `retry-after`.
     """

@@ -42,7 +42,8 @@ Step = bytes | Wait | Silence | Cut
 class Reply:
     """One answer: *before* is done ahead of the head, *body* after it, step by step.
 
-    A streamed body is sent chunk by chunk, one chunk for each item.
+    *status* is that of HTTP. A streamed body is sent chunk by chunk, one chunk for each
+    item.
     """
 
     status: int = 200
@@ -66,7 +67,7 @@ class Reply:
 def json_reply(
     body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Return a reply that holds *body* as JSON."""
+    """Return a reply that holds *body* as JSON, with that HTTP *status*."""
     return Reply(
         status=status,
         headers={"content-type": "application/json", **(headers or {})},
@@ -135,7 +136,10 @@ class WireServer(AbstractContextManager["WireServer"]):
         self._stack.close()
 
     def wait_until_left(self, count: int = 1, *, within: float = 5.0) -> bool:
-        """Wait until clients have left *count* answers early; false if they did not."""
+        """Wait until clients have left *count* answers early.
+
+        Returns false if they did not *within* so many seconds. Blocks the thread.
+        """
         with self._changed:
             return self._changed.wait_for(lambda: self._left >= count, within)
 
