@@ -3,14 +3,18 @@
 import os
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+from anyio import CancelScope, to_thread
 
 from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Journal, Scrubber
 from mma_runtime.recording import Session, Start, begin
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.workspace import Workspace
+from mma_runtime.workspace.tree import remove_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,17 @@ class Home:
         """Return the folder of *run*, there or not."""
         return self.path.absolute() / "runs" / run
 
+    @asynccontextmanager
+    async def making(self, run: str) -> AsyncGenerator[None]:
+        """Remove the folder of *run* if the block raises: there was no run then."""
+        try:
+            yield
+        except BaseException:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(remove_tree, self.run_folder(run))
+
+            raise
+
     async def begin(self, scenario: Scenario, run: str) -> Session:
         """Begin *run*, which is not recorded.
 
@@ -32,20 +47,12 @@ class Home:
         workspace = None
         if scenario.workspace is not None:
             self._make()
-            folder = self.run_folder(run)
-            try:
-                workspace = await Workspace.open(
-                    scenario.workspace.path,
-                    folder,
-                    dirty=scenario.workspace.dirty,
-                    branch=scenario.workspace.apply == "branch",
-                )
-            except BaseException:
-                # There was no run; the copy is gone, its folder may be left.
-                with suppress(OSError):
-                    folder.rmdir()
-
-                raise
+            workspace = await Workspace.open(
+                scenario.workspace.path,
+                self.run_folder(run),
+                dirty=scenario.workspace.dirty,
+                branch=scenario.workspace.apply == "branch",
+            )
 
         return Session(
             run=run, scenario=scenario, journal=Journal(), workspace=workspace

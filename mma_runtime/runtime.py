@@ -135,6 +135,7 @@ class Runtime(AsyncContextManagerMixin):
         self._runs: dict[str, Run] = {}
         self._spent = Tally()
         self._system: ActorSystem | None = None
+        self._was_left = False
         self._bus = Bus()
         self._guests = ActorSystem(emit=self._bus.emit)
         self._failure: Exception | None = None
@@ -188,7 +189,7 @@ class Runtime(AsyncContextManagerMixin):
             ScenarioInvalid: The file cannot be used; holds every problem.
             ConfigurationError: A model, provider, tool, key or bubblewrap is missing,
                 an MCP server cannot be used, or a built scenario is given inputs.
-            RuntimeError: The runtime is not entered, or is being left.
+            RuntimeError: The runtime was not entered, is being left, or has been.
             WorkspaceError: The folder cannot be copied, or cannot have a branch.
         """
         system = self._in_use()
@@ -218,8 +219,9 @@ class Runtime(AsyncContextManagerMixin):
         outfit = await around.outfit(scenario, name, system.spawn)
         try:
             start = Start(scenario=scenario, beside=beside)
-            session = await self._begin(start, name, around)
-            return await self._launch(session, team, around, outfit)
+            async with self._home.making(name):
+                session = await self._begin(start, name, around)
+                return await self._launch(session, team, around, outfit)
         except BaseException:
             outfit.servers.stop()
             raise
@@ -284,10 +286,12 @@ class Runtime(AsyncContextManagerMixin):
         check_kind("changes", changes, Changes, "`Changes`")
         check_apply(apply)
         folder = find_run(self._home.path, run)
-        new = self._home.run_folder(new_run())
+        name = new_run()
         around, scrub = await self._surroundings(folder)
-        session = await fork(folder, new, point, changes, scrub=scrub)
-        return await self._go_on(session, around, apply)
+        async with self._home.making(name):
+            new = self._home.run_folder(name)
+            session = await fork(folder, new, point, changes, scrub=scrub)
+            return await self._go_on(session, around, apply)
 
     async def _go_on(
         self, session: Session, around: Surroundings, apply: Apply | None
@@ -382,9 +386,10 @@ class Runtime(AsyncContextManagerMixin):
         outfit = Outfit(
             own=agent.tools, prompts=agent.prompts, answer_check=agent.check
         )
-        start = Start(scenario=scenario, by_agent=True)
-        session = await self._begin(start, new_run(), around)
-        return await self._launch(session, team, around, outfit)
+        start, name = Start(scenario=scenario, by_agent=True), new_run()
+        async with self._home.making(name):
+            session = await self._begin(start, name, around)
+            return await self._launch(session, team, around, outfit)
 
     async def spawn(
         self, name: str, kind: Callable[P, Actor], *args: P.args, **kwargs: P.kwargs
@@ -453,6 +458,9 @@ class Runtime(AsyncContextManagerMixin):
     def _in_use(self) -> ActorSystem:
         """Return where runs are at work; raises when none may be begun."""
         if self._system is None:
+            if self._was_left:
+                raise RuntimeError("the runtime has been left: its `async with` ended")
+
             raise RuntimeError("use the runtime inside `async with`")
 
         if self._closing.is_set():
@@ -474,7 +482,7 @@ class Runtime(AsyncContextManagerMixin):
                 for run in self._runs.values():
                     run.stop("the runtime was closed")
 
-            self._system = None
+            self._system, self._was_left = None, True
             self._runs_ended.set()
             await self._pool.aclose()
 

@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from mma_runtime import Run, RunState, Runtime, Scenario, tool
+from mma_runtime.changes import Changes
 from mma_runtime.errors import (
     ConfigurationError,
     CredentialsMissing,
@@ -21,6 +22,7 @@ from mma_runtime.events import (
     TicketFinished,
     ToolCallFinished,
 )
+from mma_runtime.forking import ForkPoint
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.outcome import TicketState
 from mma_runtime.testing import FunctionProvider
@@ -292,6 +294,52 @@ async def refused(runtime: Runtime, given: Scenario | str | Path) -> Configurati
 async def test_a_runtime_that_is_not_entered_says_so() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await Runtime().start(scenario())
+
+
+async def test_a_runtime_that_has_been_left_says_that_it_has() -> None:
+    async with Runtime() as runtime:
+        pass
+
+    with pytest.raises(RuntimeError, match="the runtime has been left"):
+        await runtime.start(scenario())
+
+
+async def test_a_runtime_that_has_been_left_can_be_entered_again(
+    tmp_path: Path,
+) -> None:
+    runtime = Runtime(home=tmp_path, providers=[team()])
+    for _ in range(2):
+        async with runtime:
+            run = await runtime.start(scenario())
+
+            assert (await run.outcome()).completed
+
+
+@pytest.mark.parametrize("journal", [False, True])
+async def test_a_run_that_is_refused_leaves_no_copy_of_the_workspace(
+    tmp_path: Path, journal: bool
+) -> None:
+    source = project(tmp_path / "project", a__txt="one\n")
+    given = scenario(workspace={"path": str(source)}, rules=["gone.md"])
+    home = tmp_path / "home"
+    async with Runtime(home=home, providers=[team()], journal=journal) as runtime:
+        error = await refused(runtime, given)
+
+    assert "gone.md" in str(error)
+    assert list((home / "runs").iterdir()) == []
+
+
+async def test_a_fork_that_is_refused_leaves_no_run(tmp_path: Path) -> None:
+    models = Changes(models={"worker": "openai:gpt-4o-mini"})
+    async with Runtime(
+        home=tmp_path, providers=[team()], journal=True, environment={}
+    ) as runtime:
+        run = await runtime.start(scenario())
+        await run.outcome()
+        with pytest.raises(CredentialsMissing):
+            await runtime.fork(run.id, ForkPoint(event=1), models)
+
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == [run.id]
 
 
 async def test_a_runtime_that_is_being_left_starts_nothing_more(
