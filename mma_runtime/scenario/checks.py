@@ -196,6 +196,10 @@ def _tier_keys(tiers: Mapping[str, Any]) -> Iterator[Finding]:
                 message = "only the `worker` tier has tools; the others are shown what"
                 yield Finding(("tiers", name, key), f"{message} is theirs to see")
 
+        if own.get("max_tool_rounds") is not None:
+            message = "only the `worker` tier has tools, and so rounds of them"
+            yield Finding(("tiers", name, "max_tool_rounds"), message)
+
         if own.get("escalate"):
             message = "only the `worker` tier has more than one attempt"
             yield Finding(("tiers", name, "escalate"), message)

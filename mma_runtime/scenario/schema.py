@@ -141,7 +141,8 @@ class TierOptions(Table):
     max_tool_rounds: int | None = Field(
         default=None,
         gt=0,
-        description="Tool rounds of one task; MAX_TOOL_ROUNDS (10) if left out.",
+        description="Workers only: tool rounds of one task; MAX_TOOL_ROUNDS (10) if"
+        " left out.",
     )
     tools: tuple[str, ...] | None = Field(
         default=None,

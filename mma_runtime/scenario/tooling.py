@@ -58,6 +58,7 @@ def mcp_server(name: str, entry: McpServerEntry, look: Look) -> McpServer:
             tools=entry.tools,
             trusted=entry.trusted,
             seconds=entry.seconds,
+            start_seconds=entry.start_seconds,
         )
     except ConfigurationError as error:
         raise ConfigurationError(f"the MCP server {name!r}: {error}") from error

@@ -82,6 +82,13 @@ class McpServerEntry(Table):
         allow_inf_nan=False,
         description="Seconds that one call may take.",
     )
+    start_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that the server may take until it is ready; what is"
+        " downloaded first counts.",
+    )
 
     def beside(self, file: Path) -> Self:
         """Return the server with its folder as seen from that of the *file*."""

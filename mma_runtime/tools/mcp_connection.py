@@ -7,13 +7,16 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from math import inf
 from typing import ClassVar, Self, TextIO, cast
 
 import httpx2
 from anyio import (
     BrokenResourceError,
+    CancelScope,
     ClosedResourceError,
     create_task_group,
+    current_time,
     wait_readable,
 )
 from mcp import Client, StdioServerParameters
@@ -26,9 +29,6 @@ from mma_runtime.kernel import Actor, Message, Ref, Request, handles
 from mma_runtime.kernel.supervision import Restart
 from mma_runtime.tools.command import search_path
 from mma_runtime.tools.servers import McpServer
-
-START_SECONDS = 30.0
-"""How long a server may take until it is ready."""
 
 LOST = (ClosedResourceError, BrokenResourceError, httpx2.TransportError)
 """What a call raises when the connection is gone."""
@@ -121,20 +121,29 @@ class Connection(Actor):
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
         """Start the server, or reach it, and agree with it on a protocol."""
-        async with create_task_group() as group, AsyncExitStack() as stack:
-            log = stack.enter_context(_Log())
-            group.start_soon(log.listen)
-            stack.callback(group.cancel_scope.cancel)
-            transport = _transport(self._server, stack, log.writing)
-            # The limit is the client's: a scope of ours would end before its tasks do.
-            client = Client(transport, cache=None, read_timeout_seconds=START_SECONDS)
-            try:
-                self._client = await stack.enter_async_context(client)
-            except Exception as error:
-                said = log.last_line(self._server.environment.values())
-                raise NoConnection(first_cause(error), said) from error
+        seconds, said = self._server.start_seconds, ""
+        # Around everything: the client's own tasks outlive the start.
+        with CancelScope(deadline=current_time() + seconds) as start:
+            async with create_task_group() as group, AsyncExitStack() as stack:
+                log = stack.enter_context(_Log())
+                group.start_soon(log.listen)
+                stack.callback(group.cancel_scope.cancel)
+                transport = _transport(self._server, stack, log.writing)
+                client = Client(transport, cache=None, read_timeout_seconds=seconds)
+                try:
+                    self._client = await stack.enter_async_context(client)
+                except BaseException as error:
+                    said = log.last_line(self._server.environment.values())
+                    if not isinstance(error, Exception):
+                        raise
 
-            yield
+                    raise NoConnection(first_cause(error), said) from error
+
+                start.deadline = inf
+                yield
+
+        if start.cancelled_caught:
+            raise NoConnection(f"it was not ready within {seconds:g} s", said)
 
     @handles
     async def connect(self, _: Connect) -> Client:
@@ -172,7 +181,7 @@ def _transport(server: McpServer, stack: AsyncExitStack, log: TextIO) -> Transpo
     if server.url:
         client = httpx2.AsyncClient(
             headers=dict(server.headers),
-            timeout=httpx2.Timeout(START_SECONDS, read=None),
+            timeout=httpx2.Timeout(server.start_seconds, read=None),
         )
         stack.push_async_callback(client.aclose)
         return streamable_http_client(server.url, http_client=client)

@@ -10,6 +10,9 @@ from mma_runtime.frozen import dataclass
 CALL_SECONDS = 120.0
 """How long one call may take unless told otherwise."""
 
+START_SECONDS = 30.0
+"""How long a server may take until it is ready unless told otherwise."""
+
 _NAME = re.compile(r"[A-Za-z0-9-]{1,24}")
 
 
@@ -20,7 +23,8 @@ class McpServer:
     *environment* is what the command gets besides a minimal one, *headers* are sent
     with each request to the URL; both may hold keys. *tools* are the names that are
     used, by default all. *trusted* takes its word for which tools only read. *seconds*
-    is how long one call may take.
+    is how long one call may take, *start_seconds* how long the server may until it is
+    ready.
 
     Raises:
         ConfigurationError: there is no command and no URL, or both, or the name is not
@@ -36,6 +40,7 @@ class McpServer:
     tools: tuple[str, ...] | None = None
     trusted: bool = False
     seconds: float = CALL_SECONDS
+    start_seconds: float = START_SECONDS
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -475,8 +475,8 @@ def test_only_workers_have_a_count_and_attempts() -> None:
 def test_what_would_change_nothing_for_a_tier_is_no_key_of_it() -> None:
     text = (
         "tiers:\n"
-        "  orchestrator: {policy: {run_command: deny}}\n"
-        "  tech_lead: {max_added_tickets: 1, escalate: []}\n"
+        "  orchestrator: {policy: {run_command: deny}, max_tool_rounds: 3}\n"
+        "  tech_lead: {max_added_tickets: 1, escalate: [], max_tool_rounds: 1}\n"
         "  qa: {escalate: ['openai:gpt-4o'], max_added_tickets: 1}\n"
     )
 
@@ -484,6 +484,14 @@ def test_what_would_change_nothing_for_a_tier_is_no_key_of_it() -> None:
         (
             "2:26 tiers.orchestrator.policy: only the `worker` tier has tools; the"
             " others are shown what is theirs to see"
+        ),
+        (
+            "2:64 tiers.orchestrator.max_tool_rounds: only the `worker` tier has tools,"
+            " and so rounds of them"
+        ),
+        (
+            "3:68 tiers.tech_lead.max_tool_rounds: only the `worker` tier has tools,"
+            " and so rounds of them"
         ),
         "4:18 tiers.qa.escalate: only the `worker` tier has more than one attempt",
         "4:56 tiers.qa.max_added_tickets: only the `tech_lead` tier adds tickets",
@@ -606,18 +614,18 @@ def test_tags_and_keys_that_are_no_words_are_problems() -> None:
 
 def test_anchors_and_merge_keys_work() -> None:
     text = (
-        "defaults: &base {model: openai:a, max_tool_rounds: 2}\n"
+        "defaults: &base {model: openai:a, max_output_tokens: 2}\n"
         "tiers:\n"
-        "  worker: {<<: *base, max_tool_rounds: 3}\n"
+        "  worker: {<<: *base, max_output_tokens: 3}\n"
         "  qa: {<<: [{temperature: 1}, *base], model: openai:b}\n"
     )
 
     scenario = loads(text + SMALLEST)
 
     assert scenario.tiers.worker.model == "openai:a"
-    assert scenario.tiers.worker.max_tool_rounds == 3
+    assert scenario.tiers.worker.max_output_tokens == 3
     assert scenario.tiers.qa.model == "openai:b"
-    assert (scenario.tiers.qa.max_tool_rounds, scenario.tiers.qa.temperature) == (
+    assert (scenario.tiers.qa.max_output_tokens, scenario.tiers.qa.temperature) == (
         2,
         1.0,
     )

@@ -21,6 +21,7 @@ mcp_servers:
       OTHER: ${UNSET:-else}
     tools: [find]
     seconds: 5
+    start_seconds: 7
 """
 
 
@@ -48,7 +49,8 @@ def test_a_server_is_read_and_its_keys_are_looked_up_when_a_run_starts(
         "TOKEN": "key-12345",
         "OTHER": "else",
     }
-    assert (server.tools, server.seconds, server.trusted) == (("find",), 5.0, False)
+    assert (server.tools, server.trusted) == (("find",), False)
+    assert (server.seconds, server.start_seconds) == (5.0, 7.0)
     secrets = server_secrets(scenario, NO_SETTINGS, {"NOTES_TOKEN": "key-12345"}.get)
     assert list(secrets) == ["key-12345"]
 

@@ -270,6 +270,18 @@ async def test_a_server_that_cannot_be_used_is_named(
                 await open_server(system.spawn, server)
 
 
+async def test_a_server_that_hangs_at_its_start_is_given_up() -> None:
+    command = (sys.executable, "-c", "import time; time.sleep(60)")
+    server = McpServer(name="slow", command=command, start_seconds=0.7)
+    with fail_after(9):
+        async with ActorSystem() as system:
+            with pytest.raises(ConfigurationError) as caught:
+                await open_server(system.spawn, server)
+
+    said = "the MCP server 'slow' cannot be used: it was not ready within 0.7 s"
+    assert str(caught.value).startswith(said)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
