@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ def prepare(folder: Path) -> Path:
     project = folder / "project"
     project.mkdir(parents=True)
     (project / "README.md").write_text("words\n", encoding="utf-8")
+    (folder / "temporary").mkdir()
     file = folder / "killed.yaml"
     file.write_text(SCENARIO, encoding="utf-8")
     return file
@@ -57,6 +59,7 @@ def live(folder: str, url: str, backend: str, kill: tuple[str, float]) -> None:
     assert openai.__version__
     os.environ["OPENAI_API_KEY"] = KEY
     os.environ["OPENAI_BASE_URL"] = url
+    os.environ["TMPDIR"] = tempfile.tempdir = str(Path(folder) / "temporary")
     _arm(*kill)
     anyio.run(_live, Path(folder), backend=backend)
 
@@ -85,7 +88,6 @@ async def _live(folder: Path) -> None:
         "usd": str(outcome.costs.total.usd),
         "tickets": {one.id: one.state.value for one in outcome.tickets},
         "tree": _tree(outcome.tree),
-        "left": sorted(path.name for path in (home / "runs" / run.id).iterdir()),
     }
     (folder / "outcome.json").write_text(json.dumps(told), encoding="utf-8")
 
