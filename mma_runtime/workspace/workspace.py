@@ -1,7 +1,6 @@
 """A run's private copy of a project, and the way of its changes back to the user."""
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, Self
@@ -9,20 +8,17 @@ from urllib.parse import quote
 
 from anyio import Lock, to_thread
 
-from mma_runtime.errors import MergeConflict, WorkspaceError
+from mma_runtime.errors import WorkspaceError
 from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.diff import Diff, FileChange
 from mma_runtime.workspace.files import Files
-from mma_runtime.workspace.merging import merge_change
+from mma_runtime.workspace.integration import Integration
 from mma_runtime.workspace.repository import Repository, RepositoryStart
 from mma_runtime.workspace.tree import (
     EXCLUDED,
-    Entry,
     Snapshot,
-    copy_tree,
     read_content,
     remove_tree,
-    take_snapshot,
 )
 from mma_runtime.workspace.views import Views
 from mma_runtime.workspace.writing import apply_changes, replace_file
@@ -32,36 +28,33 @@ Dirty = Literal["carry", "refuse"]
 
 
 class Workspace:
-    """The integration tree of a run: the source as copied, plus what was merged.
+    """A run's copy of a project: an integration tree, and a checkout for each ticket.
 
     Tickets work in checkouts; only `merge` changes the integration tree, and commands
     must not run in it. `files` reads it and shows views of it. The user's folder,
     `source`, changes by `apply` alone.
 
-    In the run's folder lie `tree` (the integration tree), `checkouts`, and `base`: the
-    former contents of files that the run has replaced, by their SHA-256. Where the
-    source is a git project there is `repository` too: the trees are then git work
-    trees, and what is merged is committed to a branch that `publish` hands over.
+    In the run's folder lie the integration tree as `tree`, with what it keeps in
+    `base`, and `checkouts`. Where the source is a git project there is `repository`
+    too: the trees are then git work trees, and what is merged is committed to a branch
+    that `publish` hands over.
     """
 
     def __init__(
         self,
         source: Path,
         folder: Path,
-        snapshot: Snapshot,
+        integration: Integration,
         repository: Repository | None,
     ) -> None:
         """Use `open`: it makes what is expected here."""
         self.source = source
         self.folder = folder
-        self.tree: Path = folder / "tree"
+        self.tree: Path = integration.tree
         self._views = Views()
         self.files: Files = Files(self.tree, self._views)
+        self._integration = integration
         self._repository = repository
-        self._base = folder / "base"
-        self._original = snapshot
-        # Never changed in place: each checkout keeps the one that it was made from.
-        self._current = snapshot
         self._lock = Lock()
 
     @property
@@ -132,37 +125,13 @@ class Workspace:
             if repository is not None and dirty == "refuse":
                 repository.refuse_uncommitted()
 
-            snapshot = cls._copy(real_source, tree, repository)
+            integration = Integration.copied(real_source, real_folder, repository)
         except BaseException:
             remove_tree(tree)
             remove_tree(own)
             raise
 
-        return cls(real_source, real_folder, snapshot, repository)
-
-    @staticmethod
-    def _copy(source: Path, tree: Path, repository: Repository | None) -> Snapshot:
-        if repository is None:
-            copy_tree(source, tree)
-            return take_snapshot(tree)
-
-        carried = repository.uncommitted()
-        repository.attach(tree, integration=True)
-        copy_tree(source, tree, known=repository.tracked)
-        repository.settle(tree)
-        snapshot = take_snapshot(tree, known=repository.tracked)
-        # What was deleted is no longer in the tree, and belongs to the commit as well;
-        # what no run copies is not in it either, and does not.
-        paths = [
-            path
-            for path in carried
-            if path in snapshot
-            or (path in repository.tracked and not os.path.lexists(source / path))
-        ]
-        if paths:
-            repository.commit(paths, "Carry along what was not committed\n")
-
-        return snapshot
+        return cls(real_source, real_folder, integration, repository)
 
     @classmethod
     async def reopen(
@@ -202,41 +171,14 @@ class Workspace:
                 real_source, real / "repository", f"mma/{real.name}", start
             )
 
-        found = cls(real_source, real, original, repository)
-        try:
-            now = take_snapshot(found.tree, known=original)
-            changes = [
-                found._set_back(path, now.get(path), original.get(path))
-                for path in sorted(now.keys() | original.keys())
-                if now.get(path) != original.get(path)
-            ]
-        except OSError as error:
-            raise WorkspaceError(
-                f"the run's tree {found.tree} cannot be read: {error.strerror}"
-            ) from error
-
-        apply_changes(found.tree, changes)
-        if repository is not None:
-            repository.settle(found.tree)
-
-        return found
-
-    def _set_back(
-        self, path: str, now: Entry | None, original: Entry | None
-    ) -> FileChange:
-        content = read_content(os.fspath(self.tree), path) if now else None
-        return FileChange(
-            path=path,
-            before=content[1] if content else None,
-            after=self._content_of(path, original) if original else None,
-            mode_before=content[0] if content else None,
-            mode_after=original.mode if original else None,
-        )
+        integration = Integration(real, original, repository)
+        integration.set_back()
+        return cls(real_source, real, integration, repository)
 
     @property
     def original(self) -> Snapshot:
         """What the source held when it was copied."""
-        return self._original
+        return self._integration.original
 
     def repository_start(self) -> RepositoryStart | None:
         """Return where the run's branch stands, as long as nothing was merged."""
@@ -258,15 +200,12 @@ class Workspace:
         if folder.exists():
             raise WorkspaceError(f"there is a checkout {name!r} already")
 
-        checkout = Checkout(name, folder, self._current, self._content_of, self._views)
+        integration = self._integration
+        checkout = Checkout(
+            name, folder, integration.current, integration.content_of, self._views
+        )
         try:
-            if self._repository is not None:
-                self._repository.attach(checkout.root)
-
-            copy_tree(self.tree, checkout.root, known=self._current)
-            if self._repository is not None:
-                self._repository.settle(checkout.root)
-
+            integration.copy_to(checkout.root)
             checkout.home.mkdir()
         except BaseException:
             remove_tree(folder)
@@ -285,69 +224,12 @@ class Workspace:
             WorkspaceError: the tree cannot be written; it is unchanged as well.
         """
         async with self._lock:
-            await to_thread.run_sync(self._merge, diff, message)
-
-    def _merge(self, diff: Diff, message: str) -> None:
-        merged: list[FileChange] = []
-        conflicts: dict[str, str] = {}
-        for change in diff.changes:
-            entry = self._current.get(change.path)
-            content = self._content_of(change.path, entry) if entry else None
-            try:
-                result = merge_change(change, content, entry.mode if entry else None)
-            except MergeConflict as conflict:
-                conflicts |= conflict.conflicts
-                continue
-
-            merged += [result] if result else []
-
-        current = dict(self._current)
-        for change in merged:
-            if change.after is None or change.mode_after is None:
-                del current[change.path]
-            else:
-                current[change.path] = Entry.of(change.mode_after, change.after)
-
-        for path in _clashes(current, merged):
-            conflicts.setdefault(path, "a file stands where another has its folder")
-
-        if conflicts:
-            raise MergeConflict(dict(sorted(conflicts.items())))
-
-        self._keep(merged)
-        apply_changes(self.tree, merged)
-        if self._repository is not None and merged:
-            try:
-                self._repository.commit(
-                    [change.path for change in merged], message or "Change files\n"
-                )
-            except BaseException:
-                apply_changes(self.tree, [change.reversed() for change in merged])
-                raise
-
-        self._current = current
+            await to_thread.run_sync(self._integration.merge, diff, message)
 
     async def changes(self) -> Diff:
         """Compare the integration tree with the source as it was copied."""
         async with self._lock:
-            return await to_thread.run_sync(self._changes)
-
-    def _changes(self) -> Diff:
-        paths = sorted(self._original.keys() | self._current.keys())
-        changes: list[FileChange] = []
-        for path in paths:
-            before, after = self._original.get(path), self._current.get(path)
-            if before != after:
-                change = FileChange(
-                    path=path,
-                    before=self._content_of(path, before) if before else None,
-                    after=self._content_of(path, after) if after else None,
-                    mode_before=before.mode if before else None,
-                    mode_after=after.mode if after else None,
-                )
-                changes.append(change)
-
-        return Diff(tuple(changes))
+            return await to_thread.run_sync(self._integration.changes)
 
     async def write_patch(self, path: Path) -> Diff:
         """Write the run's changes to *path*, for `git apply`; return them."""
@@ -369,7 +251,7 @@ class Workspace:
             return await to_thread.run_sync(self._apply)
 
     def _apply(self) -> tuple[str, ...]:
-        diff = self._changes()
+        diff = self._integration.changes()
         pending: list[FileChange] = []
         foreign: list[str] = []
         for change in diff.changes:
@@ -426,28 +308,6 @@ class Workspace:
         async with self._lock:
             await to_thread.run_sync(remove_tree, self.folder / "checkouts")
 
-    def _keep(self, changes: Sequence[FileChange]) -> None:
-        """Store what *changes* replace: checkouts made before still compare with it."""
-        self._base.mkdir(exist_ok=True)
-        for change in changes:
-            if change.before is not None and change.mode_before is not None:
-                entry = Entry.of(change.mode_before, change.before)
-                replace_file(self._base / entry.digest.hex(), change.before)
-
-    def _content_of(self, path: str, entry: Entry) -> bytes:
-        """Return the content that *entry* described, from the tree or the store."""
-        found = read_content(os.fspath(self.tree), path)
-        if found is not None and Entry.of(*found).digest == entry.digest:
-            return found[1]
-
-        try:
-            return (self._base / entry.digest.hex()).read_bytes()
-        except FileNotFoundError as error:
-            raise WorkspaceError(
-                f"{path!r} in the run's tree {self.tree} was changed from outside;"
-                " only merges may change it"
-            ) from error
-
 
 def _demand(repository: Repository | None, source: Path) -> None:
     if repository is None:
@@ -456,22 +316,3 @@ def _demand(repository: Repository | None, source: Path) -> None:
             " git project with a commit and without submodules; run without `apply:"
             " branch` and take the patch"
         )
-
-
-def _clashes(current: Snapshot, merged: Sequence[FileChange]) -> list[str]:
-    """Name new files that stand where others need a folder, or below a file."""
-    added = [change.path for change in merged if change.before is None]
-    if not added:
-        return []
-
-    folders = {folder for path in current for folder in _folders(path)}
-    return [
-        path
-        for path in added
-        if path in folders or any(folder in current for folder in _folders(path))
-    ]
-
-
-def _folders(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
