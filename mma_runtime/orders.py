@@ -54,5 +54,5 @@ class CancelRun(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class StartRun(Message):
-    """Begin with the job."""
+class StartRun(Request[None]):
+    """Make ready for the job; answered when what was ordered before is done."""

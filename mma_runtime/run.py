@@ -13,6 +13,7 @@ import anyio
 from mma_runtime.arguments import check_kind, check_text
 from mma_runtime.bus import HISTORY, Bus, Subscription
 from mma_runtime.cost_report import CostReport
+from mma_runtime.dispatch import Dispatch
 from mma_runtime.ending import Ending
 from mma_runtime.errors import (
     ActorStopped,
@@ -24,9 +25,9 @@ from mma_runtime.events import Origin, RunFinished, RunStarted
 from mma_runtime.job import Job
 from mma_runtime.journal import Loss
 from mma_runtime.kernel import ActorSystem, Message, Ref
+from mma_runtime.kernel.incarnation import describe
 from mma_runtime.observing import around_run
 from mma_runtime.orders import (
-    CancelRun,
     Order,
     OrderTicket,
     PauseRun,
@@ -69,6 +70,7 @@ class Run:
         self._job = job
         self._team = team
         self._outfit = outfit
+        self._dispatch = Dispatch(job)
         self._ending = Ending(
             job,
             scenario,
@@ -146,10 +148,8 @@ class Run:
         if self._ended.is_set():
             return
 
-        self._job.board.end(RunState.CANCELLED, reason)
         self._ending.hurry()
-        if self._supervisor is not None:
-            self._supervisor.tell(CancelRun(reason))
+        self._dispatch.end(RunState.CANCELLED, reason)
 
     # --- orders ---------------------------------------------------------------
 
@@ -362,9 +362,7 @@ class Run:
         """Stop where the journal cannot follow, or is not followed any more."""
         replayed = self._job.journal.strict
         state = RunState.CANCELLED if replayed else RunState.PAUSED
-        self._job.board.end(state, reason)
-        if self._supervisor is not None:
-            self._supervisor.tell(CancelRun(reason))
+        self._dispatch.end(state, reason)
 
     async def _work(self, system: ActorSystem) -> None:
         worker = self._team.tiers[Tier.WORKER]
@@ -387,14 +385,20 @@ class Run:
         if self._job.board.ended is not None:
             return
 
-        self._supervisor = await system.spawn(self.id, Supervisor, self._job)
-        if self._job.board.ended is None:
-            for message in (*self._early, StartRun()):
-                self._supervisor.tell(message)
-        else:
-            # Cancelled while it was being spawned, when there was nobody to tell.
-            self._supervisor.stop()
+        supervisor = self._supervisor = await system.spawn(
+            self.id, Supervisor, self._job, self._dispatch
+        )
+        supervisor.link(self._dispatch.scope)
+        try:
+            for message in self._early:
+                supervisor.tell(message)
 
-        self._begun.set()
-        await self._supervisor.join()
-        self._supervisor = None
+            await supervisor.ask(StartRun())
+            self._begun.set()
+            await self._dispatch.play()
+        except Exception as error:  # noqa: BLE001 - a bug of ours: the outcome names it
+            self._job.board.problem = f"internal error: {describe(error)}"
+        finally:
+            supervisor.stop()
+            await supervisor.join()
+            self._supervisor = None

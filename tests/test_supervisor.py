@@ -15,6 +15,7 @@ from mma_runtime.errors import (
     Refused,
 )
 from mma_runtime.events import (
+    ActorCrashed,
     AnswerRejected,
     Event,
     TicketFinished,
@@ -22,8 +23,10 @@ from mma_runtime.events import (
     TicketStarted,
 )
 from mma_runtime.llm.chat import ChatRequest, Text, ToolTurn, UserTurn
+from mma_runtime.order_book import OrderBook
 from mma_runtime.orders import CancelRun, Order, OrderTicket
 from mma_runtime.outcome import TicketState, TrackState
+from mma_runtime.schedule import Schedule
 from mma_runtime.testing import FunctionProvider
 from tests.team import (
     Said,
@@ -727,6 +730,42 @@ async def test_a_budget_in_seconds_ends_the_run(tmp_path: Path) -> None:
     assert "0.05 seconds" in outcome.reason
     # The call that was under way is neither free nor of a known price.
     assert outcome.costs.total.unknown_calls == 1
+
+
+@pytest.mark.parametrize("where", ["order", "route"])
+async def test_a_bug_of_ours_ends_the_run_and_its_outcome_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("bug")
+
+    asked = anyio.Event()
+
+    async def work(_request: ChatRequest) -> Said:
+        asked.set()
+        await anyio.sleep_forever()
+        return "never"
+
+    broken = {"order": (OrderBook, "pause"), "route": (Schedule, "chosen")}
+    monkeypatch.setattr(*broken[where], fail)
+    models = FunctionProvider(work)
+    async with Runtime(home=tmp_path / "home", providers=[models]) as runtime:
+        run = await runtime.start(scenario())
+        if where == "order":
+            await asked.wait()
+            run.pause()
+
+        with anyio.fail_after(10):
+            outcome = await run.outcome()
+
+        crashed = [e async for e in run.events() if isinstance(e, ActorCrashed)]
+
+    assert outcome.state is RunState.FAILED
+    assert outcome.reason.startswith("internal error: ")
+    assert outcome.tickets[0].state is not TicketState.COMPLETED
+    # That of the order is the supervisor's, which takes its agents with it.
+    named = [event.error for event in crashed] or [outcome.reason]
+    assert "ZeroDivisionError: bug" in named[0]
 
 
 def test_the_helpers_write_plans_that_are_json() -> None:

@@ -44,6 +44,7 @@ class Cell:
         "_ended",
         "_is_stopping",
         "_life",
+        "_links",
         "_recipe",
         "_siblings",
         "_starts",
@@ -94,6 +95,7 @@ class Cell:
         self._deadline = inf
         self.watchers: dict[Cell, None] = {}
         self._watching: dict[Cell, None] = {}
+        self._links: list[CancelScope] = []
         self._down: Event | None = None
         self._ended: Event | None = None
 
@@ -371,6 +373,13 @@ class Cell:
 
             await self._ended.wait()
 
+    def link(self, scope: CancelScope) -> None:
+        """Cancel *scope* when this has ended."""
+        if self._state is State.ENDED:
+            scope.cancel()
+        else:
+            self._links.append(scope)
+
     # --- watching and the end -------------------------------------------------
 
     def watch(self, other: "Cell") -> None:
@@ -399,6 +408,10 @@ class Cell:
         for watcher in self.watchers:
             watcher.hear_of_end(self, failure)
 
+        for scope in self._links:
+            scope.cancel()
+
+        self._links.clear()
         self._watching.clear()
         self.watchers.clear()
         if self._ended is not None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar, final
 
+from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from mma_runtime.frozen import dataclass
@@ -183,6 +184,13 @@ class Ref:
         Cancelling the wait leaves the actor alone.
         """
         await self.cell.join()
+
+    def link(self, scope: CancelScope) -> None:
+        """Have *scope* cancelled when the actor has ended; at once if it has.
+
+        For work that is done beside an actor and must not go on without it.
+        """
+        self.cell.link(scope)
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the actor and its mailbox."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import anyio
 import pytest
-from anyio import fail_after, move_on_after, wait_all_tasks_blocked
+from anyio import CancelScope, fail_after, move_on_after, wait_all_tasks_blocked
 
 from mma_runtime.errors import (
     ActorFailed,
@@ -160,6 +160,29 @@ async def test_an_actor_that_cannot_handle_the_news_cannot_watch() -> None:
             await system.spawn("blind", Blind, other)
 
         assert isinstance(caught.value.__cause__, UnhandledMessage)
+
+
+async def test_work_that_is_linked_to_an_actor_ends_with_it() -> None:
+    async with ActorSystem() as system:
+        ref = await system.spawn("plain", Plain)
+        with fail_after(5), CancelScope() as scope:
+            ref.link(scope)
+            ref.tell(Go())
+            await anyio.sleep_forever()
+
+        assert scope.cancelled_caught
+        assert system.whereis("plain") is None
+
+
+async def test_work_that_is_linked_to_one_that_has_ended_ends_at_once() -> None:
+    async with ActorSystem() as system:
+        ref = await system.spawn("plain", Plain)
+        ref.stop()
+        with CancelScope() as scope:
+            ref.link(scope)
+            await anyio.sleep_forever()
+
+        assert scope.cancelled_caught
 
 
 # --- starting -----------------------------------------------------------------
