@@ -5,7 +5,8 @@ Tier 3. Everything is bounded and says what it leaves out.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -22,6 +23,7 @@ from mma_runtime.workspace import Files
 from mma_runtime.workspace.files import VIEW_LIMIT
 from mma_runtime.workspace.languages import language_of
 from mma_runtime.workspace.tree import walk
+from mma_runtime.workspace.views import Views
 
 DOCUMENT_BYTES = 60_000
 """The largest document that is shown."""
@@ -31,6 +33,9 @@ IMAGE_BYTES = 5_000_000
 
 FILE_CHARACTERS = 40_000
 """The longest view of one file that a worker is shown before it asks."""
+
+CONTEXT_CHARACTERS = 12_000
+"""The longest curated view of a file that a worker does not work on itself."""
 
 SHORT_BYTES = 1_500
 """A file up to this size is shown whole: its outline would hardly be shorter."""
@@ -44,6 +49,7 @@ OWN_PART = 0.7
 LEAST_ROOM = VIEW_TOKENS // 50
 """The room, in tokens, below which no further file is tried."""
 
+_WORDS = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::)[A-Za-z_]\w*)*")
 _DOCUMENTS = frozenset({"", ".adoc", ".md", ".mdx", ".org", ".rst", ".txt"})
 
 
@@ -90,6 +96,10 @@ async def ticket_files(
     files: Files, ticket: Ticket
 ) -> tuple[tuple[ShownFile, ...], tuple[Image, ...], dict[str, bytes]]:
     """Read what a ticket names: its target raw, its context as outlines and images.
+
+    A file of which definitions are named, as `path:Class.method`, is curated: their
+    bodies are shown and others hidden. So is a target that is too long to be shown
+    whole, by what the ticket's words name of it.
 
     Returns the files as they are shown, the images, and the contents of what is shown
     in full.
@@ -239,54 +249,88 @@ def _ticket_files(
     known: dict[str, bytes] = {}
     # Outlines first and the target last: what changes from ticket to ticket is near
     # the end, and what is worked on is nearest to the task.
-    for entry in _entries(ticket):
+    for path, symbols in _entries(files, ticket).items():
         try:
-            found = _show(files, entry, raw=entry == ticket.target_file)
+            content = files.read_bytes(path, limit=VIEW_LIMIT)
+            media_type = image_type(content)
+            if media_type is not None:
+                images.append(Image(media_type, content))
+                continue
+
+            if path == ticket.target_file:
+                found = _target(files.views, path, content, symbols, ticket)
+            else:
+                found = _other(files.views, path, content, symbols)
+
+            if found.view == "raw":
+                known[path] = content
         except WorkspaceError as error:
+            names = ", ".join(symbols)
+            entry = f"{path}:{names}" if names else path
             found = ShownFile(path=entry, view="not shown", text=str(error))
 
-        if isinstance(found, Image):
-            images.append(found)
-            continue
-
         shown.append(found)
-        if found.view == "raw":
-            known[entry] = files.read_bytes(entry, limit=FILE_CHARACTERS * 4)
 
     return tuple(shown), tuple(images), known
 
 
-def _entries(ticket: Ticket) -> Iterator[str]:
+def _entries(files: Files, ticket: Ticket) -> dict[str, list[str]]:
+    """Return the paths that *ticket* names, and the symbols that it names of each."""
+    entries: dict[str, list[str]] = {}
     for entry in dict.fromkeys(ticket.context):
-        if entry != ticket.target_file:
-            yield entry
+        path, symbol = _split(files, entry)
+        entries.setdefault(path, []).extend([symbol] if symbol else [])
 
     if ticket.target_file is not None:
-        yield ticket.target_file
+        entries[ticket.target_file] = entries.pop(ticket.target_file, [])
+
+    return entries
 
 
-def _show(files: Files, entry: str, *, raw: bool) -> ShownFile | Image:
-    path, symbol = _split(files, entry)
-    content = files.read_bytes(path, limit=VIEW_LIMIT)
-    if symbol:
-        view = files.views.raw(path, content, symbol)
-        return ShownFile(path=entry, view="definition", text=str(view))
+def _target(
+    views: Views, path: str, content: bytes, symbols: Sequence[str], ticket: Ticket
+) -> ShownFile:
+    """Show the file that is worked on: whole, or else as much of it as has room."""
+    raw = views.raw(path, content)
+    if len(raw.text) <= FILE_CHARACTERS:
+        return ShownFile(path=path, view="raw", text=str(raw))
 
-    media_type = image_type(content)
-    if media_type is not None:
-        return Image(media_type, content)
+    note = f"(it has {len(raw.text):,} characters: read what you need of it)"
+    outline = views.outline(path, content)
+    if outline is not None:
+        known = {name for one in outline.walk() for name in (one.path, one.name)}
+        words = _WORDS.findall(f"{ticket.title} {ticket.description}")
+        said = known.intersection(word.replace("::", ".") for word in words)
+        for named in ({*symbols, *said}, symbols):
+            view = views.curated(path, content, named=named)
+            if len(view.text) <= FILE_CHARACTERS:
+                return ShownFile(path=path, view="curated", text=f"{note}\n{view}")
 
-    outline = files.views.skeleton(path, content)
-    is_short = len(content) <= SHORT_BYTES
-    if not (raw or is_short or language_of(path) is None):
-        return ShownFile(path=path, view="outline", text=str(outline))
+    skeleton = views.skeleton(path, content)
+    return ShownFile(path=path, view="outline", text=f"{note}\n{skeleton}")
 
-    view = files.views.raw(path, content)
-    if len(view.text) <= FILE_CHARACTERS:
-        return ShownFile(path=path, view="raw", text=str(view))
 
-    note = f"(it has {len(view.text):,} characters: read what you need of it)"
-    return ShownFile(path=path, view="outline", text=f"{note}\n{outline}")
+def _other(
+    views: Views, path: str, content: bytes, symbols: Sequence[str]
+) -> ShownFile:
+    """Show a file that has to be known, with the bodies of *symbols*."""
+    if not symbols:
+        raw = views.raw(path, content)
+        is_short = len(content) <= SHORT_BYTES or language_of(path) is None
+        if is_short and len(raw.text) <= FILE_CHARACTERS:
+            return ShownFile(path=path, view="raw", text=str(raw))
+
+        skeleton = views.skeleton(path, content)
+        return ShownFile(path=path, view="outline", text=str(skeleton))
+
+    # They are looked for one by one: who names one that is not there is told so.
+    alone = [str(views.raw(path, content, symbol)) for symbol in symbols]
+    view = views.curated(path, content, named=symbols)
+    if len(view.text) <= CONTEXT_CHARACTERS:
+        return ShownFile(path=path, view="curated", text=str(view))
+
+    name = f"{path}:{', '.join(symbols)}"
+    return ShownFile(path=name, view="definition", text="\n…\n".join(alone))
 
 
 def _split(files: Files, entry: str) -> tuple[str, str]:

@@ -122,8 +122,9 @@ async def test_a_worker_sees_its_target_raw_and_its_context_as_outlines(
     text = told(models.requests[0])
     assert "6      return left - right" in text
     assert "## big.py (outline)" in text
-    assert "## test_sums.py:test_add (definition)" in text
-    assert "test_nothing" not in text
+    assert "## test_sums.py (curated)" in text
+    assert "assert add(1, 2) == 3" in text
+    assert "def test_nothing():\n    ... # hidden" in text
     assert "there is no file 'none.py'" in text
     assert "Adds numbers." in text
     assert text.index("## sums.py (raw)") < text.index("## Ticket one")
