@@ -55,7 +55,9 @@ def _made(cls: type, *, kw_only: bool) -> type:
             cls.__name__,
             (),
             {name: own[name] for name in annotations if name in own}
-            | {"__annotations__": annotations, "__module__": cls.__module__},
+            | {"__annotations__": annotations, "__module__": cls.__module__}
+            # Without one it would write one, from a signature.
+            | {"__doc__": cls.__doc__ or cls.__name__},
         )
     )
     added = [one.name for one in dataclasses.fields(bare)]
