@@ -6,9 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ParamSpec
 
-import anyio
 from anyio import AsyncContextManagerMixin, to_thread
-from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal
 
 from mma_runtime.agent import Agent, Answer, OutputT, answer_of
@@ -20,16 +18,16 @@ from mma_runtime.arguments import (
     check_text,
     check_texts,
 )
-from mma_runtime.bus import HISTORY, Bus, Subscription
+from mma_runtime.bus import HISTORY, Subscription
 from mma_runtime.changes import NO_CHANGES, Changes
 from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.events import ActorEvent, Event
 from mma_runtime.forking import ForkPoint
 from mma_runtime.governor import Governor, shared_governor
 from mma_runtime.home import Home, beside_of, new_run
+from mma_runtime.household import Household
 from mma_runtime.journal import Scrubber
-from mma_runtime.kernel import Actor, ActorSystem, Ref
+from mma_runtime.kernel import Actor, Ref
 from mma_runtime.launch import handed_over, make_run
 from mma_runtime.listing import ListedModel
 from mma_runtime.llm.provider import Provider
@@ -52,9 +50,7 @@ from mma_runtime.scenario.schema import Scenario
 from mma_runtime.settings import NO_SETTINGS, Settings
 from mma_runtime.staffing import ProviderPool, Team, checked_agents
 from mma_runtime.surroundings import GIVEN, Stock, Surroundings
-from mma_runtime.tally import Tally
 from mma_runtime.tiers import AgentClass
-from mma_runtime.tool_servers import SUFFIX
 from mma_runtime.tools.tool import Tool, checked_tools
 
 P = ParamSpec("P")
@@ -132,38 +128,13 @@ class Runtime(AsyncContextManagerMixin):
             telemetry=telemetry,
         )
         self._governor = governor
-        self._runs: dict[str, Run] = {}
-        self._spent = Tally()
-        self._system: ActorSystem | None = None
-        self._was_left = False
-        self._bus = Bus()
-        self._guests = ActorSystem(emit=self._bus.emit)
-        self._failure: Exception | None = None
-        self._tasks: TaskGroup
-        self._closing: anyio.Event
-        self._runs_ended: anyio.Event
+        self._household = Household(self._pool)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator["Runtime"]:
         """Open the runtime for the length of an `async with` block."""
-        self._closing, self._runs_ended = anyio.Event(), anyio.Event()
-        error: Exception | None = None
-        async with anyio.create_task_group() as group:
-            await group.start(self._serve)
-            await group.start(self._house_guests, group.cancel_scope)
-            try:
-                yield self
-            except Exception as caught:  # noqa: BLE001 - raised below, unwrapped
-                error = caught
-            finally:
-                self._closing.set()
-
-        # Outside of the group, which would wrap it: a host catches what it raised.
-        if self._failure is not None:
-            raise self._failure from error
-
-        if error is not None:
-            raise error
+        async with self._household.open():
+            yield self
 
     async def start(
         self,
@@ -192,7 +163,7 @@ class Runtime(AsyncContextManagerMixin):
             RuntimeError: The runtime was not entered, is being left, or has been.
             WorkspaceError: The folder cannot be copied, or cannot have a branch.
         """
-        system = self._in_use()
+        system = self._household.in_use()
         check_kind("scenario", scenario, (Scenario, str, os.PathLike), _STARTED)
         check_apply(apply)
         if folder is not None:
@@ -299,7 +270,7 @@ class Runtime(AsyncContextManagerMixin):
         """Begin the rest of a recorded run."""
         outfit = Outfit()
         try:
-            system, scenario = self._in_use(), session.scenario
+            system, scenario = self._household.in_use(), session.scenario
             team = around.team(scenario)
             outfit = await around.outfit(scenario, session.run, system.spawn)
             return await self._launch(session, team, around, outfit, apply=apply)
@@ -340,13 +311,11 @@ class Runtime(AsyncContextManagerMixin):
                 apply=apply,
                 home=self._home.path,
             )
-            self._in_use()
+            self._household.begin(run)
         except BaseException:
             await session.journal.aclose()
             raise
 
-        self._runs[run.id] = run
-        self._tasks.start_soon(self._conduct, run)
         return run
 
     async def ask(self, agent: Agent[OutputT], question: str) -> Answer[OutputT]:
@@ -378,7 +347,7 @@ class Runtime(AsyncContextManagerMixin):
 
         Raises what `start` raises; cancellation is as there.
         """
-        self._in_use()
+        self._household.in_use()
         check_kind("agent", agent, Agent, "an `Agent`")
         scenario = agent.scenario(question)
         around = self._stock.around(scenario)
@@ -408,7 +377,7 @@ class Runtime(AsyncContextManagerMixin):
             ActorStopped: The runtime is being left, or was not entered.
             NameTaken: Another live actor of the host has that name.
         """
-        return await self._guests.spawn(name, kind, *args, **kwargs)
+        return await self._household.guests.spawn(name, kind, *args, **kwargs)
 
     def events(self, *, replay: bool = True, capacity: int = HISTORY) -> Subscription:
         """Return the events of the host's own actors, to iterate over; as `Run.events`.
@@ -416,7 +385,7 @@ class Runtime(AsyncContextManagerMixin):
         *capacity* is how many events may wait for their reader. What happens in a run
         is in its own events. The iteration ends with the runtime.
         """
-        return self._bus.subscribe(replay=replay, capacity=capacity)
+        return self._household.bus.subscribe(replay=replay, capacity=capacity)
 
     @asynccontextmanager
     async def portal(self) -> AsyncGenerator[BlockingPortal]:
@@ -438,7 +407,7 @@ class Runtime(AsyncContextManagerMixin):
         only the last thousand of them are told apart. Waits for nothing, so there is
         nothing to cancel.
         """
-        return self._spent.report(run.costs() for run in self._runs.values())
+        return self._household.costs()
 
     async def models(
         self, provider: str, *, fresh: bool = False
@@ -454,66 +423,3 @@ class Runtime(AsyncContextManagerMixin):
         """
         check_text("provider", provider, "a provider's name")
         return await self._stock.models(provider, fresh=fresh)
-
-    def _in_use(self) -> ActorSystem:
-        """Return where runs are at work; raises when none may be begun."""
-        if self._system is None:
-            if self._was_left:
-                raise RuntimeError("the runtime has been left: its `async with` ended")
-
-            raise RuntimeError("use the runtime inside `async with`")
-
-        if self._closing.is_set():
-            # Those at work have been told to end; nobody would tell this one.
-            raise RuntimeError("the runtime is being left")
-
-        return self._system
-
-    async def _serve(self, *, task_status: TaskStatus[None]) -> None:
-        # Shielded from the host's cancellation, which ends the runs in order instead:
-        # their workers and tools are cancelled, then their costs are counted.
-        with anyio.CancelScope(shield=True):
-            async with (
-                ActorSystem(emit=self._route) as self._system,
-                anyio.create_task_group() as self._tasks,
-            ):
-                task_status.started()
-                await self._closing.wait()
-                for run in self._runs.values():
-                    run.stop("the runtime was closed")
-
-            self._system, self._was_left = None, True
-            self._runs_ended.set()
-            await self._pool.aclose()
-
-    async def _house_guests(
-        self, host: anyio.CancelScope, *, task_status: TaskStatus[None]
-    ) -> None:
-        """Keep the host's own actors until no run can need them any more."""
-        try:
-            with anyio.CancelScope(shield=True):
-                async with self._guests:
-                    task_status.started()
-                    await self._runs_ended.wait()
-        except Exception as failure:  # noqa: BLE001 - raised where the runtime is left
-            self._failure = failure
-            host.cancel()
-        finally:
-            self._bus.close()
-
-    async def _conduct(self, run: Run) -> None:
-        if self._system is None:
-            return
-
-        try:
-            await run.conduct(self._system)
-        finally:
-            self._spent.add(run.costs())
-            del self._runs[run.id]
-
-    def _route(self, event: Event) -> None:
-        """Hand a kernel event to the run that the actor belongs to."""
-        if isinstance(event, ActorEvent):
-            run = self._runs.get(event.actor.partition("/")[0].removesuffix(SUFFIX))
-            if run is not None:
-                run.bus.emit(event)

@@ -304,17 +304,6 @@ async def test_a_runtime_that_has_been_left_says_that_it_has() -> None:
         await runtime.start(scenario())
 
 
-async def test_a_runtime_that_has_been_left_can_be_entered_again(
-    tmp_path: Path,
-) -> None:
-    runtime = Runtime(home=tmp_path, providers=[team()])
-    for _ in range(2):
-        async with runtime:
-            run = await runtime.start(scenario())
-
-            assert (await run.outcome()).completed
-
-
 @pytest.mark.parametrize("journal", [False, True])
 async def test_a_run_that_is_refused_leaves_no_copy_of_the_workspace(
     tmp_path: Path, journal: bool
