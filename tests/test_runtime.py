@@ -26,7 +26,7 @@ from mma_runtime.forking import ForkPoint
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.outcome import TicketState
 from mma_runtime.testing import FunctionProvider
-from mma_runtime.workspace import Workspace as WorkingCopy
+from mma_runtime.workspace.integration import Integration
 from tests.team import Said, project, scenario, team, use
 
 
@@ -450,11 +450,11 @@ async def test_a_workspace_that_is_missing_is_named(tmp_path: Path) -> None:
 async def test_a_run_that_could_not_begin_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(source: Path, tree: Path, repository: object) -> None:
-        tree.mkdir(parents=True)
+    def fail(source: Path, folder: Path, repository: object) -> None:
+        (folder / "tree").mkdir(parents=True)
         raise WorkspaceError("the disk is full")
 
-    monkeypatch.setattr(WorkingCopy, "_copy", staticmethod(fail))
+    monkeypatch.setattr(Integration, "copied", fail)
     work = project(tmp_path / "work", a__txt="a\n")
     async with Runtime(home=tmp_path / "home", providers=[team()]) as runtime:
         with pytest.raises(WorkspaceError, match="disk is full"):
