@@ -361,8 +361,12 @@ class Delivery:
         assert workspace is not None  # noqa: S101 - the checkout is one of its own
         diff = await checkout.diff()
         place = f"merge {self._card.ticket.id}/{self._card.attempts}"
+        # One record: what it was accepted for, and what is merged by that.
         accepted = self._job.journal.ordered(
-            place, self._origin(), lambda: {"patch": diff.patch}
+            place,
+            self._origin(),
+            lambda: {"patch": diff.patch},
+            {"commands": list(self._card.passed), "review": self._card.review},
         )
         try:
             async with accepted:

@@ -30,6 +30,7 @@ _CONTENT = frozenset(
     (
         "about",
         "command",
+        "commands",
         "detail",
         "failures",
         "goal",
@@ -39,6 +40,7 @@ _CONTENT = frozenset(
         "reason",
         "refused",
         "remarks",
+        "review",
         "title",
         "what",
     )
@@ -234,10 +236,12 @@ class Journal:
         name: str,
         origin: Origin,
         contents: Callable[[], Mapping[str, bytes]] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> AsyncGenerator[None]:
         """Do the block at its place in the order, and alone.
 
-        With *contents* they are durable before the block begins.
+        With *contents* they and the *facts* are durable, as one record, before the
+        block begins.
         """
         before = await self._wait_for_turn(name, origin)
         # Made by the first who needs it: most runs have no workspace to take turns at.
@@ -249,7 +253,13 @@ class Journal:
                 self.note(Entry(kind=STEP, origin=origin, call=name))
             else:
                 await self.append(
-                    Entry(kind=MERGE, origin=origin, call=name, contents=contents())
+                    Entry(
+                        kind=MERGE,
+                        origin=origin,
+                        call=name,
+                        facts=facts or {},
+                        contents=contents(),
+                    )
                 )
 
             yield

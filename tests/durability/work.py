@@ -22,7 +22,7 @@ from mma_runtime import Runtime
 from mma_runtime.errors import JournalUnreadable
 from mma_runtime.journal.writer import JournalWriter
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
-from mma_runtime.recording import run_folders
+from mma_runtime.recording import JOURNAL, run_folders
 
 KEY = "sk-test-not-a-real-key-0123456789"
 TICKETS = ("alpha", "beta", "gamma", "delta", "omega")
@@ -75,6 +75,7 @@ async def _live(folder: Path) -> None:
                 # Killed before it had begun: nothing was done, nothing is lost.
                 shutil.rmtree(known)
 
+        _finish_removals(home / "runs")
         if run is None:
             run = await runtime.start(folder / "killed.yaml")
 
@@ -90,6 +91,13 @@ async def _live(folder: Path) -> None:
         "tree": _tree(outcome.tree),
     }
     (folder / "outcome.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def _finish_removals(runs: Path) -> None:
+    """Remove what was being removed when this was killed."""
+    for folder in runs.iterdir() if runs.is_dir() else ():
+        if not (folder / JOURNAL).is_file():
+            shutil.rmtree(folder)
 
 
 def _tree(tree: Path | None) -> dict[str, str]:
