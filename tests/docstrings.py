@@ -248,12 +248,11 @@ _UNIT = re.compile(
 
 def numbers(one: Public) -> Iterator[tuple[str, str]]:
     """Return the names of its numbers with what is said of each."""
-    annotated: list[Any] = [one.value]
-    told: dict[str, str] = {}
-    if isinstance(one.value, type):
-        told = _told_beside(one.value)
-        if not is_dataclass(one.value):
-            annotated.append(getattr(one.value, "__init__", None))
+    value: Any = one.value
+    told = _told_beside(value) if inspect.isclass(value) else {}
+    annotated: list[Any] = [value]
+    if inspect.isclass(value) and not is_dataclass(value):
+        annotated.append(getattr(value, "__init__", None))
 
     for name in (name for part in annotated for name in _numbers_of(part)):
         if name == "return":
