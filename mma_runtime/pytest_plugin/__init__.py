@@ -19,8 +19,12 @@ MAX_BYTES = 1_000_000
 """A file that is larger is no scenario."""
 
 _SCHEMA = re.compile(rb"^#.*\$schema=\S*scenario\.schema\.json", re.MULTILINE)
-_TEAM = re.compile(rb"^(tiers|defaults)\s*:", re.MULTILINE)
-_TASK = re.compile(rb"^(epic|track|tickets)\s*:", re.MULTILINE)
+_KEY = re.compile(rb"^([a-z_]+)[ \t]*:", re.MULTILINE)
+_TEAM = frozenset((b"tiers", b"defaults"))
+_TASK = frozenset((b"epic", b"track", b"tickets"))
+# Seldom elsewhere: with one of these, one more of a scenario's keys is enough.
+_OWN = frozenset((b"tiers", b"epic", b"tickets"))
+_BESIDE = frozenset((b"approvals", b"budget", b"expect", b"script", b"workspace"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,9 +96,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         billed = sum(float(str(cost["mma_usd"])) for cost in costs)
         calls = sum(int(str(cost["mma_calls"])) for cost in costs)
         unknown = sum(int(str(cost["mma_unknown_calls"])) for cost in costs)
-        line = f"mma: {len(costs)} scenarios, {calls} model calls, ${billed:.4f} billed"
+        line = f"mma: {_count(len(costs), 'scenario')}, {_count(calls, 'model call')}"
+        line += f", ${billed:.4f} billed"
         if unknown:
-            line += f", {unknown} calls of unknown price"
+            line += f", {_count(unknown, 'call')} of unknown price"
 
         terminalreporter.write_line(line)
 
@@ -110,7 +115,8 @@ def is_scenario(path: Path) -> bool:
     """Tell whether a file says of itself that it is a scenario; parses nothing.
 
     It names the scenarios' schema in a comment, or it has, at the beginning of lines,
-    a key for the team and one for its task.
+    keys for the team and its task, or for one of them and something beside: where only
+    one is misspelt, the test must not vanish.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -120,7 +126,14 @@ def is_scenario(path: Path) -> bool:
     except OSError:
         return False
 
-    return bool(_SCHEMA.search(text) or (_TEAM.search(text) and _TASK.search(text)))
+    keys = frozenset(_KEY.findall(text))
+    is_whole = bool(keys & _TEAM and keys & _TASK)
+    is_alike = bool(keys & _OWN and keys & _BESIDE)
+    return is_whole or is_alike or _SCHEMA.search(text) is not None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -142,6 +142,19 @@ def test_bad_yaml_fails_with_its_line(pytester: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.parametrize(("key", "typo"), [("tiers", "tires"), ("tickets", "tikets")])
+def test_a_scenario_does_not_vanish_for_one_misspelt_key(
+    pytester: pytest.Pytester, key: str, typo: str
+) -> None:
+    path = write(pytester)
+    path.write_text(path.read_text().replace(f"{key}:", f"{typo}:"))
+
+    result = pytester.runpytest()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*demo.yaml:*{typo}: unknown key; *`{key}`*"])
+
+
 def test_yaml_that_is_no_scenario_is_left_alone(pytester: pytest.Pytester) -> None:
     write(pytester)
     (pytester.path / "deploy.yml").write_text(FOREIGN)
@@ -188,7 +201,7 @@ def test_a_model_can_be_set_for_all_and_what_it_billed_is_said(
         result = pytester.runpytest(model, "-m", "mma_real", "--strict-markers")
 
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["mma: 1 scenarios, 1 model calls, $0.1500 billed"])
+    result.stdout.fnmatch_lines(["mma: 1 scenario, 1 model call, $0.1500 billed"])
     pytester.runpytest(model, "-m", "not mma_real").assert_outcomes(deselected=1)
 
 
