@@ -392,16 +392,13 @@ def _check_agent(argument: str, given: AgentClass, tier: Tier) -> None:
         raise ArgumentInvalid(f"{argument}.tier", own, f"`Tier.{tier.name}`")
 
 
-@cache
 def load_agent(tier: Tier) -> AgentClass:
     """Load the class of *tier*'s agent, on first use.
-
-    Once: what is installed is looked up in the files of every installed package.
 
     Raises:
         ConfigurationError: What is installed for the tier cannot be used.
     """
-    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    points = installed_agents()
     if tier in points:
         agent = _installed_agent(tier, points[tier])
     else:
@@ -409,6 +406,15 @@ def load_agent(tier: Tier) -> AgentClass:
         agent = getattr(import_module(module), name)
 
     return agent
+
+
+@cache
+def installed_agents() -> Mapping[str, EntryPoint]:
+    """Return the agents of installed packages, by the name of their tier.
+
+    Looked up once: it reads a file of every installed package.
+    """
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def _installed_agent(tier: Tier, point: EntryPoint) -> AgentClass:

@@ -23,7 +23,7 @@ from mma_runtime import (
     tool,
 )
 from mma_runtime.errors import ArgumentInvalid, ConfigurationError
-from mma_runtime.staffing import load_agent
+from mma_runtime.staffing import installed_agents, load_agent
 from mma_runtime.testing import FunctionProvider, assert_cost
 from tests.team import scenario, team
 
@@ -205,9 +205,9 @@ def test_what_may_be_long_or_secret_is_told_by_its_type() -> None:
 @pytest.fixture
 def nothing_looked_up() -> Iterator[None]:
     """What is installed is looked up once; here that is to be forgotten."""
-    load_agent.cache_clear()
+    installed_agents.cache_clear()
     yield
-    load_agent.cache_clear()
+    installed_agents.cache_clear()
 
 
 @pytest.mark.usefixtures("nothing_looked_up")

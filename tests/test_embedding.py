@@ -323,9 +323,9 @@ async def test_a_tier_agent_of_ones_own_is_passed_by_its_tiers_name(
 @pytest.fixture
 def nothing_looked_up() -> Iterator[None]:
     """What is installed is looked up once; here that is to be forgotten."""
-    staffing.load_agent.cache_clear()
+    staffing.installed_agents.cache_clear()
     yield
-    staffing.load_agent.cache_clear()
+    staffing.installed_agents.cache_clear()
 
 
 @pytest.mark.usefixtures("nothing_looked_up")
@@ -337,6 +337,20 @@ async def test_a_tier_agent_of_ones_own_is_found_by_its_entry_point(
     monkeypatch.setattr(staffing, "entry_points", Mock(return_value=(point,)))
     async with Runtime(home=tmp_path, providers=[team()]) as runtime:
         assert await reviews(runtime, "tested") == [True]
+
+
+@pytest.mark.usefixtures("nothing_looked_up")
+async def test_what_is_installed_is_looked_up_once_for_all_tiers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Mock(return_value=())
+    monkeypatch.setattr(staffing, "entry_points", look)
+    async with Runtime(home=tmp_path, providers=[team()]) as runtime:
+        for _ in range(2):
+            run = await runtime.start(scenario(epic="do it"))
+            await run.outcome()
+
+    assert look.call_count == 1
 
 
 def test_an_agent_for_a_tier_that_there_is_not_is_refused() -> None:
