@@ -205,7 +205,8 @@ class RunTelemetry:
             kind=kind,
             attributes={**labels, **more, names.CONVERSATION: self._run.id},
         )
-        above = CURRENT.get()
+        # A hint may be thought of in the worker's own task; its tokens are others'.
+        above = CURRENT.get() if part_of is None else self._whole
         parent = above if above is not None and above.run == self._run.id else None
         work = Work(self._run.id, span, labels, parent)
         token = context.attach(trace.set_span_in_context(span))

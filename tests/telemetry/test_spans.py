@@ -139,6 +139,9 @@ async def test_a_hint_is_part_of_the_attempt_that_it_helps(
     assert hint.parent.span_id == identity(workers[0]).span_id
     (chat,) = (span for span in seen.named("chat m") if span.parent == hint.context)
     assert attributes(chat)[names.TIER] == "qa"
+    own = [span for span in seen.named("chat m") if span.parent == workers[0].context]
+    tokens = [attributes(span)[names.INPUT_TOKENS] for span in own]
+    assert attributes(workers[0])[names.INPUT_TOKENS] == sum(tokens)
 
 
 async def test_a_question_to_a_single_agent_is_traced_too(seen: Seen) -> None:
