@@ -10,8 +10,9 @@ import threading
 import warnings
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, getcontext
 from functools import partial
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -95,21 +96,53 @@ def world() -> dict[str, Any]:
     return {
         "signals": {one: signal.getsignal(one) for one in signal.valid_signals()},
         "logging": (root.level, list(root.handlers), logging.raiseExceptions),
+        "loggers": {
+            name: (one.level, list(one.handlers), one.propagate, one.disabled)
+            for name, one in logging.root.manager.loggerDict.items()
+            if isinstance(one, logging.Logger)
+        },
         "structlog": (structlog.is_configured(), structlog.get_config()),
         "environment": dict(os.environ),
         "folder": Path.cwd(),
+        "path": list(sys.path),
         "policy": asyncio.get_event_loop_policy(),  # pyright: ignore[reportDeprecated] - until it is gone
         "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook),
         "warnings": list(warnings.filters),
+        "decimals": repr(getcontext()),
         "asyncgen": sys.get_asyncgen_hooks().firstiter is None,
     }
 
 
+@pytest.fixture(params=["silent", "logged"])
+def structlog_of_the_host(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param == "logged":
+        structlog.configure(
+            processors=[structlog.processors.JSONRenderer()],
+            logger_factory=structlog.ReturnLoggerFactory(),
+        )
+
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("structlog_of_the_host")
 async def test_nothing_global_is_touched(tmp_path: Path) -> None:
+    def work(request: ChatRequest) -> Said:
+        steps: list[Said] = [
+            use("run_command", command="ls"),
+            use("write_file", path="b.txt", content="b"),
+            "done",
+        ]
+        return steps[request.turn - 1]
+
+    keys = {"workspace": {"path": str(project(tmp_path / "p", a__txt="a"))}}
+    import_module("mma_runtime.logs")  # What it makes when it is loaded is its own.
     before = world()
-    async with Runtime(home=tmp_path, providers=[team()]) as runtime:
-        run = await runtime.start(scenario())
-        await run.outcome()
+    async with Runtime(
+        home=tmp_path / "home", providers=[team(ticket=work)], journal=True
+    ) as runtime:
+        run = await runtime.start(scenario(**keys))
+        assert (await run.outcome()).completed
         during = world()
 
     assert during == before
