@@ -7,7 +7,7 @@ import anyio
 from anyio.lowlevel import RunVar
 
 from mma_runtime.breaker import Breaker
-from mma_runtime.errors import ProviderError, ProviderFacts
+from mma_runtime.errors import ProviderError, ProviderFacts, RateLimited
 from mma_runtime.llm.provider import Accounted, Provider
 from mma_runtime.llm.usage import Usage
 from mma_runtime.pacing import Throttle
@@ -202,7 +202,8 @@ class Gate:
         """Give *permit* back after the provider has refused: all callers rest."""
         now = anyio.current_time()
         if self._throttle is not None:
-            self._throttle.refused(self.in_flight, permit.sent_at, now)
+            pressed = isinstance(error, RateLimited) and self._waiting > 0
+            self._throttle.refused(self.in_flight, permit.sent_at, now, pressed=pressed)
 
         rest = error.facts.retry_after
         if permit.is_probe or not self._on_trial:
@@ -255,6 +256,9 @@ class Gate:
         permit = Permit(demand, now, self._windows.take(amounts, now))
         self.in_flight += 1
         self._sent_at = now
+        if self._throttle is not None:
+            self._throttle.sent(now)
+
         if self._on_trial:
             permit.is_probe = True
             self._probe = permit

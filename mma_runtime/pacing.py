@@ -144,9 +144,13 @@ class Throttle:
     cut has put it, slowly up to the ceiling, and beyond that only tries after a while,
     less often each time that this fails. Below 1 it is the share of the time in which a
     request is in flight.
+
+    Where too many a minute are refused and not too many at a time, what was sent until
+    then tells how many a minute it may be.
     """
 
     __slots__ = (
+        "_began",
         "_ceiling",
         "_cut_at",
         "_goal",
@@ -154,6 +158,9 @@ class Throttle:
         "_latency",
         "_most",
         "_probe_at",
+        "_sent",
+        "_span",
+        "_stood",
         "limit",
     )
 
@@ -165,7 +172,12 @@ class Throttle:
         self._goal = 0.0
         self._probe_at = inf
         self._hold = _HOLD[0]
-        self._latency = 1.0
+        self._latency = 0.0
+        self._span = 1.0
+        self._stood = 0
+        # When those of the last minute were sent that have not been refused.
+        self._sent: deque[float] = deque()
+        self._began = -inf
 
     def wait(self, in_flight: int, sent_at: float, now: float) -> float:
         """Return the seconds until another may be sent; infinite: when one is done.
@@ -178,7 +190,18 @@ class Throttle:
         if in_flight:
             return inf
 
-        return max(0.0, sent_at + self._latency / self.limit - now)
+        return max(0.0, sent_at + self._span / self.limit - now)
+
+    def sent(self, now: float) -> None:
+        """Note that a request is sent."""
+        sent = self._sent
+        while sent and sent[0] <= now - 60.0:
+            sent.popleft()
+
+        if not sent:
+            self._began = now
+
+        sent.append(now)
 
     def is_full(self, in_flight: int) -> bool:
         """Tell whether more would not be let in.
@@ -189,7 +212,8 @@ class Throttle:
 
     def succeeded(self, seconds: float, now: float) -> None:
         """Count an answer that took so many seconds, while it was full."""
-        self._latency += (max(seconds, 0.1) - self._latency) / 8
+        seconds = max(seconds, 0.1)
+        self._latency += (seconds - self._latency) / (8 if self._latency else 1)
         if self.limit < self._goal:
             self.limit = min(self._goal, self.limit + 1)
         elif now - self._cut_at < _SETTLING:
@@ -202,15 +226,27 @@ class Throttle:
             self._probe_at = now + self._hold
         elif now >= self._probe_at:
             more = 0.5 if self._ceiling >= 1 else 0.0
-            self._ceiling = min(self._ceiling * 1.05 + more, self._most)
+            factor = 1.25 if self._ceiling < 1 and self._hold == _HOLD[0] else 1.05
+            self._ceiling = min(self._ceiling * factor + more, self._most)
             self._probe_at = now + self._hold
 
     def reopened(self, in_flight: int) -> None:
         """Begin again after a rest: with one more than those still under way."""
         self.limit = min(self.limit, in_flight + 1.0)
 
-    def refused(self, in_flight: int, sent_at: float, now: float) -> None:
-        """Cut, unless the request was sent before the last cut."""
+    def refused(
+        self, in_flight: int, sent_at: float, now: float, *, pressed: bool = False
+    ) -> None:
+        """Cut, unless the request was sent before the last cut.
+
+        *in_flight* includes the request. *pressed* tells that it is a rate limit that
+        was met, and that others wait: then what was sent is what is allowed.
+        """
+        if self._sent:
+            self._sent.pop()
+
+        others, stood = in_flight - 1, self._stood
+        self._stood = others
         if sent_at <= self._cut_at:
             return
 
@@ -225,5 +261,25 @@ class Throttle:
         least = _LEAST if again or self._ceiling <= 1 else 1.0
         self._ceiling = level * 0.95 - 0.5 if level > 1 else level * 0.9
         self.limit = self._goal = max(level * (0.5 if deep else 0.8), least)
+        if level >= 1:
+            self._span = self._latency or 1.0
+
+        if pressed and again and others < stood:
+            # With fewer under way than were let in before: it does not count how many
+            # there are at a time, but how many a minute.
+            pace = self._pace(now) * self._span
+            self._ceiling = min(self._ceiling, pace)
+            self.limit = self._goal = max(min(self.limit, pace), _LEAST)
+
         self._cut_at = now
         self._probe_at = now + self._hold
+
+    def _pace(self, now: float) -> float:
+        """Return how many a second the provider has taken, as far as can be told.
+
+        At first it takes a minute's worth at once, and then as many as that each
+        minute.
+        """
+        took = now - self._began
+        minutes = 1 + took / 60 if took < 60 else 1.0  # noqa: PLR2004 - a minute
+        return 0.95 * max(len(self._sent), 1) / minutes / 60

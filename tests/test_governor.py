@@ -20,6 +20,7 @@ from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
+from mma_runtime.pacing import Throttle
 from mma_runtime.queueing import Demand, Permit
 from mma_runtime.rate_limits import Limits
 from mma_runtime.route import Route
@@ -101,6 +102,36 @@ async def test_what_is_unknown_is_felt_for_with_few_refusals(
     assert count.share_refused <= 0.01
     assert count.failed == 0
     assert count.accepted >= 0.9 * service.allows(MINUTES)
+
+
+@pytest.mark.parametrize(
+    "account", [{"requests": 20}, {"tokens": 20_000}], ids=["requests", "tokens"]
+)
+async def test_a_low_limit_is_found_by_what_was_sent_before_it_was_met(
+    account: dict[str, Any],
+) -> None:
+    service = Account(**account)
+
+    count = await crowd(service, Gate(), seconds=MINUTES)
+
+    assert count.refused <= 7
+    assert count.failed == 0
+    assert count.accepted >= 0.9 * service.allows(MINUTES)
+
+
+def test_what_was_sent_is_no_limit_where_nobody_waited() -> None:
+    alone, pressed = Throttle(), Throttle()
+    for throttle in (alone, pressed):
+        for number in range(6):
+            throttle.sent(float(number))
+
+    for in_flight, sent_at in ((3, 4.0), (1, 5.0)):
+        alone.refused(in_flight, sent_at, sent_at + 0.5)
+        pressed.refused(in_flight, sent_at, sent_at + 0.5, pressed=True)
+
+    # Four were taken, in the first seconds of a minute: some 3.5 a minute.
+    assert pressed.wait(0, 0.0, 0.0) == pytest.approx(17, abs=1)
+    assert alone.wait(0, 0.0, 0.0) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,7 @@ def show_storm() -> None:
     rpm = partial(Account, requests=300)
     tpm = partial(Account, tokens=200_000)
     flight = partial(Account, in_flight=10)
+    low = partial(Account, requests=20)
     told = partial(Account, requests=300, tells=True)
     none = Limits()
     known = Limits(requests_per_minute=300)
@@ -262,6 +263,9 @@ def show_storm() -> None:
         ("10 requests in flight, no governor", partial(alone, flight)),
         ("  known", partial(governed, flight, Limits(in_flight=10))),
         ("  unknown", partial(governed, flight, none)),
+        ("20 requests a minute, no governor", partial(alone, low)),
+        ("  known", partial(governed, low, Limits(requests_per_minute=20))),
+        ("  unknown", partial(governed, low, none)),
     ]
     for name, case in cases:
         backend, options = virtual_backend("asyncio")
