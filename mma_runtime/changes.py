@@ -8,6 +8,7 @@ from mma_runtime.errors import ConfigurationError
 from mma_runtime.frozen import dataclass
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.schema import TIERS, LevelBudget, Scenario, TierOptions
+from mma_runtime.scenario.table import MOST
 
 UNITS = ("usd", "tokens", "calls", "seconds")
 """What a budget limits."""
@@ -34,8 +35,15 @@ class Changes:
 
         Raises:
             ConfigurationError: There is no such limit to be raised; names those that
-                there are.
+                there are. Or what is to be added is no number above 0.
         """
+        for name, more in self.budget.items():
+            if not more.is_finite() or not 0 < more <= MOST:
+                raise ConfigurationError(f"{more} cannot be added to {name!r}")
+
+        if not 0 <= self.rounds <= MOST:
+            raise ConfigurationError(f"{self.rounds} rounds cannot be added")
+
         if self.models:
             scenario = scenario.with_models(self.models)
 

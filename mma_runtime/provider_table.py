@@ -61,6 +61,7 @@ class ProviderEntry(BaseModel):
     cache_ttl: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="For kind `gemini`: seconds that it keeps large prefixes.",
     )
     prices: str | None = Field(

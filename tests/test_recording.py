@@ -537,6 +537,17 @@ def test_a_budget_that_there_is_not_is_told(tmp_path: Path, name: str) -> None:
         Changes(budget={name: Decimal(1)}).apply(a_track(tmp_path))
 
 
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-1", "0", "1e400"])
+def test_what_is_no_amount_is_added_to_nothing(tmp_path: Path, amount: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be added to 'calls'"):
+        Changes(budget={"calls": Decimal(amount)}).apply(a_track(tmp_path))
+
+
+def test_rounds_are_not_taken_away(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="-1 rounds cannot be added"):
+        Changes(rounds=-1).apply(a_track(tmp_path))
+
+
 async def test_a_resumed_run_finds_what_lies_beside_its_scenario(
     tmp_path: Path,
 ) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from functools import wraps
+from math import nan
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -14,6 +15,7 @@ from mma_runtime.errors import ConfigurationError
 from mma_runtime.frozen import dataclass
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import tier_name
+from mma_runtime.scenario.table import MOST
 from mma_runtime.tools.approval import Approval
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -89,17 +91,41 @@ class RaiseType(click.ParamType[tuple[str, Decimal]]):
         except ConfigurationError as error:
             self.fail(str(error), param, ctx)
 
-        amount = DollarsType().convert(text, param, ctx)
+        said = "an amount in US dollars" if unit == "usd" else f"a number of {unit}"
+        amount = DollarsType(said).convert(text, param, ctx)
         if unit in ("tokens", "calls") and amount != int(amount):
             self.fail(f"{text!r} is no whole number of {unit}", param, ctx)
 
         return name, amount
 
 
+class QuantityType(click.ParamType[float]):
+    """A number that is not negative."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the number."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = nan
+
+        if not 0 <= number <= MOST:
+            self.fail(f"{value!r} is not a number from 0 to {MOST:,}", param, ctx)
+
+        return number
+
+
 class DollarsType(click.ParamType[Decimal]):
     """An amount in US dollars above 0."""
 
     name = "dollars"
+
+    def __init__(self, said: str = "an amount in US dollars") -> None:
+        self.said = said
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -110,8 +136,8 @@ class DollarsType(click.ParamType[Decimal]):
         except InvalidOperation:
             amount = Decimal("NaN")
 
-        if not amount.is_finite() or amount <= 0:
-            self.fail(f"{value!r} is not an amount in US dollars", param, ctx)
+        if not amount.is_finite() or not 0 < amount <= MOST:
+            self.fail(f"{value!r} is not {self.said}", param, ctx)
 
         return amount
 
@@ -141,7 +167,7 @@ def changes_options(function: FunctionT) -> FunctionT:
     )
     rounds = click.option(
         "--rounds",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MOST),
         metavar="+N",
         help="Add so many tool rounds to the bound of workers.",
     )

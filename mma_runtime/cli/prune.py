@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mma_runtime.cli.options import home_option
+from mma_runtime.cli.options import QuantityType, home_option
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count
 from mma_runtime.journal.lock import holder
@@ -20,12 +20,12 @@ MEGABYTE = 1_000_000
 @click.command("prune")
 @click.option(
     "--days",
-    type=click.FloatRange(min=0),
+    type=QuantityType(),
     help="Remove runs older than so many days.",
 )
 @click.option(
     "--megabytes",
-    type=click.FloatRange(min=0),
+    type=QuantityType(),
     help="Remove the oldest runs until the others take no more than this.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")

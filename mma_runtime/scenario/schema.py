@@ -24,7 +24,7 @@ from mma_runtime.plan import CommandEntry, Ticket, Track
 from mma_runtime.provider_table import ProviderEntry
 from mma_runtime.scenario.checks import ENTRIES, findings
 from mma_runtime.scenario.project import Workspace
-from mma_runtime.scenario.table import Table
+from mma_runtime.scenario.table import MOST, Table
 from mma_runtime.scenario.toolset import Approvals, Decisions, McpServerEntry, Sandbox
 
 TIERS = ("orchestrator", "tech_lead", "worker", "qa")
@@ -32,7 +32,7 @@ TIERS = ("orchestrator", "tech_lead", "worker", "qa")
 # What `checks` has already said, with positions, when a file is loaded.
 CHECKED = {"checked": True}
 
-Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Usd = Annotated[Decimal, Field(ge=0, le=MOST, allow_inf_nan=False)]
 
 
 def tier_name(text: str) -> str:
@@ -69,15 +69,19 @@ class Input(Table):
 class LevelBudget(Table):
     """What may be used up at one level; what is left out is not limited."""
 
-    usd: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    usd: Annotated[Decimal, Field(gt=0, le=MOST, allow_inf_nan=False)] | None = Field(
         default=None, description="US dollars."
     )
     tokens: int | None = Field(
-        default=None, gt=0, description="Tokens, input and output."
+        default=None, gt=0, le=MOST, description="Tokens, input and output."
     )
-    calls: int | None = Field(default=None, gt=0, description="Model calls.")
+    calls: int | None = Field(default=None, gt=0, le=MOST, description="Model calls.")
     seconds: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Seconds of wall time."
+        default=None,
+        gt=0,
+        le=MOST,
+        allow_inf_nan=False,
+        description="Seconds of wall time.",
     )
 
 
@@ -93,6 +97,7 @@ class Budget(LevelBudget):
     min_output_tokens: int = Field(
         default=256,
         gt=0,
+        le=MOST,
         description="The smallest output limit that a call is shrunk to; 256.",
     )
 
@@ -101,19 +106,22 @@ class AccountLimits(Table):
     """What a provider allows an account; what is left out is learnt from it."""
 
     requests_per_minute: int | None = Field(
-        default=None, gt=0, description="Requests in any minute."
+        default=None, gt=0, le=MOST, description="Requests in any minute."
     )
     tokens_per_minute: int | None = Field(
-        default=None, gt=0, description="Tokens in any minute, input and output."
+        default=None,
+        gt=0,
+        le=MOST,
+        description="Tokens in any minute, input and output.",
     )
     input_tokens_per_minute: int | None = Field(
-        default=None, gt=0, description="Input tokens in any minute."
+        default=None, gt=0, le=MOST, description="Input tokens in any minute."
     )
     output_tokens_per_minute: int | None = Field(
-        default=None, gt=0, description="Output tokens in any minute."
+        default=None, gt=0, le=MOST, description="Output tokens in any minute."
     )
     in_flight: int | None = Field(
-        default=None, gt=0, description="Requests at the same time."
+        default=None, gt=0, le=MOST, description="Requests at the same time."
     )
 
 
@@ -136,11 +144,13 @@ class TierOptions(Table):
     max_output_tokens: int | None = Field(
         default=None,
         gt=0,
+        le=MOST,
         description="Tokens of one answer, hidden reasoning included.",
     )
     max_tool_rounds: int | None = Field(
         default=None,
         gt=0,
+        le=MOST,
         description="Workers only: tool rounds of one task; MAX_TOOL_ROUNDS (10) if"
         " left out.",
     )
@@ -152,11 +162,13 @@ class TierOptions(Table):
     count: int | None = Field(
         default=None,
         gt=0,
+        le=MOST,
         description="Workers only: tickets in work at the same time; 4.",
     )
     attempts: int | None = Field(
         default=None,
         gt=0,
+        le=MOST,
         description="Workers only: attempts at one ticket; one for each model of"
         " `escalate` and the tier's own, else 3.",
     )
@@ -172,12 +184,14 @@ class TierOptions(Table):
     max_context_tokens: int | None = Field(
         default=None,
         gt=0,
+        le=MOST,
         description="Tokens of history that are sent; older rounds are left out first."
         " 100,000, or what the model takes.",
     )
     max_added_tickets: int | None = Field(
         default=None,
         ge=0,
+        le=MOST,
         description="Tech lead only: tickets that it may add to a track after its"
         " plan; 4.",
     )

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from mma_runtime.scenario.table import Table
+from mma_runtime.scenario.table import MOST, Table
 
 Sandbox = Literal["auto", "strict", "off"]
 
@@ -30,6 +30,7 @@ class Approvals(Table):
     seconds: float = Field(
         default=60.0,
         gt=0,
+        le=MOST,
         allow_inf_nan=False,
         description="Seconds that an answer is waited for.",
     )
@@ -79,12 +80,14 @@ class McpServerEntry(Table):
     seconds: float = Field(
         default=120.0,
         gt=0,
+        le=MOST,
         allow_inf_nan=False,
         description="Seconds that one call may take.",
     )
     start_seconds: float = Field(
         default=30.0,
         gt=0,
+        le=MOST,
         allow_inf_nan=False,
         description="Seconds that the server may take until it is ready; what is"
         " downloaded first counts.",

@@ -506,13 +506,16 @@ def test_what_cannot_be_added_is_told(project: Project, amount: str) -> None:
     assert type(result.exception).__name__ == "BadParameter"
 
 
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "1e300", "a week"])
 @pytest.mark.parametrize("option", ["--days", "--megabytes"])
-def test_prune_refuses_less_than_nothing(project: Project, option: str) -> None:
+def test_prune_refuses_what_is_no_number(
+    project: Project, option: str, number: str
+) -> None:
     project.run()
 
-    result = project.mma("prune", option, "-1", "--home", str(project.home))
+    result = project.mma("prune", option, number, "--home", str(project.home))
 
-    assert "-1.0 is not in the range" in str(result.exception)
+    assert f"{number!r} is not a number from 0" in str(result.exception)
     assert len(runs_of(project)) == 1
 
 

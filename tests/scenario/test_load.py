@@ -659,3 +659,31 @@ def test_deep_nesting_is_refused() -> None:
     assert lines_of("name: " + "[" * 60 + "]" * 60) == [
         "1:57 name: nested deeper than 50 levels"
     ]
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "-1", "1e30", "9" * 400])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "budget: {usd: %s}",
+        "budget: {track: {tokens: %s}}",
+        "budget: {seconds: %s}",
+        "expect: {max_usd: %s}",
+        "approvals: {seconds: %s}",
+        "defaults: {max_tool_rounds: %s}",
+        "limits: {openai: {in_flight: %s}}",
+        "prices: [{match: x, input: %s, output: 1}]",
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_refused(key: str, number: str) -> None:
+    text = f"""
+tickets: [{{id: a, description: b}}]
+tiers: {{worker: {{model: "openai:gpt-4o-mini"}}}}
+{key % number}
+"""
+    with pytest.raises(ScenarioInvalid) as caught:
+        loads(text, folder=Path())
+
+    (problem,) = caught.value.problems
+    assert problem.message.startswith("should be ")
+    assert problem.line == 4
