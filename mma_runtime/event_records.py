@@ -68,7 +68,11 @@ def record_of(
 
 def facts_of(event: Event) -> dict[str, Any]:
     """Return what *event* tells beyond its place and time, as plain values."""
-    return {name: plain(getattr(event, name)) for name in fact_names(type(event))}
+    kind = type(event)
+    return {
+        name: value if type(value := getattr(event, name)) in _PLAIN else plain(value)
+        for name in _FACTS.get(kind) or fact_names(kind)
+    }
 
 
 def fact_names(kind: type[Event]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from mma_runtime.journal.codec import (
 from mma_runtime.journal.digests import settings_of
 from mma_runtime.journal.journal import Journal
 from mma_runtime.journal.past import FAILURE, INTENT, REPLY, Recorded
-from mma_runtime.journal.record import Entry
+from mma_runtime.journal.record import Content, Entry
 from mma_runtime.llm.chat import ChatRequest, Completion
 from mma_runtime.model import Model
 from mma_runtime.reservations import Reservation
@@ -30,7 +30,7 @@ class RecordedModel(Model):
         super().__init__(*inner.routes)
         self._inner = inner
         self._journal = journal
-        self._asked: dict[str, tuple[str, list[bytes]]] = {}
+        self._asked: dict[str, tuple[str, list[Content]]] = {}
         for route in inner.routes:
             route.before_send = partial(self._intend, route.address)
 
@@ -45,11 +45,13 @@ class RecordedModel(Model):
         journal = self._journal
         name = request.origin.call(request.turn)
         digest, turns = journal.digests.digest(request)
-        found = self._recall(request, name, digest)
-        if found is not None:
-            return self._again(request, found)
+        if journal.past is not None:
+            found = self._recall(request, name, digest)
+            if found is not None:
+                return self._again(request, found)
 
-        await journal.demand_new(f"the call {name!r}", request.origin)
+            await journal.demand_new(f"the call {name!r}", request.origin)
+
         self._asked[name] = (digest, turns)
         try:
             completion = await self._inner.complete(request, on_chunk, **options)
@@ -103,7 +105,9 @@ class RecordedModel(Model):
     def _recall(self, request: ChatRequest, name: str, digest: str) -> Recorded | None:
         journal = self._journal
         found = journal.take(REPLY, name) or journal.take(FAILURE, name)
-        if found is None or found.facts["digest"] == digest:
+        if found is None or journal.digests.is_same(
+            found.facts["digest"], digest, request
+        ):
             return found
 
         if journal.strict:

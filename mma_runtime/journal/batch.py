@@ -13,11 +13,15 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mma_runtime.events import Origin
-from mma_runtime.journal.packing import Packer
+from mma_runtime.journal.packing import Deflater, Squeezer
 from mma_runtime.journal.record import Record
 
 PACKED = 2
-"""The form of a batch that `_PACKER` has packed; each form keeps its meaning."""
+SQUEEZED = 3
+"""The form of a batch that `_SQUEEZER` has packed; each form keeps its meaning."""
+
+SQUEEZE_ABOVE = 4_000
+"""Bytes from which on zstd does better than zlib, which shrinks small batches more."""
 
 MARK_BYTES = 8
 """The length of the check that each batch carries over itself and all before it."""
@@ -25,7 +29,7 @@ MARK_BYTES = 8
 Listed = list[Any]
 """A record as its batch holds it."""
 
-_PACKER = Packer(
+_USUAL = (
     b'"ActorStarted","","","",1,"","",{"actor":"ActorEnded","reason":"stopped"}],'
     b'"TicketPlanned","depends_on":[]}],"TicketStarted","max_tool_rounds":'
     b'"TicketFinished","state":"completed","reason":"","rounds":"attempts":1}],'
@@ -49,19 +53,29 @@ _PACKER = Packer(
     b'"cache_write_1h":0,"reasoning":0},"reported":"","raw_finish":"","request_id":null,'
     b'"model":"","usd":null,"billed":true},{"turn":1}]]'
 )
+_DEFLATER = Deflater(_USUAL)
+_SQUEEZER = Squeezer(_USUAL)
 
 
-def pack(text: bytes) -> bytes:
-    """Return the bytes to store for a batch."""
-    return _PACKER.pack(text)
+def pack(text: bytes) -> tuple[int, bytes]:
+    """Return the form in which a batch is stored, and the bytes to store."""
+    if len(text) > SQUEEZE_ABOVE:
+        return SQUEEZED, _SQUEEZER.pack(text)
+
+    return PACKED, _DEFLATER.pack(text)
 
 
 def unpack(form: int, stored: bytes) -> list[Listed]:
     """Return the records of a batch; raises `ValueError` when it is something else."""
-    if form != PACKED:
-        raise ValueError(f"it is stored in an unknown form, {form}")
+    match form:
+        case 2:
+            text = _DEFLATER.unpack(stored)
+        case 3:
+            text = _SQUEEZER.unpack(stored)
+        case _:
+            raise ValueError(f"it is stored in an unknown form, {form}")
 
-    found: list[Listed] = _from_json(_PACKER.unpack(stored))
+    found: list[Listed] = _from_json(text)
     return found
 
 

@@ -2,8 +2,9 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 from mma_runtime import errors
@@ -14,6 +15,7 @@ from mma_runtime.errors import (
     ProviderError,
     ProviderFacts,
 )
+from mma_runtime.journal.batch import in_json
 from mma_runtime.llm.chat import (
     AssistantTurn,
     Completion,
@@ -49,16 +51,28 @@ _SHAPES: Mapping[str, type] = {
 }
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
-_FIELDS = {
-    shape: tuple(one.name for one in fields(shape)) for shape in _SHAPES.values()
-}
+
+
+def _reader(shape: type) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what reads all fields of a *shape*."""
+    first, *more = [one.name for one in fields(shape)]
+    read = attrgetter(first, *more)
+    return read if more else lambda value: (read(value),)
+
+
+_READ = {shape: _reader(shape) for shape in _SHAPES.values()}
 _USAGE = tuple(one.name for one in fields(Usage))
-_TO_JSON = json.JSONEncoder(separators=(",", ":"))
+_IN_ASCII = json.JSONEncoder(separators=(",", ":"))
 
 
 def encode(value: object) -> bytes:
     """Write a turn, or whatever turns are made of, as JSON."""
-    return _TO_JSON.encode(_tagged(value)).encode()
+    return in_json(_tagged(value))
+
+
+def encode_in_ascii(value: object) -> bytes:
+    """Write it as journals up to the second format did."""
+    return _IN_ASCII.encode(_tagged(value)).encode()
 
 
 def decode(content: bytes) -> Any:
@@ -140,13 +154,17 @@ def to_error(facts: Mapping[str, Any], path: str) -> ProviderError | BudgetExhau
 def _tagged(value: Any) -> Any:
     # Every object has one key, its kind: so nothing that is inside can be mistaken.
     kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] - any
-    if kind in _PLAIN:
-        return value
+    if kind is tuple:
+        return {"tuple": _tagged_each(value)}
 
-    names = _FIELDS.get(kind)
-    if names is not None:
-        return {kind.__name__: [_tagged(getattr(value, name)) for name in names]}
+    read = _READ.get(kind)
+    if read is not None:
+        return {kind.__name__: _tagged_each(read(value))}
 
+    return value if kind in _PLAIN else _tagged_other(value)
+
+
+def _tagged_other(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
 
@@ -161,10 +179,15 @@ def _tagged(value: Any) -> Any:
 
 def _tagged_many(value: Any) -> Any:
     if hasattr(value, "items"):
-        return {"map": [[_tagged(name), _tagged(one)] for name, one in value.items()]}
+        return {"map": [_tagged_each(pair) for pair in value.items()]}
 
-    inner = [_tagged(one) for one in value]
+    inner = _tagged_each(value)
     return inner if isinstance(value, list) else {"tuple": inner}
+
+
+def _tagged_each(values: Iterable[Any]) -> list[Any]:
+    # Most are plain, and a call for each of them would be most of the work.
+    return [one if type(one) in _PLAIN else _tagged(one) for one in values]
 
 
 def _untagged(value: Any) -> Any:

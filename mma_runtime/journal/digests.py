@@ -2,25 +2,29 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from operator import is_
 
-from mma_runtime.frozen import dataclass
-from mma_runtime.journal.codec import encode
+from mma_runtime.journal.codec import encode, encode_in_ascii
+from mma_runtime.journal.record import Content
+from mma_runtime.journal.scrub import Scrubber
 from mma_runtime.llm.chat import ChatRequest, ToolSpec, ToolTurn, Turn
 
-_BYTES = 16
+_BYTES = 12
+_FORMER_BYTES = 16
 _CONVERSATIONS = 256
 
 _Whose = tuple[str, str, str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Asked:
     """An agent's last request: its turns, their chained digests, and the rest."""
 
     turns: tuple[Turn, ...] = ()
-    links: Sequence[bytes] = ()
+    links: list[bytes] = field(default_factory=list[bytes])
     tools: tuple[ToolSpec, ...] | None = None
     frame: bytes = b""
 
@@ -32,15 +36,15 @@ class RequestDigests:
     work grows with what is new. *scrub* takes secrets out of the turns.
     """
 
-    def __init__(self, scrub: Callable[[bytes], bytes]) -> None:
+    def __init__(self, scrub: Scrubber) -> None:
         self._scrub = scrub
         self._known: OrderedDict[_Whose, _Asked] = OrderedDict()
         # By identity: it is the very object that comes again, and it is held here.
-        self._ahead: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
+        self._ahead: OrderedDict[int, tuple[object, Content]] = OrderedDict()
 
-    def encoded(self, turn: Turn) -> bytes:
+    def encoded(self, turn: Turn) -> Content:
         """Encode a *turn* that is going to be part of the next request."""
-        content = self._scrub(encode(turn))
+        content = self._scrub.seal(encode(turn))
         anchor = _anchor(turn)
         self._ahead[id(anchor)] = (anchor, content)
         if len(self._ahead) > _CONVERSATIONS:
@@ -48,48 +52,71 @@ class RequestDigests:
 
         return content
 
-    def _encoded_once(self, turn: Turn) -> bytes:
+    def _encoded_once(self, turn: Turn) -> Content:
         anchor = _anchor(turn)
         found = self._ahead.pop(id(anchor), None)
         if found is not None and found[0] is anchor:
             return found[1]
 
-        return self._scrub(encode(turn))
+        return self._scrub.seal(encode(turn))
 
-    def digest(self, request: ChatRequest) -> tuple[str, list[bytes]]:
+    def digest(self, request: ChatRequest) -> tuple[str, list[Content]]:
         """Return the digest of *request* and its new turns, encoded.
 
         Left out is how the answer is to be made: the model's name, the temperature and
         the like. Who asks a second time may ask another model.
         """
-        origin = request.origin
+        origin, turns = request.origin, request.turns
         whose = (origin.tier, origin.track, origin.ticket, origin.attempt)
         asked = self._known.pop(whose, None) or _Asked()
-        same = 0
-        for old, new in zip(asked.turns, request.turns, strict=False):
-            if old is not new:
-                break
-
-            same += 1
-
-        links = list(asked.links[:same])
-        fresh: list[bytes] = []
-        for turn in request.turns[same:]:
+        same = _same(asked.turns, turns)
+        links = asked.links
+        del links[same:]
+        last = links[-1] if links else b"\0"
+        fresh: list[Content] = []
+        for turn in turns[same:]:
             content = self._encoded_once(turn)
-            before = links[-1] if links else b"\0"
-            links.append(blake2b(content, digest_size=_BYTES, key=before).digest())
+            last = blake2b(content.digest, digest_size=_BYTES, key=last).digest()
+            links.append(last)
             fresh.append(content)
 
-        frame = asked.frame
         if request.tools is not asked.tools or request.response_schema is not None:
-            frame = _frame(request)
+            asked.frame = _frame(request)
 
-        self._known[whose] = _Asked(request.turns, links, request.tools, frame)
+        asked.turns, asked.tools = turns, request.tools
+        self._known[whose] = asked
         if len(self._known) > _CONVERSATIONS:
             self._known.popitem(last=False)
 
-        last = links[-1] if links else b"\0"
-        return blake2b(frame, digest_size=_BYTES, key=last).hexdigest(), fresh
+        return blake2b(asked.frame, digest_size=_BYTES, key=last).hexdigest(), fresh
+
+    def is_same(self, recorded: str, digest: str, request: ChatRequest) -> bool:
+        """Whether *request*, with this *digest*, has the *recorded* one.
+
+        Up to the second format of the journal digests were made in another way.
+        """
+        if len(recorded) == 2 * _FORMER_BYTES:
+            return recorded == self._former(request)
+
+        return recorded == digest
+
+    def _former(self, request: ChatRequest) -> str:
+        last = b"\0"
+        for turn in request.turns:
+            content = self._scrub(encode_in_ascii(turn))
+            last = blake2b(content, digest_size=_FORMER_BYTES, key=last).digest()
+
+        frame = _frame(request)
+        return blake2b(frame, digest_size=_FORMER_BYTES, key=last).hexdigest()
+
+
+def _same(old: Sequence[Turn], new: Sequence[Turn]) -> int:
+    """Count the turns with which both begin."""
+    if len(old) <= len(new) and all(map(is_, old, new)):
+        return len(old)
+
+    pairs = enumerate(zip(old, new, strict=False))
+    return next((at for at, (one, other) in pairs if one is not other), len(new))
 
 
 def _anchor(turn: Turn) -> object:

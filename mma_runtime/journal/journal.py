@@ -20,9 +20,9 @@ from mma_runtime.journal.past import (
     Recorded,
     event_key,
 )
-from mma_runtime.journal.record import Entry, Record
+from mma_runtime.journal.record import NO_CONTENTS, Entry, Record
 from mma_runtime.journal.recovery import Loss
-from mma_runtime.journal.scrub import NO_SECRETS
+from mma_runtime.journal.scrub import NO_SECRETS, Scrubber
 from mma_runtime.journal.writer import JournalWriter
 from mma_runtime.news import News
 
@@ -67,7 +67,7 @@ class Journal:
         *,
         strict: bool = False,
         content: bool = True,
-        scrub: Callable[[bytes], bytes] = NO_SECRETS,
+        scrub: Scrubber = NO_SECRETS,
     ) -> None:
         self.past = past
         self.strict = strict
@@ -118,12 +118,12 @@ class Journal:
             if self.strict and not self._over and not kind.startswith("Actor"):
                 self._differ(f"{kind} {_place(event.origin)} was not recorded: {facts}")
 
-        self.note(Entry(kind=kind, origin=event.origin, facts=facts, time=event.time))
+        self.note(Entry(kind, event.origin, "", facts, NO_CONTENTS, event.time))
 
     def note(self, entry: Entry) -> None:
         """Record *entry* with the next that is waited for."""
         if self._writer is not None:
-            self._writer.note(self._kept(entry))
+            self._writer.note(entry if self._content else _without_content(entry))
 
     async def append(self, entry: Entry) -> None:
         """Record *entry*, and all that was noted, durably before returning."""
@@ -131,7 +131,9 @@ class Journal:
             return
 
         try:
-            await self._writer.append(self._kept(entry))
+            await self._writer.append(
+                entry if self._content else _without_content(entry)
+            )
         except JournalUnavailable as error:
             await self.halt(str(error))
 
@@ -140,20 +142,6 @@ class Journal:
         self.trouble(reason)
         await anyio.sleep_forever()
         raise AssertionError("nobody wakes from this sleep")
-
-    def _kept(self, entry: Entry) -> Entry:
-        if self._content:
-            return entry
-
-        return Entry(
-            kind=entry.kind,
-            origin=entry.origin,
-            call=entry.call,
-            facts={
-                name: type(value)() if name in _CONTENT else value
-                for name, value in entry.facts.items()
-            },
-        )
 
     def cost_of(self, call: str) -> dict[str, Any]:
         """Return what the last finished attempt of *call* cost."""
@@ -405,3 +393,15 @@ class Journal:
 
 def _place(origin: Origin) -> str:
     return "/".join(filter(None, (origin.track, origin.ticket))) or "of the run"
+
+
+def _without_content(entry: Entry) -> Entry:
+    return Entry(
+        kind=entry.kind,
+        origin=entry.origin,
+        call=entry.call,
+        facts={
+            name: type(value)() if name in _CONTENT else value
+            for name, value in entry.facts.items()
+        },
+    )

@@ -11,7 +11,8 @@ from typing import Self
 from mma_runtime.errors import JournalUnreadable
 from mma_runtime.events import Origin
 from mma_runtime.journal.batch import records_of, unpack
-from mma_runtime.journal.contents import unpack as unpack_content
+from mma_runtime.journal.contents import find_row
+from mma_runtime.journal.contents import unpack as unpack_contents
 from mma_runtime.journal.record import Record
 from mma_runtime.journal.schema import MIGRATIONS, SQLITE_ERRORS, migrate, version_of
 
@@ -42,6 +43,8 @@ class JournalReader:
         self._db = self._open()
         self.run: str = ""
         self._begun = False
+        self._first = 0
+        self._contents: list[bytes] = []
         try:
             self._has_begun()
         except SQLITE_ERRORS as error:
@@ -101,20 +104,27 @@ class JournalReader:
 
     def content(self, number: int) -> bytes:
         """Return the content with this *number*; raises `JournalUnreadable`."""
+        place = number - self._first
+        if not 0 <= place < len(self._contents):
+            self._read_row_of(number)
+            place = number - self._first
+
+        return self._contents[place]
+
+    def _read_row_of(self, number: int) -> None:
         try:
-            row = self._db.execute(
-                "SELECT form, stored, digest FROM content WHERE number = ?", (number,)
-            ).fetchone()
-            content = unpack_content(*row) if row else None
+            row = find_row(self._db, number)
+            found = unpack_contents(row[2], row[3], row[1]) if row else []
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise JournalUnreadable(
                 str(self.path), f"content {number}: {error}"
             ) from error
 
-        if content is None:
+        if row is None:
             raise JournalUnreadable(str(self.path), f"content {number} is missing")
 
-        return content
+        # Who reads one usually reads those beside it next.
+        self._first, self._contents = row[0], found
 
     def _has_begun(self) -> bool:
         if self._begun:

@@ -11,7 +11,8 @@ from pathlib import Path
 from mma_runtime.errors import JournalUnavailable
 from mma_runtime.frozen import dataclass
 from mma_runtime.journal.batch import Listed, contents_of, mark_of, unpack
-from mma_runtime.journal.contents import unpack as unpack_content
+from mma_runtime.journal.contents import Row, find_row, split
+from mma_runtime.journal.contents import unpack as unpack_contents
 from mma_runtime.journal.schema import SQLITE_ERRORS, migrate
 
 
@@ -44,7 +45,7 @@ class Examination:
 
     *records* of them hold together, up to the check *mark*; *total* is how many there
     seem to be. *problem* is empty for a sound journal. *numbers* maps the digests of
-    sound contents to their numbers.
+    sound contents to their numbers, which go from 1 to *contents*.
     """
 
     records: int = 0
@@ -52,7 +53,7 @@ class Examination:
     total: int | None = None
     problem: str = ""
     numbers: dict[bytes, int] = field(default_factory=dict[bytes, int])
-    last_number: int = 0
+    contents: int = 0
 
 
 def examine(db: sqlite3.Connection) -> Examination:
@@ -73,8 +74,8 @@ def examine(db: sqlite3.Connection) -> Examination:
 
             found.mark, found.records = mark, last
 
-        found.last_number = max(digests, default=0)
-        if _highest(db, "number", "content") != found.last_number:
+        found.contents = max(digests, default=0)
+        if _highest(db, "number", "content") not in (digests or (0,)):
             found.problem = f"record {found.records + 1}: only its contents are there"
     except (sqlite3.Error, ValueError, TypeError, AttributeError, IndexError) as error:
         found.problem = f"record {found.records + 1}: {error}"
@@ -101,22 +102,21 @@ def _digests(
     for record in listed:
         for number in contents_of(record).values():
             if number not in known:
-                known[number] = _content_digest(db, number)
+                first, digests, form, stored = _content_row(db, number)
+                unpack_contents(form, stored, digests)
+                known.update(enumerate(split(digests), first))
 
             named.append(known[number])
 
     return named
 
 
-def _content_digest(db: sqlite3.Connection, number: int) -> bytes:
-    stored = db.execute(
-        "SELECT form, stored, digest FROM content WHERE number = ?", (number,)
-    ).fetchone()
-    if stored is None:
+def _content_row(db: sqlite3.Connection, number: int) -> Row:
+    row = find_row(db, number)
+    if row is None:
         raise ValueError("one of its contents is missing")
 
-    unpack_content(*stored)
-    return bytes(stored[2])
+    return row
 
 
 def salvage(db: sqlite3.Connection, path: Path, found: Examination) -> Loss:
@@ -205,12 +205,12 @@ def _copy_beginning(
             for record in unpack(row[1], row[2]):
                 needed.update(contents_of(record).values())
 
+        copied = 0
         for number in sorted(needed):
-            content = db.execute(
-                "SELECT number, digest, form, stored FROM content WHERE number = ?",
-                (number,),
-            ).fetchone()
-            new.execute("INSERT INTO content VALUES (?, ?, ?, ?)", content)
+            if number > copied:
+                held = _content_row(db, number)
+                new.execute("INSERT INTO content VALUES (?, ?, ?, ?)", held)
+                copied = held[0] + len(split(held[1])) - 1
 
         new.execute("COMMIT")
 

@@ -5,7 +5,7 @@ import sqlite3
 from hashlib import blake2b
 from typing import Any
 
-from mma_runtime.journal.batch import PACKED, Listed, in_json, mark_of, pack
+from mma_runtime.journal.batch import Listed, in_json, mark_of, pack
 
 _COLUMNS = "seq, time, kind, tier, track, ticket, attempt, task, call, facts, contents"
 _TOGETHER = 50
@@ -34,11 +34,9 @@ def gather(db: sqlite3.Connection) -> None:
             listed.append(one)
             named += found
 
-        stored = pack(in_json(listed))
+        form, stored = pack(in_json(listed))
         mark = mark_of(mark, last, stored, named)
-        db.execute(
-            "INSERT INTO batch VALUES (?, ?, ?, ?)", (last, PACKED, stored, mark)
-        )
+        db.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (last, form, stored, mark))
 
 
 def _listed(row: list[Any], digests: dict[int, bytes]) -> tuple[Listed, list[bytes]]:

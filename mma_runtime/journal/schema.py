@@ -68,7 +68,12 @@ def _batches(db: sqlite3.Connection) -> None:
     db.execute("DROP TABLE event")
 
 
-MIGRATIONS: Sequence[Step] = (_begin, _batches)
+def _together(_db: sqlite3.Connection) -> None:
+    # From here on a row may hold several contents; what there is stays as it is.
+    pass
+
+
+MIGRATIONS: Sequence[Step] = (_begin, _batches, _together)
 """What leads from each version to the next; the first begins at nothing.
 
 A journal's version is how many of these it has seen. Only ever append.

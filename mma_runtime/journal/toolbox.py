@@ -1,7 +1,7 @@
 """Tools whose results are recorded, and not run again when they have been before."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from mma_runtime.errors import NotRepeated
@@ -18,7 +18,7 @@ from mma_runtime.journal.codec import decode_results, failure_facts
 from mma_runtime.journal.footprint import Footprint
 from mma_runtime.journal.journal import Journal
 from mma_runtime.journal.past import COMMAND, TOOLS, OnceCall, Recorded
-from mma_runtime.journal.record import Entry
+from mma_runtime.journal.record import Content, Entry
 from mma_runtime.llm.chat import Text, ToolCall, ToolSpec, ToolTurn
 from mma_runtime.tools.command import CommandResult
 from mma_runtime.tools.toolbox import Emit, RoundResults, Toolbox
@@ -70,17 +70,19 @@ class RecordedToolbox(Toolbox):
         """Run the calls of one round, or return what they came to before."""
         self._rounds += 1
         name = f"{origin.ticket}/{origin.attempt}.{self._rounds}"
-        found = _usable(self._journal, self._journal.take(TOOLS, name))
-        if found is not None:
-            results = await self._again(found)
-            for approval in found.facts.get("approvals", ()):
-                _tell_approval_again(approval, origin, emit, model_call)
+        if self._journal.past is not None:
+            found = _usable(self._journal, self._journal.take(TOOLS, name))
+            if found is not None:
+                results = await self._again(found)
+                for approval in found.facts.get("approvals", ()):
+                    _tell_approval_again(approval, origin, emit, model_call)
 
-            _tell_again(results, calls, origin, emit, model_call)
-            _tell_cuts_again(found, origin, emit)
-            return results
+                _tell_again(results, calls, origin, emit, model_call)
+                _tell_cuts_again(found, origin, emit)
+                return results
 
-        await self._journal.demand_new(f"the tool round {name!r}", origin)
+            await self._journal.demand_new(f"the tool round {name!r}", origin)
+
         changes = self._footprint is not None and not self._inner.is_read_only(calls)
         if self._footprint is not None and changes:
             await self._footprint.begin()
@@ -99,7 +101,8 @@ class RecordedToolbox(Toolbox):
             _note_refusal(self._journal, TOOLS, name, origin, error)
             raise
 
-        contents = {"turn": self._journal.digests.encoded(ToolTurn(results.results))}
+        turn = self._journal.digests.encoded(ToolTurn(results.results))
+        contents: dict[str, bytes | Content] = {"turn": turn}
         for number, failure in enumerate(results.failures):
             contents[f"output{number}"] = failure.output.encode(errors="surrogatepass")
 
@@ -257,8 +260,7 @@ def with_ended(entry: Entry, ended: Sequence[OnceCall]) -> Entry:
         for number, one in enumerate(ended)
     }
     once = [[one.name, one.succeeded] for one in ended]
-    return replace(
-        entry,
+    return entry._replace(
         facts={**entry.facts, "once": once},
         contents={**entry.contents, **outputs},
     )

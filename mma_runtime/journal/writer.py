@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -14,10 +14,10 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 
 from mma_runtime.errors import JournalUnavailable, JournalUnreadable
 from mma_runtime.frozen import dataclass
-from mma_runtime.journal.batch import PACKED, Listed, in_json, mark_of, pack
-from mma_runtime.journal.contents import pack as pack_content
+from mma_runtime.journal.batch import Listed, in_json, mark_of, pack
+from mma_runtime.journal.contents import rows_of
 from mma_runtime.journal.lock import WriterLock
-from mma_runtime.journal.record import Entry, digest_of
+from mma_runtime.journal.record import Content, Entry
 from mma_runtime.journal.recovery import (
     Examination,
     Loss,
@@ -32,8 +32,12 @@ from mma_runtime.journal.wal import LOG_PAGES, PAGE_BYTES, committed_frames, lay
 
 _INSERT_BATCH = "INSERT INTO batch VALUES (?, ?, ?, ?)"
 _INSERT_CONTENT = "INSERT INTO content VALUES (?, ?, ?, ?)"
+_NO_CONTENTS: tuple[Sequence[bytes], Sequence[Content]] = ((), ())
 # SQLITE_ERROR: the tables are not those of the version that the file says it has.
 _UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+_Handed = tuple[bytes, Sequence[bytes], Sequence[Content]]
+"""A record in JSON, the digests of its contents, and the new ones of them."""
 
 
 class JournalWriter:
@@ -54,9 +58,10 @@ class JournalWriter:
         self._last = found.records
         self._mark = found.mark
         self._numbers = found.numbers
-        self._last_number = found.last_number
+        # Contents: how many are numbered, and how many of these are stored.
+        self._count = self._stored = found.contents
         # Filled by the event loop, emptied by whichever thread commits.
-        self._waiting = deque[tuple[float, Entry]]()
+        self._waiting = deque[_Handed]()
         self._handed_in = 0
         self._durable = 0
         self._committing = False
@@ -90,7 +95,24 @@ class JournalWriter:
 
     def note(self, entry: Entry) -> None:
         """Hand in *entry* without waiting; it is durable with the next `append`."""
-        self._waiting.append((entry.time or time.time(), entry))
+        kind, origin, call, facts, contents, moment = entry
+        listed: Listed = [
+            moment or time.time(),
+            kind,
+            origin.tier,
+            origin.track,
+            origin.ticket,
+            origin.attempt,
+            origin.task,
+            call,
+            facts,
+        ]
+        digests, new = _NO_CONTENTS
+        if contents:
+            digests, new = self._numbered(contents, listed)
+
+        # As bytes, which the garbage collector need not go through again and again.
+        self._waiting.append((in_json(listed), digests, new))
         self._handed_in += 1
 
     async def append(self, *entries: Entry) -> None:
@@ -146,7 +168,7 @@ class JournalWriter:
         # The lock matters when the host's loop has torn a task out of its wait: the
         # thread it began is then still writing.
         with self._one_thread:
-            batch: list[tuple[float, Entry]] = []
+            batch: list[_Handed] = []
             while self._waiting:
                 batch.append(self._waiting.popleft())
 
@@ -161,20 +183,17 @@ class JournalWriter:
             else:
                 self._durable += len(batch)
 
-    def _insert(self, batch: Sequence[tuple[float, Entry]]) -> None:
-        contents: list[tuple[int, bytes, int, bytes]] = []
-        digests: list[bytes] = []
-        listed = [
-            self._listed(moment, entry, contents, digests) for moment, entry in batch
-        ]
+    def _insert(self, batch: Sequence[_Handed]) -> None:
         last = self._last + len(batch)
-        stored = pack(self._text(listed))
+        form, stored = pack(self._text(batch))
+        digests = [digest for _, named, _ in batch for digest in named]
         mark = mark_of(self._mark, last, stored, digests)
+        new = [content for *_, contents in batch for content in contents]
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
-            db.executemany(_INSERT_CONTENT, contents)
-            db.execute(_INSERT_BATCH, (last, PACKED, stored, mark))
+            db.executemany(_INSERT_CONTENT, rows_of(self._stored + 1, new))
+            db.execute(_INSERT_BATCH, (last, form, stored, mark))
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -183,52 +202,32 @@ class JournalWriter:
             raise
 
         self._last, self._mark = last, mark
+        self._stored += len(new)
 
-    def _listed(
-        self,
-        moment: float,
-        entry: Entry,
-        contents: list[tuple[int, bytes, int, bytes]],
-        digests: list[bytes],
-    ) -> Listed:
-        """List *entry*; what is new of its contents is added to *contents*."""
-        origin = entry.origin
-        listed: Listed = [
-            moment,
-            entry.kind,
-            origin.tier,
-            origin.track,
-            origin.ticket,
-            origin.attempt,
-            origin.task,
-            entry.call,
-            entry.facts,
-        ]
-        if entry.contents:
-            numbers: dict[str, int] = {}
-            for name, content in entry.contents.items():
-                number, digest = self._number(self._scrub(content), contents)
-                numbers[name] = number
-                digests.append(digest)
+    def _numbered(
+        self, contents: Mapping[str, bytes | Content], listed: Listed
+    ) -> tuple[Sequence[bytes], Sequence[Content]]:
+        """List the numbers of *contents*; return their digests, and the new ones."""
+        numbers: dict[str, int] = {}
+        digests: list[bytes] = []
+        new: list[Content] = []
+        for name, given in contents.items():
+            content = given if isinstance(given, Content) else self._scrub.seal(given)
+            digest = content.digest
+            number = self._numbers.get(digest)
+            if number is None:
+                self._count += 1
+                number = self._numbers[digest] = self._count
+                new.append(content)
 
-            listed.append(numbers)
+            numbers[name] = number
+            digests.append(digest)
 
-        return listed
+        listed.append(numbers)
+        return digests, new
 
-    def _number(
-        self, content: bytes, contents: list[tuple[int, bytes, int, bytes]]
-    ) -> tuple[int, bytes]:
-        digest = digest_of(content)
-        number = self._numbers.get(digest)
-        if number is None:
-            self._last_number += 1
-            number = self._numbers[digest] = self._last_number
-            contents.append((number, digest, *pack_content(content)))
-
-        return number, digest
-
-    def _text(self, listed: Sequence[Listed]) -> bytes:
-        text = in_json(listed)
+    def _text(self, batch: Sequence[_Handed]) -> bytes:
+        text = b"[" + b",".join([text for text, *_ in batch]) + b"]"
         if not self._scrub.finds(text):
             return text
 
@@ -236,7 +235,7 @@ class JournalWriter:
         return in_json(
             [
                 [*one[:8], json.loads(self._scrub(in_json(one[8]))), *one[9:]]
-                for one in listed
+                for one in json.loads(text)
             ]
         )
 

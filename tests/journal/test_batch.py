@@ -6,7 +6,16 @@ from types import MappingProxyType
 import pytest
 
 from mma_runtime.events import Origin
-from mma_runtime.journal.batch import PACKED, Listed, in_json, pack, records_of, unpack
+from mma_runtime.journal.batch import (
+    PACKED,
+    SQUEEZE_ABOVE,
+    SQUEEZED,
+    Listed,
+    in_json,
+    pack,
+    records_of,
+    unpack,
+)
 
 LISTED: Listed = [1.5, "step", "worker", "", "t1", 2, "ticket", "start t1", {}]
 
@@ -20,7 +29,7 @@ def _origin(tier: str, track: str, ticket: str, attempt: int, task: str) -> Orig
 
 
 def test_the_records_of_a_batch_are_numbered_up_to_its_last() -> None:
-    batch = unpack(PACKED, pack(in_json([LISTED, [*LISTED, {"turn": 7}]])))
+    batch = unpack(*pack(in_json([LISTED, [*LISTED, {"turn": 7}]])))
 
     one, two = records_of(12, batch, _origin)
 
@@ -41,21 +50,33 @@ def test_the_records_of_a_batch_are_numbered_up_to_its_last() -> None:
     ],
 )
 def test_what_json_does_not_know_is_worded(value: object, back: object) -> None:
-    assert unpack(PACKED, pack(in_json([value]))) == [back]
+    assert unpack(*pack(in_json([value]))) == [back]
+
+
+@pytest.mark.parametrize(("count", "form"), [(1, PACKED), (200, SQUEEZED)])
+def test_a_batch_comes_back_however_it_is_packed(count: int, form: int) -> None:
+    text = in_json([LISTED] * count)
+
+    packed, stored = pack(text)
+
+    assert (packed, len(text) > SQUEEZE_ABOVE) == (form, form == SQUEEZED)
+    assert unpack(packed, stored) == [LISTED] * count
+    assert len(stored) < len(text)
 
 
 def test_a_float_comes_back_exactly() -> None:
     moments = [1795376725.1289644, 0.1, 1e-320, 5e300]
 
-    assert unpack(PACKED, pack(in_json([moments]))) == [moments]
+    assert unpack(*pack(in_json([moments]))) == [moments]
 
 
 @pytest.mark.parametrize(
     ("form", "stored", "problem"),
     [
-        (1, pack(b"[]"), "unknown form, 1"),
+        (1, b"[]", "unknown form, 1"),
         (PACKED, b"\xff\xff\xff", "cannot be unpacked"),
-        (PACKED, pack(b"[[1"), "Expecting"),
+        (SQUEEZED, b"\xff\xff\xff", "cannot be unpacked"),
+        (*pack(b"[[1"), "Expecting"),
     ],
 )
 def test_what_is_no_batch_is_refused(form: int, stored: bytes, problem: str) -> None:
@@ -66,4 +87,4 @@ def test_what_is_no_batch_is_refused(form: int, stored: bytes, problem: str) -> 
 def test_half_a_surrogate_pair_does_not_keep_the_rest_from_being_worded() -> None:
     value = [Colour.RED, "\udcff", MappingProxyType({"a": Decimal(1)})]
 
-    assert unpack(PACKED, pack(in_json([value]))) == [["red", "\udcff", {"a": "1"}]]
+    assert unpack(*pack(in_json([value]))) == [["red", "\udcff", {"a": "1"}]]

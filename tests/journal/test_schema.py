@@ -14,6 +14,9 @@ from mma_runtime.llm.chat import AssistantTurn
 FIRST = Path(__file__).with_name("version_1.db.gz")
 """A run of two tickets of three tool rounds, as the first format recorded it."""
 
+SECOND = FIRST.with_name("version_2.db.gz")
+"""The shipped scenario `lint_and_tests`, as the second format recorded it."""
+
 
 @pytest.fixture
 def older(path: Path) -> Path:
@@ -73,6 +76,36 @@ def test_what_a_journal_of_the_first_format_holds_can_be_used_again(
         AssistantTurn.__name__.encode()
         in past.done["reply", "ticket/t1/1.2"].contents["turn"]
     )
+
+
+async def test_a_journal_of_the_second_format_is_read_and_written_on(
+    path: Path,
+) -> None:
+    path.write_bytes(gzip.decompress(SECOND.read_bytes()))
+    with JournalReader(path) as reader:
+        before = _contents(reader)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+
+    writer = await JournalWriter.open(path)
+    assert writer.loss is None
+    recurs, new = before[-1], b"something new " * 20
+    await writer.append(Entry(kind="new", contents={"new": new, "old": recurs}))
+    await writer.aclose()
+
+    with JournalReader(path) as reader:
+        assert _contents(reader) == [*before, new, recurs]
+    again = await JournalWriter.open(path)
+    assert again.loss is None
+    await again.aclose()
+
+
+def _contents(reader: JournalReader) -> list[bytes]:
+    return [
+        reader.content(number)
+        for record in reader.records()
+        for number in record.contents.values()
+    ]
 
 
 @pytest.mark.parametrize(
