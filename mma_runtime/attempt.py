@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 
 from mma_runtime.errors import ProviderError, ScriptUnmatched
@@ -38,13 +38,13 @@ class Call:
     def __init__(
         self, request: ChatRequest, on_chunk: OnChunk | None, wrap_up: WrapUp
     ) -> None:
-        self.request = request
-        self.on_chunk = on_chunk
-        self.wrap_up = wrap_up
-        self.numbers = itertools.count(1)
-        self.since = 0.0
-        self.deadline = inf
-        self.patience = LONG_WAIT
+        self.request: ChatRequest = request
+        self.on_chunk: OnChunk | None = on_chunk
+        self.wrap_up: WrapUp = wrap_up
+        self.numbers: Iterator[int] = itertools.count(1)
+        self.since: float = 0.0
+        self.deadline: float = inf
+        self.patience: float = LONG_WAIT
 
 
 class Attempt:
@@ -53,12 +53,12 @@ class Attempt:
     __slots__ = ("began", "call", "number", "received", "request", "wish")
 
     def __init__(self, request: ChatRequest, number: int, wish: Reservation) -> None:
-        self.request = request
-        self.number = number
-        self.wish = wish
-        self.call = call_name(request.origin, request.turn, number)
+        self.request: ChatRequest = request
+        self.number: int = number
+        self.wish: Reservation = wish
+        self.call: str = call_name(request.origin, request.turn, number)
         self.received: list[str] = []
-        self.began = time.monotonic()
+        self.began: float = time.monotonic()
 
     def take(self, chunk: Chunk) -> None:
         """Keep the text of *chunk*, to estimate what an unfinished answer costs."""

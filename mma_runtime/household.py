@@ -29,8 +29,8 @@ class Household:
         self._spent = Tally()
         self._system: ActorSystem | None = None
         self._was_left = False
-        self.bus = Bus()
-        self.guests = ActorSystem(emit=self.bus.emit)
+        self.bus: Bus = Bus()
+        self.guests: ActorSystem = ActorSystem(emit=self.bus.emit)
         self._failure: Exception | None = None
         self._tasks: TaskGroup
         self._closing: anyio.Event

@@ -34,7 +34,7 @@ class Integration:
         self.tree: Path = folder / "tree"
         self.original = original
         # Never changed in place: each checkout keeps the one that it was made from.
-        self.current = original
+        self.current: Snapshot = original
         self._base = folder / "base"
         self._repository = repository
 
