@@ -32,7 +32,7 @@ class Integration:
     ) -> None:
         """Take the tree that is in *folder*; *original* is what was copied."""
         self.tree: Path = folder / "tree"
-        self.original = original
+        self.original: Snapshot = original
         # Never changed in place: each checkout keeps the one that it was made from.
         self.current: Snapshot = original
         self._base = folder / "base"
