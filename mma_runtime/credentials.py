@@ -7,7 +7,7 @@ out in a scenario is never a key.
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -173,9 +173,15 @@ def _first(places: Iterable[_Place], names: Sequence[str]) -> _Found | None:
 
 def _read_env(path: Path) -> Mapping[str, str]:
     # By name: most programs have no such file.
-    values: dict[str, str | None] = import_module("dotenv").dotenv_values(
-        path, interpolate=False
-    )
+    read: Callable[..., dict[str, str | None]] = import_module("dotenv").dotenv_values
+    try:
+        values = read(path, interpolate=False)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # Not chained: it holds the file, and so its keys.
+        raise ConfigurationError(f"{path} is not UTF-8 text") from None
+
     return {name: value for name, value in values.items() if value is not None}
 
 

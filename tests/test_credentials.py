@@ -111,6 +111,17 @@ def test_a_broken_file_is_named_without_its_content(
     assert caught.value.__cause__ is None
 
 
+def test_a_dotenv_that_is_no_text_is_named_without_its_content(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A_KEY=sk-secret\xff\n")
+
+    with pytest.raises(ConfigurationError) as caught:
+        CredentialStore({}, [tmp_path]).find("a", PLACES)
+
+    assert str(caught.value) == f"{tmp_path / '.env'} is not UTF-8 text"
+    assert "sk-secret" not in repr(caught.value.__cause__)
+    assert caught.value.__suppress_context__
+
+
 def test_a_key_is_hidden_in_what_is_found(user_folder: Path) -> None:
     store = CredentialStore({"A_KEY": "topsecret"})
 

@@ -160,6 +160,9 @@ def report_error(
     code = code_of_error(error)
     record = error_record(error, code)
     text = printable(str(error))
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = printable(f"{error.filename}: {error.strerror}")
+
     if isinstance(error, ScenarioInvalid):
         found = count(len(error.problems), "problem")
         text += f"\nmma: {found} in {error.file}; nothing was run"
