@@ -300,14 +300,6 @@ async def fork(
     )
 
 
-def count_legs(folder: Path) -> int:
-    """Return how many scenarios the run in *folder* had, one after the other; blocks.
-
-    Raises `JournalUnreadable`.
-    """
-    return len(Past.read(folder / JOURNAL).legs) + 1
-
-
 async def replay(
     folder: Path, scratch: Path, *, leg: int | None, scrub: Scrubber
 ) -> Session:

@@ -11,11 +11,11 @@ from mma_runtime import Run, Runtime, Scenario
 from mma_runtime.changes import Changes
 from mma_runtime.errors import Refused
 from mma_runtime.events import ApprovalGiven, RunPaused, RunResumed
-from mma_runtime.journal import JournalReader
+from mma_runtime.journal import JournalReader, Past
 from mma_runtime.llm.chat import ChatRequest, ToolTurn
 from mma_runtime.outcome import Outcome, RunState, TicketState
 from mma_runtime.plan import Priority
-from mma_runtime.recording import JOURNAL, count_legs, find_run
+from mma_runtime.recording import JOURNAL, find_run
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
 from tests.team import Said, project, scenario, team, use
@@ -414,7 +414,8 @@ async def test_a_run_with_other_bounds_is_replayed_leg_by_leg(tmp_path: Path) ->
     assert outcome.state is RunState.COMPLETED
 
     found: list[tuple[str, RunState]] = []
-    for leg in range(count_legs(find_run(stage.home, "last"))):
+    past = Past.read(find_run(stage.home, "last") / JOURNAL)
+    for leg in range(len(past.legs) + 1):
         run, replayed = await stage.play(
             team(),
             lambda runtime, leg=leg: runtime.replay(  # type: ignore[misc] # bound

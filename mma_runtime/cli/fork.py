@@ -122,7 +122,7 @@ def _comparison(before: Past, after: Past) -> list[str]:
     """Word what the fork has of the run that it comes from, and how it differs."""
     new = after.records - after.inherited
     reused = f"{after.inherited} of its {before.records} records reused, {new} new"
-    ends = f"{before.ended or 'cut off'} before, {after.ended or 'cut off'} now"
+    ends = f"{before.state} before, {after.state} now"
     usd, tokens = after.usd - before.usd, after.tokens - before.tokens
     paid = f"{dollars(before.usd)} before, {dollars(after.usd)} now"
     return [

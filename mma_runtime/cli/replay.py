@@ -22,7 +22,8 @@ from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, load_logs, report_error
 from mma_runtime.errors import MMAError
 from mma_runtime.frozen import dataclass
-from mma_runtime.recording import count_legs, find_run
+from mma_runtime.journal import Past
+from mma_runtime.recording import JOURNAL, find_run
 from mma_runtime.runtime import Runtime
 
 
@@ -78,7 +79,9 @@ def command(
 
 
 async def _replay(name: str, home: Path) -> Replayed:
-    legs = await to_thread.run_sync(lambda: count_legs(find_run(home, name)))
+    folder = await to_thread.run_sync(find_run, home, name)
+    past = await to_thread.run_sync(Past.read, folder / JOURNAL)
+    legs = len(past.legs) + 1
     with TemporaryDirectory(prefix="mma-replay-") as scratch:
         async with Runtime(home=home) as runtime:
             for leg in range(legs - 1):
@@ -88,9 +91,11 @@ async def _replay(name: str, home: Path) -> Replayed:
                     told = f"before it was resumed with changes: {found.difference}"
                     return replace(found, difference=told)
 
-            return await _replay_leg(
+            found = await _replay_leg(
                 runtime, name, Path(scratch) / "last", legs - 1, legs
             )
+            # Where the record ends the replay is cancelled; the run was not.
+            return found if found.difference else replace(found, state=past.state)
 
 
 async def _replay_leg(

@@ -115,7 +115,12 @@ class Journal:
                 past.events[key] -= 1
                 return
 
-            if self.strict and not self._over and not kind.startswith("Actor"):
+            if (
+                self.strict
+                and not self._over
+                and not kind.startswith("Actor")
+                and past.goes_on(event.origin)
+            ):
                 self._differ(f"{kind} {_place(event.origin)} was not recorded: {facts}")
 
         self.note(Entry(kind, event.origin, "", facts, NO_CONTENTS, event.time))

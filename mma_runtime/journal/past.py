@@ -29,6 +29,9 @@ NEVER_BEGAN = (
     "its run was cut off before it began: nothing was done or spent, start it again"
 )
 
+INTERRUPTED = "interrupted"
+"""The state of a run that was killed: its record says nothing of an end."""
+
 RESUMED = "resumed"
 INTENT = "intent"
 REPLY = "reply"
@@ -183,6 +186,11 @@ class Past:
         return sum(one.usage.total for one in self.costs)
 
     @property
+    def state(self) -> str:
+        """The state that it was left in, in the words of `mma runs`."""
+        return self.ended or INTERRUPTED
+
+    @property
     def came_to_an_end(self) -> bool:
         """Whether the run ended by itself, and was not cut off in the middle."""
         return self.ended not in _CUT_OFF
@@ -191,6 +199,17 @@ class Past:
     def is_over(self) -> bool:
         """Whether all that agents did has been used again."""
         return not self.steps and not any(kind in _WORK for kind, _ in self.done)
+
+    def goes_on(self, origin: Origin) -> bool:
+        """Whether it is recorded how a ticket or track goes on, and not cut off."""
+        whose = (origin.track, origin.ticket)
+        left = (
+            *self.steps,
+            *(one.record for (k, _), one in self.done.items() if k in _WORK),
+        )
+        return self.came_to_an_end or any(
+            (one.origin.track, one.origin.ticket) == whose for one in left
+        )
 
     def is_to_be_cancelled(self, ticket: str) -> bool:
         """Whether a recorded step that is still to come cancels *ticket*."""
@@ -317,6 +336,7 @@ class Past:
                     record,
                     CostState.BILLED if usage is not None else CostState.UNKNOWN,
                     Usage(**usage) if usage is not None else NO_USAGE,
+                    self._worst(record.call),
                 )
             )
 
@@ -374,17 +394,25 @@ class Past:
             self._ended[facts["call"].rpartition(".")[0]] += 1
         elif record.kind == "CostCounted":
             usage = Usage(input=facts["input_tokens"], output=facts["output_tokens"])
-            self.costs.append(_cost(record, CostState(facts["state"]), usage))
+            worst = self._worst(facts["call"].rpartition(".")[0])
+            self.costs.append(_cost(record, CostState(facts["state"]), usage, worst))
 
     def _count_unknown(self) -> None:
         """Charge the calls that were sent and whose end nobody knows as unknown."""
         for name, count in self._sent.items():
             for _ in range(count - self._ended[name]):
                 self.unknown += 1
-                record = self._intents[name]
-                usd, tokens = record.facts["reserved"]
-                worst = Amount(Decimal(usd), tokens, 1)
+                record, worst = self._intents[name], self._worst(name)
                 self.costs.append(_cost(record, CostState.UNKNOWN, NO_USAGE, worst))
+
+    def _worst(self, call: str) -> Amount:
+        """Return what was last reserved for *call*: it stays charged if unknown."""
+        intent = self._intents.get(call)
+        if intent is None:
+            return NOTHING
+
+        usd, tokens = intent.facts["reserved"]
+        return Amount(Decimal(usd), tokens, 1)
 
 
 def _cost(

@@ -10,6 +10,7 @@ from typing import Any
 from mma_runtime.cost_report import NOTHING_SPENT, CostLine, CostReport, Spent
 from mma_runtime.errors import JournalError, JournalTooNew
 from mma_runtime.journal.lock import holder
+from mma_runtime.journal.past import INTERRUPTED
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Record
 from mma_runtime.llm.usage import NO_USAGE, Usage
@@ -67,15 +68,15 @@ class Summary:
         match record.kind:
             case "run":
                 self.name, self.began = facts["name"], record.time
-                self.state = "interrupted"
+                self.state = INTERRUPTED
             case "resumed":
-                self.state = "interrupted"
+                self.state = INTERRUPTED
                 self.give_up()
             case "intent":
                 self._under_way[record.call].append(record)
             case "reply":
-                self._end(record.call)
-                self._spend(record, _of_reply(facts))
+                intent = self._end(record.call)
+                self._spend(record, _of_reply(facts, intent))
             case "ModelCallFailed":
                 self._end(facts["call"].rpartition(".")[0])
             case "CostCounted":
@@ -93,8 +94,7 @@ class Summary:
         """Count the calls that were sent and have not ended as unknown."""
         for records in self._under_way.values():
             for record in records:
-                usd, _ = record.facts["reserved"]
-                self._spend(record, _unknown(Decimal(usd)))
+                self._spend(record, _unknown(_worst(record)))
 
         self._under_way.clear()
 
@@ -113,9 +113,9 @@ class Summary:
             "unknown_calls": total.unknown_calls,
         }
 
-    def _end(self, call: str) -> None:
-        if waiting := self._under_way[call]:
-            waiting.pop()
+    def _end(self, call: str) -> Record | None:
+        waiting = self._under_way[call]
+        return waiting.pop() if waiting else None
 
     def _spend(self, record: Record, spent: Spent) -> None:
         origin, facts = record.origin, record.facts
@@ -128,11 +128,11 @@ class Summary:
         self._spent[place] = self._spent.get(place, NOTHING_SPENT) + spent
 
 
-def _of_reply(facts: Mapping[str, Any]) -> Spent:
+def _of_reply(facts: Mapping[str, Any], intent: Record | None) -> Spent:
     usage, usd = facts["usage"], facts.get("usd")
     used = Usage(**usage) if usage else NO_USAGE
     if usd is None:
-        return replace(_unknown(Decimal(0)), usage=used)
+        return replace(_unknown(_worst(intent)), usage=used)
 
     return Spent(calls=1, attempts=1, usage=used, usd=Decimal(usd))
 
@@ -151,6 +151,10 @@ def _of_failure(facts: Mapping[str, Any]) -> Spent:
         estimated_calls=1,
         estimated_usd=usd,
     )
+
+
+def _worst(intent: Record | None) -> Decimal:
+    return Decimal(intent.facts["reserved"][0] if intent is not None else 0)
 
 
 def _unknown(most: Decimal) -> Spent:

@@ -99,14 +99,23 @@ def _tail(output: str) -> str:
 
 def _cost(limit: Decimal, costs: CostReport) -> Expectation:
     total = costs.total
-    detail = f"${total.usd}"
+    most, detail = total.usd, f"${total.usd}"
+    passed = True
     if total.unknown_calls:
-        detail += f" and {total.unknown_calls} calls of unknown price"
+        calls = "call" if total.unknown_calls == 1 else "calls"
+        detail += f" and {total.unknown_calls} {calls} of unknown price"
+        # What is held for a model without a price says nothing.
+        passed = all(
+            line.spent.unknown_usd
+            for line in costs.by("model")
+            if line.spent.unknown_calls
+        )
+        if passed:
+            most += total.unknown_usd
+            detail += f", at most ${most} in all"
 
     return Expectation(
-        name=f"at most ${limit}",
-        passed=total.usd <= limit and not total.unknown_calls,
-        detail=detail,
+        name=f"at most ${limit}", passed=passed and most <= limit, detail=detail
     )
 
 

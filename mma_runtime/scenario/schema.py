@@ -300,7 +300,9 @@ class Expect(Table):
         " text, or as `{run: ..., once: true}` where one must not happen twice.",
     )
     max_usd: Usd | None = Field(
-        default=None, description="US dollars that it may have cost."
+        default=None,
+        description="US dollars that it may have cost; a call of unknown cost counts"
+        " with the most that it can have cost.",
     )
 
 

@@ -333,6 +333,25 @@ def test_replay_is_free_and_the_same(project: Project) -> None:
     assert (found["state"], found["difference"]) == ("completed", "")
 
 
+def test_replay_and_fork_tell_of_a_killed_run_in_the_words_of_runs(
+    project: Project,
+) -> None:
+    project.run()
+    home = ("--home", str(project.home))
+    lines = project.mma("show", *home, "--all", "--json").stdout.splitlines()
+    last = next(one for one in map(json.loads, lines) if one["kind"] == "tools")
+    _cut(project, last["record"])
+    (listed,) = runs_of(project)
+
+    replayed = project.mma("replay", *home)
+    forked = project.mma("fork", "last", "--at", str(last["record"]), *home)
+
+    assert listed["state"] == "interrupted"
+    assert replayed.return_value == 0, replayed.stdout
+    assert ": the same, interrupted; 2 replies and results came" in replayed.stdout
+    assert "outcome: interrupted before, completed now" in forked.stderr
+
+
 def _reworded(name: str, *_where: object, **_values: str) -> str:
     return f"other words for {name}"
 
