@@ -32,7 +32,9 @@ UNUSED = (
     "mma_runtime.scenario.load",
     "mma_runtime.telemetry",
     "mma_runtime.testing",
+    "mma_runtime.tools.code",
     "mma_runtime.tools.fetch",
+    "mma_runtime.tools.files",
     "mma_runtime.tools.mcp",
 )
 PACKAGES = (

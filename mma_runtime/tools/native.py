@@ -1,45 +1,41 @@
 """The tools that every agent can be given, bound to the checkout it works in."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from importlib import import_module
-from typing import Protocol
+from typing import Any
 
-from mma_runtime.tools.code import CodeTools
-from mma_runtime.tools.commands import CommandTools
-from mma_runtime.tools.files import FileTools
 from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.tool import Tool
 from mma_runtime.workspace.checkout import Checkout
 
-_FETCH = "mma_runtime.tools.fetch"
+_FILES = "mma_runtime.tools.files:FileTools"
+_CODE = "mma_runtime.tools.code:CodeTools"
+_COMMANDS = "mma_runtime.tools.commands:CommandTools"
+_FETCH = "mma_runtime.tools.fetch:FetchTools"
 
-DEFAULT_TOOLS = tuple(
-    each.name
-    for each in (
-        FileTools.read_file,
-        FileTools.list_directory,
-        FileTools.search_files,
-        CodeTools.find_symbol,
-        CodeTools.get_skeleton,
-        CodeTools.get_definition,
-        CodeTools.find_usages,
-        CodeTools.check_syntax,
-        CodeTools.git_diff,
-        FileTools.write_file,
-        FileTools.edit_file,
-        CodeTools.update_definition,
-        CommandTools.run_command,
-    )
-)
-"""What a worker has unless told otherwise."""
+# Which class has which tool, in the order in which a model is told of them.
+_HOMES = {
+    "read_file": _FILES,
+    "list_directory": _FILES,
+    "search_files": _FILES,
+    "find_symbol": _CODE,
+    "get_skeleton": _CODE,
+    "get_definition": _CODE,
+    "find_usages": _CODE,
+    "check_syntax": _CODE,
+    "git_diff": _CODE,
+    "write_file": _FILES,
+    "edit_file": _FILES,
+    "update_definition": _CODE,
+    "run_command": _COMMANDS,
+    "fetch_url": _FETCH,
+}
 
-NATIVE_TOOLS = (*DEFAULT_TOOLS, "fetch_url")
+NATIVE_TOOLS = tuple(_HOMES)
 """The names of all, for those who have no checkout yet."""
 
-
-class _Fetches(Protocol):
-    @property
-    def fetch_url(self) -> Tool: ...
+DEFAULT_TOOLS = tuple(name for name, home in _HOMES.items() if home != _FETCH)
+"""What a worker has unless told otherwise."""
 
 
 def native_tools(
@@ -51,31 +47,21 @@ def native_tools(
     """Return the native tools of those *names* for *checkout*, in their own order.
 
     `None` is `DEFAULT_TOOLS`. Names of other tools are left to others. *sandbox* says
-    how commands are walled in.
+    how commands are walled in. Loads what has those tools: one brings parsers, another
+    an HTTP client.
     """
     wanted = DEFAULT_TOOLS if names is None else names
-    files = FileTools(checkout)
-    code = CodeTools(checkout)
-    commands = CommandTools(checkout, sandbox)
-    every: tuple[Tool, ...] = (
-        files.read_file,
-        files.list_directory,
-        files.search_files,
-        code.find_symbol,
-        code.get_skeleton,
-        code.get_definition,
-        code.find_usages,
-        code.check_syntax,
-        code.git_diff,
-        files.write_file,
-        files.edit_file,
-        code.update_definition,
-        commands.run_command,
-    )
-    chosen = tuple(each for each in every if each.name in wanted)
-    if "fetch_url" in wanted:
-        # Loaded only where it is wanted: it brings an HTTP client.
-        fetch: Callable[[], _Fetches] = import_module(_FETCH).FetchTools
-        chosen += (fetch().fetch_url,)
+    given: dict[str, tuple[Any, ...]] = {
+        _FILES: (checkout,),
+        _CODE: (checkout,),
+        _COMMANDS: (checkout, sandbox),
+        _FETCH: (),
+    }
+    chosen = {name: home for name, home in _HOMES.items() if name in wanted}
+    owners = {home: _load(home)(*given[home]) for home in set(chosen.values())}
+    return tuple(getattr(owners[home], name) for name, home in chosen.items())
 
-    return chosen
+
+def _load(home: str) -> Any:
+    module, _, name = home.partition(":")
+    return getattr(import_module(module), name)
