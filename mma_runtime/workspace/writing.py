@@ -1,7 +1,7 @@
 """Changes written into a folder: all of them or none, no file ever half written."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from mma_runtime.workspace.tree import EXECUTABLE, LINK
 def apply_changes(root: Path, changes: Sequence[FileChange]) -> None:
     """Write *changes* below *root*. When one fails, those before it are taken back.
 
-    Each file is written beside and then moved into its place. Whether the files there
+    Each file is written beside and then moved into its place; what was there is kept
+    beside until all is done, so that taking back needs no room. Whether the files there
     are as the changes expect is the caller's to check.
 
     Raises:
@@ -34,9 +35,11 @@ def apply_changes(root: Path, changes: Sequence[FileChange]) -> None:
                 staged[change.path] = _stage(root, change)
 
         for change in ordered:
-            begun.append(_Write(root, change))
+            begun.append(_Write(root, change, _beside(root)))
             begun[-1].do(staged.get(change.path))
     except BaseException as error:
+        # First: on a full disk it makes the room that folders need.
+        _remove(staged.values())
         for write in reversed(begun):
             write.take_back()
 
@@ -49,8 +52,8 @@ def apply_changes(root: Path, changes: Sequence[FileChange]) -> None:
             f"cannot write {what}: {error.strerror}; nothing was changed"
         ) from error
     finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)
+        _remove(staged.values())
+        _remove(write.kept for write in begun)
 
 
 def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
@@ -59,7 +62,7 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
     *mode* holds the permissions, by default those of a new file. A link in that place
     is replaced, not followed.
     """
-    temporary = path.parent / f".mma-{token_hex(8)}"
+    temporary = _beside(path.parent)
     try:
         _create(temporary, content, executable=False)
         if mode is not None:
@@ -76,21 +79,21 @@ class _Write:
 
     root: Path
     change: FileChange
-    permissions: int | None = None
+    kept: Path
     created: Sequence[Path] = ()
     removed: Sequence[Path] = ()
     begun: bool = False
 
     def do(self, staged: Path | None) -> None:
         path = self.root / self.change.path
-        if self.change.before is not None:
-            self.permissions = path.lstat().st_mode & 0o777
-
         self.begun = True
         if staged is None:
-            path.unlink()
+            path.replace(self.kept)
             self.removed = _remove_empty(self.root, path.parent)
             return
+
+        if self.change.before is not None:
+            _keep(path, self.kept)
 
         self.created = _make_parents(path.parent)
         staged.replace(path)
@@ -106,11 +109,8 @@ class _Write:
         if self.change.before is None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        elif self.change.mode_before == LINK:
-            path.unlink(missing_ok=True)
-            path.symlink_to(os.fsdecode(self.change.before))
-        else:
-            replace_file(path, self.change.before, mode=self.permissions)
+        elif os.path.lexists(self.kept):
+            self.kept.replace(path)
 
         for folder in reversed(self.created):
             with suppress(OSError):
@@ -126,7 +126,7 @@ def _refuse_links_above(root: Path, path: str) -> None:
 
 def _stage(root: Path, change: FileChange) -> Path:
     """Write the new content beside its place: what may fail mostly fails here."""
-    temporary = root / f".mma-{token_hex(8)}"
+    temporary = _beside(root)
     content = change.after or b""
     if change.mode_after == LINK:
         temporary.symlink_to(os.fsdecode(content))
@@ -146,6 +146,23 @@ def _stage(root: Path, change: FileChange) -> Path:
         raise
 
     return temporary
+
+
+def _beside(folder: Path) -> Path:
+    return folder / f".mma-{token_hex(8)}"
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Give what is at *path* a second name, or else another one."""
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except OSError:
+        path.rename(kept)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _create(path: Path, content: bytes, *, executable: bool) -> None:

@@ -1,11 +1,12 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from mma_runtime.errors import MergeConflict, OutsideWorkspace, WorkspaceError
-from mma_runtime.workspace import Diff, Workspace, tree
+from mma_runtime.workspace import Diff, Workspace, tree, writing
 from mma_runtime.workspace.writing import apply_changes
 
 
@@ -491,3 +492,73 @@ async def test_what_fails_half_way_is_taken_back(
     assert contents(source) == before
     assert sorted(path for path in source.rglob("*") if path.is_dir()) == folders
     assert (source / "run.sh").stat().st_mode & 0o777 == 0o755
+
+
+async def test_taking_back_needs_no_room_on_a_full_disk(
+    source: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = await workspace.checkout("T1")
+    (checkout.root / "a.txt").write_text("changed\n")
+    (checkout.root / "pkg" / "deep" / "c.py").unlink()
+    (checkout.root / "zz").mkdir()
+    (checkout.root / "zz" / "new.txt").write_text("new\n")
+    diff = await checkout.diff()
+    before = contents(source)
+    inode = (source / "a.txt").stat().st_ino
+    real_mkdir, full = Path.mkdir, list[Path]()
+
+    def mkdir(self: Path, *args: Any, **options: Any) -> None:
+        if self.name == "zz":
+            full.append(self)
+            raise OSError(28, "No space left on device")
+        real_mkdir(self, *args, **options)
+
+    def create(path: Path, content: bytes, *, executable: bool) -> None:
+        assert not full, f"{path} is written when there is no room"
+        real_create(path, content, executable=executable)
+
+    module: Any = writing
+    real_create = module._create
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(writing, "_create", create)
+
+    with pytest.raises(WorkspaceError, match="nothing was changed"):
+        apply_changes(source, diff.changes)
+
+    assert full
+    assert contents(source) == before
+    # The very file that was there, and none beside it.
+    assert (source / "a.txt").stat().st_ino == inode
+    assert not list(source.rglob(".mma-*"))
+
+
+async def test_files_that_cannot_have_two_names_are_written_and_taken_back_as_well(
+    source: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = await workspace.checkout("T1")
+    (checkout.root / "a.txt").write_text("changed\n")
+    (checkout.root / "run.sh").write_text("changed\n")
+    diff = await checkout.diff()
+    before = contents(source)
+    real_replace = Path.replace
+
+    def refuse(*_: object, **_options: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    def replace(self: Path, target: Path) -> Path:
+        if target.name == "run.sh" and self.read_text() == "changed\n":
+            raise OSError(5, "Input/output error")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "replace", replace)
+        with pytest.raises(WorkspaceError, match="nothing was changed"):
+            apply_changes(source, diff.changes)
+
+    assert contents(source) == before
+
+    apply_changes(source, diff.changes)
+
+    assert (source / "run.sh").read_text() == "changed\n"
+    assert not list(source.rglob(".mma-*"))
