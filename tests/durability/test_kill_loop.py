@@ -230,3 +230,4 @@ def test_runs_that_are_killed_a_thousand_times_come_to_the_same_end(
     print(f"soak: {runs} runs, {counts}")  # noqa: T201 - as above
     assert counts.paid_twice == 0
     assert counts.replies == runs * 31
+    assert f"{counts.paid_twice} paid twice" in _quoted("soak")
