@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from decimal import Decimal
 
+from mma_runtime.arguments import check_kind, check_texts
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.frozen import dataclass
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
@@ -24,11 +25,24 @@ class Changes:
     *budget* and *rounds* are added to what was allowed. *budget* is by unit (`usd`,
     `tokens`, `calls`, `seconds`), or by level and unit, as in `ticket.tokens` or
     `worker.usd`. *models* sets the model of tiers by name.
+
+    Raises:
+        ArgumentInvalid: One of them is of another kind.
     """
 
     budget: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     rounds: int = 0
     models: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        check_kind("budget", self.budget, Mapping, "a table of limits and amounts")
+        for name, more in self.budget.items():
+            check_kind(f"budget[{name!r}]", more, Decimal, "a `Decimal`")
+
+        check_kind("rounds", self.rounds, int, "a number of rounds")
+        if self.models is not None:
+            check_texts("models", self.models, "a table of tiers and models")
 
     def apply(self, scenario: Scenario) -> Scenario:
         """Return *scenario* with the changes.

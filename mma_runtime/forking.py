@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
+from mma_runtime.arguments import check_kind, check_text
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Record
@@ -18,10 +19,18 @@ class ForkPoint:
 
     With a ticket, all that depends on it and the judgement of its track are lived anew
     as well; what other tickets did stays.
+
+    Raises:
+        ArgumentInvalid: One of them is of another kind.
     """
 
     event: int = 0
     ticket: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        check_kind("event", self.event, int, "an event's number")
+        check_text("ticket", self.ticket, "a ticket's id")
 
     def keeps(self, records: Sequence[Record]) -> list[Record]:
         """Return those of *records* that belong to the common past.

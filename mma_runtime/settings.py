@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
+from mma_runtime.arguments import check_flag, check_kind, several
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.frozen import dataclass
 from mma_runtime.llm.pricing import PriceOverride
@@ -29,6 +30,9 @@ class Settings:
 
     *limits* is by `provider` or `provider:model`, *mcp_servers* by name. Without
     *capture_content* no run's prompts and replies are recorded.
+
+    Raises:
+        ArgumentInvalid: One of them is of another kind.
     """
 
     prices: tuple[PriceOverride, ...] = ()
@@ -38,6 +42,15 @@ class Settings:
     mcp_servers: Mapping[str, McpServerEntry] = field(
         default_factory=dict[str, McpServerEntry]
     )
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        for place, price in enumerate(several("prices", self.prices, "several prices")):
+            check_kind(f"prices[{place}]", price, PriceOverride, "a `PriceOverride`")
+
+        check_kind("limits", self.limits, Mapping, "a table of addresses and `Limits`")
+        check_kind("mcp_servers", self.mcp_servers, Mapping, "a table of servers")
+        check_flag("capture_content", self.capture_content)
 
     def before(self, others: "Settings") -> "Settings":
         """Return both, these first."""

@@ -14,6 +14,7 @@ from mma_runtime import (
     Actor,
     ActorSystem,
     Agent,
+    Approval,
     Budget,
     CostReport,
     MMAError,
@@ -22,9 +23,14 @@ from mma_runtime import (
     handles,
     tool,
 )
+from mma_runtime.changes import Changes
 from mma_runtime.errors import ArgumentInvalid, ConfigurationError
+from mma_runtime.forking import ForkPoint
+from mma_runtime.settings import Settings
 from mma_runtime.staffing import installed_agents, load_agent
-from mma_runtime.testing import FunctionProvider, assert_cost
+from mma_runtime.telemetry import Telemetry
+from mma_runtime.testing import FunctionProvider, ScriptedServer, assert_cost
+from mma_runtime.tools.policy import Policy
 from tests.team import scenario, team
 
 Call = Callable[..., Any]
@@ -48,7 +54,7 @@ class Nameless(FunctionProvider):
     name = None  # type: ignore[assignment] # the mistake
 
 
-MADE: Mapping[str, tuple[Call, Mapping[str, Any], str]] = {
+MADE: dict[str, tuple[Call, Mapping[str, Any], str]] = {
     "home": (Runtime, {"home": 42}, "`home` must be the path of a folder, not 42"),
     "providers": (Runtime, {"providers": "openai"}, "`providers` must be several"),
     "one provider": (Runtime, {"providers": team()}, "not a `FunctionProvider`"),
@@ -87,8 +93,32 @@ MADE: Mapping[str, tuple[Call, Mapping[str, Any], str]] = {
     "handler": (handles, {"method": 3}, "`method` must be .* a `def`, not 3"),
     "emit": (ActorSystem, {"emit": 3}, "`emit` must be a function of one event, not"),
     "answers": (FunctionProvider, {"function": 3}, "`function` must be a function of"),
+    "approved": (Approval, {"approved": "no"}, "`approved` must be `True` or `False`"),
+    "arguments": (Approval.approve, {"arguments": [1]}, "`arguments` must be a table"),
+    "raise": (
+        Changes,
+        {"budget": {"usd": 1.5}},
+        "must be a `Decimal`, not 1.5",
+    ),
+    "added": (Changes, {"rounds": "3"}, "`rounds` must be a number of rounds, not '3'"),
+    "prices": (Settings, {"prices": 3}, "`prices` must be several prices, not 3"),
+    "limits": (Settings, {"limits": [3]}, "`limits` must be a table of addresses"),
+    "captured": (
+        Settings,
+        {"capture_content": "no"},
+        "`capture_content` must be `True`",
+    ),
+    "event": (ForkPoint, {"event": "3"}, "`event` must be an event's number, not '3'"),
+    "policy": (Policy.of, {"table": ["*"]}, "`table` must be a table of tools"),
+    "tracers": (Telemetry, {"tracer_provider": 3}, "which has `get_tracer`, not 3"),
+    "content told": (Telemetry, {"content": "yes"}, "`content` must be `True` or"),
+    "said": (
+        ScriptedServer.say,
+        {"self": None, "said": 3},
+        "`said` must be an `Answer`",
+    ),
 }
-POSITIONAL = frozenset(("function", "method"))
+POSITIONAL = frozenset(("function", "method", "self", "said"))
 
 
 @pytest.mark.parametrize("case", MADE)

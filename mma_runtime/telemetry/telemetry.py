@@ -5,6 +5,7 @@ from importlib.metadata import version
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.trace import TracerProvider, get_tracer
 
+from mma_runtime.arguments import check_flag, check_members
 from mma_runtime.observing import ObservedRun
 from mma_runtime.telemetry.instruments import Instruments
 from mma_runtime.telemetry.run import RunTelemetry
@@ -19,6 +20,9 @@ class Telemetry:
     the one that is set for the process. With *content*, prompts, replies, arguments and
     results are in the spans, unless the runtime or the scenario keeps content to
     itself (`capture_content: false`); known secrets never are.
+
+    Raises:
+        ArgumentInvalid: Something given is of the wrong kind.
     """
 
     def __init__(
@@ -28,6 +32,14 @@ class Telemetry:
         meter_provider: MeterProvider | None = None,
         content: bool = False,
     ) -> None:
+        wanted = "a provider of OpenTelemetry"
+        if tracer_provider is not None:
+            check_members("tracer_provider", tracer_provider, ("get_tracer",), wanted)
+
+        if meter_provider is not None:
+            check_members("meter_provider", meter_provider, ("get_meter",), wanted)
+
+        check_flag("content", content)
         release = version("mma-runtime")
         self._tracer = get_tracer(SCOPE, release, tracer_provider)
         self._instruments = Instruments(get_meter(SCOPE, release, meter_provider))

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import anyio
 
+from mma_runtime.arguments import check_flag, check_kind, check_text
 from mma_runtime.errors import ToolFailed
 from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import ToolCall
@@ -27,6 +28,9 @@ class Approval:
     *arguments* are what the call is to run with instead of its own. *reason* is told
     to the model. *all_alike* lets calls like this one run from now on. *has_happened*
     has the run go on as if the call had been made.
+
+    Raises:
+        ArgumentInvalid: One of them is of another kind: no text passes for a yes.
     """
 
     approved: bool
@@ -34,6 +38,15 @@ class Approval:
     reason: str = ""
     all_alike: bool = False
     has_happened: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        check_flag("approved", self.approved)
+        check_flag("all_alike", self.all_alike)
+        check_flag("has_happened", self.has_happened)
+        check_text("reason", self.reason)
+        if self.arguments is not None:
+            check_kind("arguments", self.arguments, Mapping, "a table of arguments")
 
     @classmethod
     def approve(

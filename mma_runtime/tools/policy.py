@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from posixpath import normpath
 from typing import cast
 
+from mma_runtime.arguments import check_kind
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import ToolCall
@@ -107,8 +108,10 @@ class Policy:
         """Read rules as they are written, for one tier or for all.
 
         Raises:
-            ConfigurationError: a decision is none of `auto`, `ask` and `deny`.
+            ArgumentInvalid: It is no table.
+            ConfigurationError: A decision is none of `auto`, `ask` and `deny`.
         """
+        check_kind("table", table, Mapping, "a table of tools and decisions")
         return cls(tuple(_rules(table, tier)))
 
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from mma_runtime.arguments import check_kind
 from mma_runtime.testing.wire import chat_completions, generate_content, messages
 from mma_runtime.testing.wire.answers import Answer, Failure
 from mma_runtime.testing.wire.responses import responses_reply
@@ -32,11 +33,19 @@ class ScriptedServer(WireServer):
         return f"{self.url}/v1"
 
     def say(self, *said: Said) -> None:
-        """Queue replies, one for each request."""
+        """Queue replies, one for each request.
+
+        Raises:
+            ArgumentInvalid: Something among them cannot be said.
+        """
+        for one in said:
+            _check(one)
+
         self._queue.extend(said)
 
     def say_always(self, said: Said) -> None:
-        """Set what is said when nothing is queued."""
+        """Set what is said when nothing is queued; raises what `say` raises."""
+        _check(said)
         self._default = said
 
     def environment(self, key: str = "test-key") -> dict[str, str]:
@@ -58,12 +67,18 @@ class ScriptedServer(WireServer):
         return said if isinstance(said, Reply) else rendered(request, said)
 
 
+def _check(said: Said) -> None:
+    if not callable(said):
+        wanted = "an `Answer`, a `Failure`, a `Reply` or a function"
+        check_kind("said", said, (Answer, Failure, Reply), wanted)
+
+
 @contextmanager
 def wire_server(*said: Said) -> Generator[ScriptedServer]:
     """Serve *said* on a free port of this machine, one for each request.
 
     The server runs on a thread of its own, so sync and async tests can use it, and
-    commands in other processes.
+    commands in other processes. Raises what `ScriptedServer.say` raises.
     """
     with ScriptedServer() as server:
         server.say(*said)
