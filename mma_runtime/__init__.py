@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
     from mma_runtime.run import Run
     from mma_runtime.runtime import Runtime
     from mma_runtime.scenario.project import Workspace
-    from mma_runtime.scenario.schema import Budget, Scenario, TierOptions, Tiers
+    from mma_runtime.scenario.schema import Scenario, TierOptions, Tiers
+    from mma_runtime.scenario.spending import Budget
     from mma_runtime.tiers import Tier
     from mma_runtime.tools.approval import Approval
     from mma_runtime.tools.tool import Tool, tool
@@ -82,7 +83,8 @@ _HOMES = {
     "mma_runtime.run": ("Run",),
     "mma_runtime.runtime": ("Runtime",),
     "mma_runtime.scenario.project": ("Workspace",),
-    "mma_runtime.scenario.schema": ("Budget", "Scenario", "TierOptions", "Tiers"),
+    "mma_runtime.scenario.schema": ("Scenario", "TierOptions", "Tiers"),
+    "mma_runtime.scenario.spending": ("Budget",),
     "mma_runtime.tiers": ("Tier",),
     "mma_runtime.tools.approval": ("Approval",),
     "mma_runtime.tools.tool": ("Tool", "tool"),

@@ -15,7 +15,8 @@ from mma_runtime.frozen import dataclass
 from mma_runtime.outcome import Outcome
 from mma_runtime.plan import Ticket
 from mma_runtime.reading import read_answer
-from mma_runtime.scenario.schema import Budget, Scenario, TierOptions, Tiers
+from mma_runtime.scenario.schema import Scenario, TierOptions, Tiers
+from mma_runtime.scenario.spending import Budget
 from mma_runtime.tools.tool import Tool, checked_tools
 
 OutputT = TypeVar("OutputT", default=str)

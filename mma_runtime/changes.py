@@ -8,7 +8,8 @@ from mma_runtime.arguments import check_kind, check_texts
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.frozen import dataclass
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
-from mma_runtime.scenario.schema import TIERS, LevelBudget, Scenario, TierOptions
+from mma_runtime.scenario.schema import TIERS, Scenario, TierOptions
+from mma_runtime.scenario.spending import LevelBudget
 from mma_runtime.scenario.table import MOST
 
 UNITS = ("usd", "tokens", "calls", "seconds")

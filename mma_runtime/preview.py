@@ -25,7 +25,8 @@ from mma_runtime.llm.chat import (
 from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.llm.tokens import TOKENS_PER_IMAGE, estimate_tokens
 from mma_runtime.runtime import Runtime
-from mma_runtime.scenario.schema import Budget, Scenario, TierOptions
+from mma_runtime.scenario.schema import Scenario, TierOptions
+from mma_runtime.scenario.spending import Budget
 from mma_runtime.scenario.toolset import Approvals
 from mma_runtime.tiers import Tier
 

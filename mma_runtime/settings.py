@@ -19,7 +19,7 @@ from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.provider_table import SETTINGS_FILE as FILE
 from mma_runtime.rate_limits import Limits
 from mma_runtime.scenario.checks import server_findings
-from mma_runtime.scenario.schema import AccountLimits, Price
+from mma_runtime.scenario.spending import AccountLimits, Price
 from mma_runtime.scenario.table import Table
 from mma_runtime.scenario.toolset import McpServerEntry, Sandbox
 

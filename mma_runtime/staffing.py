@@ -30,6 +30,7 @@ from mma_runtime.model import Model
 from mma_runtime.observing import RunObserver
 from mma_runtime.rate_limits import Limits
 from mma_runtime.registry import Registry
+from mma_runtime.retries import RetryPolicy
 from mma_runtime.rounds import CONTEXT_TOKENS, Sampling, default_max_rounds
 from mma_runtime.route import Route
 from mma_runtime.scenario.money import account_limits, budgets, price_overrides
@@ -62,6 +63,7 @@ class Team:
     prices: PriceList
     limits: Mapping[str, Limits]
     budgets: Budgets
+    retry: RetryPolicy = RetryPolicy()
 
     @property
     def models(self) -> dict[str, str]:
@@ -111,7 +113,7 @@ class Team:
             )
             for name, _, model in (address.partition(":") for address in addresses)
         )
-        return Model(*routes)
+        return Model(*routes, retry=self.retry)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -350,6 +352,7 @@ def assemble(
         ),
         prices=PriceList((*price_overrides(scenario), *settings.prices)),
         limits={**settings.limits, **account_limits(scenario)},
+        retry=scenario.retries.policy(),
         budgets=budgets(scenario),
     )
 

@@ -8,7 +8,12 @@ import anyio
 import pytest
 
 from mma_runtime import Outcome, RunState, Runtime
-from mma_runtime.errors import ConfigurationError, ProviderFacts, QuotaExhausted
+from mma_runtime.errors import (
+    ConfigurationError,
+    ProviderFacts,
+    ProviderFailed,
+    QuotaExhausted,
+)
 from mma_runtime.events import BudgetReached, BudgetWarning, Event
 from mma_runtime.llm.chat import ChatRequest, Completion, Finish, UserTurn, user
 from mma_runtime.llm.usage import Usage
@@ -263,3 +268,32 @@ def workspace(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "a.txt").write_text("a\n")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("retries", "sent"),
+    [({}, 1), ({"after_output": True}, 3), ({"after_output": True, "attempts": 2}, 2)],
+)
+async def test_what_broke_off_midway_is_sent_again_where_the_scenario_says_so(
+    retries: dict[str, object], sent: int, tmp_path: Path
+) -> None:
+    seen: list[ChatRequest] = []
+
+    def break_off(request: ChatRequest) -> Said:
+        seen.append(request)
+        if len(seen) == 3:
+            return "done"
+
+        facts = ProviderFacts(in_stream=True, partial_text="half", provider="function")
+        raise ProviderFailed("it broke off", facts)
+
+    outcome, _ = await play(
+        FunctionProvider(break_off),
+        tmp_path,
+        retries=retries,
+        tickets=[{"id": "t", "description": "d"}],
+        tiers={"worker": {"model": "function:m", "attempts": 1}},
+    )
+
+    assert len(seen) == sent
+    assert outcome.completed == (sent == 3)

@@ -3,7 +3,8 @@
 from mma_runtime.budget import Budget, Budgets
 from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.rate_limits import Limits
-from mma_runtime.scenario.schema import TIERS, LevelBudget, Scenario
+from mma_runtime.scenario.schema import TIERS, Scenario
+from mma_runtime.scenario.spending import LevelBudget
 
 
 def budgets(scenario: Scenario) -> Budgets:

@@ -5,7 +5,6 @@ adds the line and column to every problem.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,6 +23,14 @@ from mma_runtime.plan import CommandEntry, Ticket, Track
 from mma_runtime.provider_table import ProviderEntry
 from mma_runtime.scenario.checks import ENTRIES, findings
 from mma_runtime.scenario.project import Workspace
+from mma_runtime.scenario.spending import (
+    AccountLimits,
+    Budget,
+    LevelBudget,
+    Price,
+    Retries,
+    Usd,
+)
 from mma_runtime.scenario.table import MOST, Table
 from mma_runtime.scenario.toolset import Approvals, Decisions, McpServerEntry, Sandbox
 
@@ -31,8 +38,6 @@ TIERS = ("orchestrator", "tech_lead", "worker", "qa")
 
 # What `checks` has already said, with positions, when a file is loaded.
 CHECKED = {"checked": True}
-
-Usd = Annotated[Decimal, Field(ge=0, le=MOST, allow_inf_nan=False)]
 
 
 def tier_name(text: str) -> str:
@@ -64,65 +69,6 @@ class Input(Table):
         default=None, description="The value when none is given."
     )
     required: bool = Field(default=False, description="Whether it has to be given.")
-
-
-class LevelBudget(Table):
-    """What may be used up at one level; what is left out is not limited."""
-
-    usd: Annotated[Decimal, Field(gt=0, le=MOST, allow_inf_nan=False)] | None = Field(
-        default=None, description="US dollars."
-    )
-    tokens: int | None = Field(
-        default=None, gt=0, le=MOST, description="Tokens, input and output."
-    )
-    calls: int | None = Field(default=None, gt=0, le=MOST, description="Model calls.")
-    seconds: float | None = Field(
-        default=None,
-        gt=0,
-        le=MOST,
-        allow_inf_nan=False,
-        description="Seconds of wall time.",
-    )
-
-
-class Budget(LevelBudget):
-    """What a whole run may use up, and each track and ticket of it."""
-
-    track: LevelBudget = Field(
-        default=LevelBudget(), description="What each track may use, by all tiers."
-    )
-    ticket: LevelBudget = Field(
-        default=LevelBudget(), description="What each ticket may use, by all tiers."
-    )
-    min_output_tokens: int = Field(
-        default=256,
-        gt=0,
-        le=MOST,
-        description="The smallest output limit that a call is shrunk to; 256.",
-    )
-
-
-class AccountLimits(Table):
-    """What a provider allows an account; what is left out is learnt from it."""
-
-    requests_per_minute: int | None = Field(
-        default=None, gt=0, le=MOST, description="Requests in any minute."
-    )
-    tokens_per_minute: int | None = Field(
-        default=None,
-        gt=0,
-        le=MOST,
-        description="Tokens in any minute, input and output.",
-    )
-    input_tokens_per_minute: int | None = Field(
-        default=None, gt=0, le=MOST, description="Input tokens in any minute."
-    )
-    output_tokens_per_minute: int | None = Field(
-        default=None, gt=0, le=MOST, description="Output tokens in any minute."
-    )
-    in_flight: int | None = Field(
-        default=None, gt=0, le=MOST, description="Requests at the same time."
-    )
 
 
 class TierOptions(Table):
@@ -250,21 +196,6 @@ class TierSetup:
     budget: LevelBudget
 
 
-class Price(Table):
-    """The price of the models whose name matches; US dollars per million tokens."""
-
-    match: str = Field(description="A regular expression that finds the model's name.")
-    input: Usd = Field(description="Input tokens.")
-    output: Usd = Field(description="Output tokens.")
-    cached: Usd | None = Field(
-        default=None,
-        description="Input read from the provider's cache; as input if left out.",
-    )
-    cache_write: Usd | None = Field(
-        default=None, description="Input written to that cache; as input if left out."
-    )
-
-
 def _path_alone(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
@@ -389,6 +320,9 @@ class Scenario(Table):
     limits: dict[str, AccountLimits] = Field(
         default={},
         description="Rate limits by `provider` or `provider:model`.",
+    )
+    retries: Retries = Field(
+        default=Retries(), description="When failed model calls are sent again."
     )
     expect: Expect = Field(default=Expect(), description="What is checked at the end.")
     rules: tuple[str, ...] = Field(

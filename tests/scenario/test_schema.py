@@ -8,13 +8,13 @@ from mma_runtime.errors import ConfigurationError
 from mma_runtime.plan import Ticket
 from mma_runtime.scenario.project import Workspace
 from mma_runtime.scenario.schema import (
-    Budget,
     Expect,
     Scenario,
     TierOptions,
     Tiers,
     tier_name,
 )
+from mma_runtime.scenario.spending import Budget
 
 TICKET = Ticket(id="hello", description="Say hello.")
 
