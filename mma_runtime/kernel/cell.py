@@ -239,9 +239,15 @@ class Cell:
 
     async def stop_children(self) -> None:
         """Stop the children: within the grace if stopped, at once after a failure."""
-        if self._children is not None:
+        children = self._children
+        if children is not None and not self._stop_children_nowait():
             with CancelScope(shield=True):
-                await self._children.stop(self._deadline if self._is_stopping else -inf)
+                await children.stop(self._deadline if self._is_stopping else -inf)
+
+    def _stop_children_nowait(self) -> bool:
+        """Stop the children that end at once; return whether those were all."""
+        deadline = self._deadline if self._is_stopping else -inf
+        return self._children is None or self._children.stop_nowait(deadline)
 
     def fail(self, error: RestartsExhausted) -> None:
         """Fail, because a child failed too often."""
@@ -259,7 +265,7 @@ class Cell:
 
     def part(self, life: Incarnation) -> None:
         """Let *life*, which has no task, end; in one where children are to end."""
-        if self._children is None:
+        if self._stop_children_nowait():
             self.fall(life, None)
         else:
             life.arm()

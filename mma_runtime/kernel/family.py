@@ -102,14 +102,25 @@ class Family:
 
         If cancelled, it can be called again to go on.
         """
+        while not self.stop_nowait(deadline):
+            await self._children[next(reversed(self._children))].join()
+
+    def stop_nowait(self, deadline: float) -> bool:
+        """Stop children, the youngest first, until one has to be waited for.
+
+        Returns whether there was none.
+        """
         self.is_closed = True
         for scope in list(self._repairs):
             scope.cancel()
 
         while self._children:
-            child = self._children[next(reversed(self._children))]
+            name, child = next(reversed(self._children.items()))
             child.stop(deadline)
-            await child.join()
+            if name in self._children:
+                return False
+
+        return True
 
     async def _repair(self, child: Child, failure: BaseException | None) -> None:
         with CancelScope(shield=True) as scope:

@@ -241,6 +241,11 @@ class Incarnation:
 
     def escalate(self, error: RestartsExhausted) -> None:
         """End this life at once with *error*, which leaves through the lifespan."""
+        if self.is_asleep:
+            self.failure = error
+            self.leave()
+            return
+
         self._escalated = error
         self.leave()
         self._turn_scope.cancel()
