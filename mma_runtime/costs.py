@@ -250,8 +250,11 @@ class Report(Request[CostReport]):
 class CostAggregator(Actor):
     """Keeps a run's ledger; the only one that writes to it.
 
-    But for what is reserved where no level is limited: that is nobody's decision.
+    But for calls where no level is limited, whose cost is known: they are put down by
+    who makes them, since nothing is to be decided.
     """
+
+    in_askers_task = True
 
     # A model call must never fail because its cost cannot be told: one event is as long
     # as a line of text, so the room is generous.

@@ -111,10 +111,10 @@ class Crew:
         model = self._models.get(addresses)
         if model is None:
             model = self._job.open_model(addresses, self._costs)
-            tree = self._job.ledger.tree
-            if tree.is_open:
+            ledger = self._job.ledger
+            if ledger.tree.is_open:
                 for route in model.routes:
-                    route.reserve_in(tree)
+                    route.write_to(ledger)
 
             if self._job.journal.is_on:
                 model = RecordedModel(model, self._job.journal)

@@ -18,8 +18,7 @@ from mma_runtime.attempt import (
     was_turned_away,
 )
 from mma_runtime.breaker import Breaker
-from mma_runtime.budget_tree import BudgetTree
-from mma_runtime.costs import CostEvent, CostState, Release
+from mma_runtime.costs import CostEvent, CostState, Ledger, Release
 from mma_runtime.errors import (
     ProtocolViolated,
     ProviderError,
@@ -96,11 +95,13 @@ class Route:
         self._admission = Admission(
             self.address, costs=costs, gate=self.gate, emit=emit, largest=self._largest
         )
+        self._ledger: Ledger | None = None
         self.before_send: BeforeSend | None = None
 
-    def reserve_in(self, tree: BudgetTree) -> None:
-        """Reserve in *tree*, of which no level is limited, without asking."""
-        self._admission.tree = tree
+    def write_to(self, ledger: Ledger) -> None:
+        """Put calls down in *ledger*, of which no level is limited, without asking."""
+        self._admission.tree = ledger.tree
+        self._ledger = ledger
 
     async def attempt(self, call: Call, number: int) -> Completion:
         """Send the request of *call*, as its attempt with that *number*.
@@ -355,19 +356,23 @@ class Route:
             if usage.cache_read or usage.cache_write:
                 saved = rates.saved(usage)
 
-        self._costs.tell(
-            CostEvent(
-                origin=attempt.wish.origin,
-                call=attempt.call,
-                model=self.address,
-                state=state,
-                usage=usage,
-                usd=usd,
-                billed=self._billed,
-                saved=saved,
-                reservation=attempt.wish,
-            )
+        event = CostEvent(
+            origin=attempt.wish.origin,
+            call=attempt.call,
+            model=self.address,
+            state=state,
+            usage=usage,
+            usd=usd,
+            billed=self._billed,
+            saved=saved,
+            reservation=attempt.wish,
         )
+        if self._ledger is not None and state is CostState.BILLED:
+            # There is nothing to warn of, and nothing that is not known.
+            self._ledger.add(event)
+        else:
+            self._costs.tell(event)
+
         return usd
 
 

@@ -139,7 +139,7 @@ async def test_without_any_limit_a_call_is_counted_as_in_flight_unasked() -> Non
             return answer()
 
         route = it.route(FunctionProvider(look))
-        route.reserve_in(it.ledger.tree)
+        route.write_to(it.ledger)
         await Model(route).complete(ask())
         spent = await it.spent()
 
@@ -150,7 +150,7 @@ async def test_without_any_limit_a_call_is_counted_as_in_flight_unasked() -> Non
 async def test_a_call_that_is_cancelled_before_it_is_sent_holds_nothing() -> None:
     async with rig() as it:
         route = it.route(FunctionProvider(lambda _: answer()))
-        route.reserve_in(it.ledger.tree)
+        route.write_to(it.ledger)
         with anyio.CancelScope() as scope:
             scope.cancel()
             await Model(route).complete(ask())
