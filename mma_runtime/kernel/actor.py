@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, ClassVar, ParamSpec, get_args
 
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -10,13 +9,13 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from mma_runtime.arguments import check_text
 from mma_runtime.errors import ArgumentInvalid, NameTaken
 from mma_runtime.events import Event
-from mma_runtime.kernel.cell import Cell
+from mma_runtime.kernel.cell import Cell, Recipe
 from mma_runtime.kernel.family import Family
 from mma_runtime.kernel.mailbox import Overflow
 from mma_runtime.kernel.message import Handlers, Message, Terminated
 from mma_runtime.kernel.ref import Ref
 from mma_runtime.kernel.registry import Registry
-from mma_runtime.kernel.supervision import Restart, Strategy
+from mma_runtime.kernel.supervision import Policy, Restart, Strategy
 
 P = ParamSpec("P")
 
@@ -60,6 +59,7 @@ class Actor:
 
     __handlers__: ClassVar[Handlers]
     __has_lifespan__: ClassVar[bool]
+    __policy__: ClassVar[Policy]
 
     _cell: Cell
 
@@ -67,6 +67,9 @@ class Actor:
         super().__init_subclass__(**kwargs)
         cls.__handlers__ = Handlers(cls)
         cls.__has_lifespan__ = cls.lifespan is not Actor.lifespan
+        cls.__policy__ = Policy(
+            strategy=cls.strategy, intensity=cls.intensity, backoff=cls.backoff
+        )
         _check(cls)
 
     @property
@@ -94,8 +97,8 @@ class Actor:
         """
         cell = self._cell
         full_name = f"{cell.name}/{check_name(name)}"
-        recipe = (kind, args, kwargs)
-        return await spawn(full_name, recipe, cell.family(), cell.registry)
+        recipe = (args, kwargs)
+        return await spawn(full_name, kind, recipe, cell.family(), cell.registry)
 
     def watch(self, ref: Ref) -> None:
         """Have one `Terminated` sent to this actor when the other has ended.
@@ -116,15 +119,14 @@ class Actor:
             emit(event)
 
 
-Recipe = tuple[Callable[..., Actor], tuple[Any, ...], dict[str, Any]]
-"""What an actor is made from, at its start and at each restart."""
-
-
 async def spawn(
-    full_name: str, recipe: Recipe, family: Family, registry: Registry
+    full_name: str,
+    kind: Callable[..., Actor],
+    recipe: Recipe,
+    family: Family,
+    registry: Registry,
 ) -> Ref:
     """Start an actor in *family*; the part that actors and systems share."""
-    kind, args, kwargs = recipe
     given: object = kind
     if not (isinstance(kind, type) and issubclass(kind, Actor)):
         raise ArgumentInvalid("kind", given, "a subclass of `Actor`")
@@ -133,21 +135,11 @@ async def spawn(
     if full_name in registry.actors:
         raise NameTaken(full_name)
 
-    cell = Cell(full_name, kind, partial(_build, kind, args, kwargs), family, registry)
+    cell = Cell(full_name, kind, recipe, family, registry)
     family.adopt(cell)
     registry.actors[full_name] = cell
     await cell.start()
     return Ref(cell)
-
-
-def _build(
-    kind: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any], cell: Cell
-) -> Actor:
-    actor = kind.__new__(kind)
-    # Before the constructor, which may use `self.ref`.
-    actor._cell = cell  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
-    kind.__init__(actor, *args, **kwargs)
-    return actor
 
 
 _NAMED = "text without a '/'"

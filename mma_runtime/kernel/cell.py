@@ -1,6 +1,5 @@
 """One actor's place in the system: its name, its mailbox, its start and its end."""
 
-from collections.abc import Callable
 from contextvars import copy_context
 from enum import Enum, auto
 from math import inf
@@ -16,8 +15,11 @@ from mma_runtime.kernel.mailbox import Item, Mailbox
 from mma_runtime.kernel.message import Message, Terminated
 from mma_runtime.kernel.registry import Registry
 from mma_runtime.kernel.reply import Reply
-from mma_runtime.kernel.supervision import Policy, Restart
+from mma_runtime.kernel.supervision import Restart
 from mma_runtime.kernel.waiting import begin_wait
+
+Recipe = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments and keywords that an actor's constructor is called with."""
 
 
 class State(Enum):
@@ -32,7 +34,7 @@ class State(Enum):
 class Cell:
     """What stays the same when an actor is restarted.
 
-    *recipe* makes the object of class *kind*, at the start and at each restart.
+    *recipe* holds the arguments of class *kind*, at the start and at each restart.
     *siblings* is the family that it belongs to.
     """
 
@@ -66,7 +68,7 @@ class Cell:
         self,
         name: str,
         kind: type[Behaviour],
-        recipe: Callable[["Cell"], Behaviour],
+        recipe: Recipe,
         siblings: Family,
         registry: Registry,
     ) -> None:
@@ -82,10 +84,11 @@ class Cell:
         # See `Waiter`. A start is a turn, too.
         self.turn: int = 0
         self.waits: dict[Reply[Any], int] = {}
-        self._recipe: Callable[[Cell], Behaviour] | None = recipe
+        self._recipe: Recipe | None = recipe
         self._siblings = siblings
-        # That of the spawner, as if the task had begun at once.
-        self._context = copy_context()
+        # That of the spawner, as if the task had begun at once. Who may work in that of
+        # its asker does so in that of a sender, too.
+        self._context = None if kind.in_askers_task else copy_context()
         self._children: Family | None = None
         self._state = State.STARTING
         self._life: Incarnation | None = None
@@ -95,7 +98,7 @@ class Cell:
         self._deadline = inf
         self.watchers: dict[Cell, None] = {}
         self._watching: dict[Cell, None] = {}
-        self._links: list[CancelScope] = []
+        self._links: list[CancelScope] | None = None
         self._down: Event | None = None
         self._ended: Event | None = None
 
@@ -132,7 +135,11 @@ class Cell:
         assert self._recipe is not None  # noqa: S101 - let go of only at the end
         self._state = State.STARTING
         try:
-            actor = self._recipe(self)
+            arguments, keywords = self._recipe
+            actor = self.kind.__new__(self.kind)
+            # Before the constructor, which may use `self.ref`.
+            actor._cell = self  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
+            self.kind.__init__(actor, *arguments, **keywords)
         except Exception as error:
             raise self._start_failed(error) from error
         except BaseException as error:
@@ -186,7 +193,10 @@ class Cell:
 
     def begin(self, life: Incarnation, started: Reply[None] | None) -> None:
         """Give *life*, which is armed, a task."""
-        self._context.run(self._start_task, life, started)
+        if self._context is None:
+            self._start_task(life, started)
+        else:
+            self._context.run(self._start_task, life, started)
 
     def _start_task(self, life: Incarnation, started: Reply[None] | None) -> None:
         self.registry.group.start_soon(life.run, started, name=self.name)
@@ -226,11 +236,7 @@ class Cell:
             ActorStopped: it takes no more children.
         """
         if self._children is None and self._life is not None:
-            kind = self.kind
-            policy = Policy(
-                strategy=kind.strategy, intensity=kind.intensity, backoff=kind.backoff
-            )
-            self._children = Family(self.registry, policy, self.fail)
+            self._children = Family(self.registry, self.kind.__policy__, self.fail)
 
         if self._children is None or self._children.is_closed:
             raise ActorStopped(self.name, "it takes no more children")
@@ -383,6 +389,8 @@ class Cell:
         """Cancel *scope* when this has ended."""
         if self._state is State.ENDED:
             scope.cancel()
+        elif self._links is None:
+            self._links = [scope]
         else:
             self._links.append(scope)
 
@@ -414,10 +422,10 @@ class Cell:
         for watcher in self.watchers:
             watcher.hear_of_end(self, failure)
 
-        for scope in self._links:
+        for scope in self._links or ():
             scope.cancel()
 
-        self._links.clear()
+        self._links = None
         self._watching.clear()
         self.watchers.clear()
         if self._ended is not None:

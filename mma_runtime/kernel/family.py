@@ -70,7 +70,7 @@ class Family:
         self._registry = registry
         self._policy = policy
         self._fail_parent = fail_parent
-        self._budget = RestartBudget(*policy.intensity)
+        self._budget: RestartBudget | None = None
         self._children: dict[str, Child] = {}
         self._repairs: dict[CancelScope, None] = {}
         # Children that fail alone are repaired side by side; groups may overlap.
@@ -137,6 +137,9 @@ class Family:
                 del self._repairs[scope]
 
     async def _bring_back(self, child: Child, failure: BaseException | None) -> None:
+        if self._budget is None:
+            self._budget = RestartBudget(*self._policy.intensity)
+
         restart = self._budget.spend(current_time())
         if restart is None:
             error = RestartsExhausted(child.name, *self._policy.intensity)

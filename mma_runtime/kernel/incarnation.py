@@ -11,7 +11,7 @@ from mma_runtime.errors import ActorFailed, ActorStopped, Refused, RestartsExhau
 from mma_runtime.kernel.mailbox import Item, Mailbox, Overflow
 from mma_runtime.kernel.message import Handlers
 from mma_runtime.kernel.reply import Reply, StreamReply
-from mma_runtime.kernel.supervision import Restart, Strategy
+from mma_runtime.kernel.supervision import Policy, Restart
 from mma_runtime.kernel.waiting import Waiter, begin_turn, noted_turn
 
 # Messages handled in a row before other tasks get their turn, should no handler wait.
@@ -24,14 +24,15 @@ class Behaviour(Protocol):
     restart: ClassVar[Restart]
     mailbox_capacity: ClassVar[int]
     overflow: ClassVar[Overflow]
-    strategy: ClassVar[Strategy]
-    intensity: ClassVar[tuple[int, float]]
-    backoff: ClassVar[tuple[float, float]]
     grace: ClassVar[float]
     in_askers_task: ClassVar[bool]
     __handlers__: ClassVar[Handlers]
     __has_lifespan__: ClassVar[bool]
+    __policy__: ClassVar[Policy]
 
+    _cell: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     def lifespan(self) -> AbstractAsyncContextManager[None]: ...
 
 
@@ -181,6 +182,7 @@ class Incarnation:
         if self.is_leaving:
             self._home.part(self)
         else:
+            del self._scope, self._turn_scope
             self.sleep()
 
     # --- in a task ------------------------------------------------------------

@@ -104,8 +104,8 @@ class ActorSystem(AsyncContextManagerMixin):
         if self._family.is_closed:
             raise ActorStopped("system", "it has been left")
 
-        recipe = (kind, args, kwargs)
-        return await spawn(check_name(name), recipe, self._family, self._registry)
+        recipe = (args, kwargs)
+        return await spawn(check_name(name), kind, recipe, self._family, self._registry)
 
     def whereis(self, name: str) -> Ref | None:
         """Return the live actor with that full name, if there is one."""
