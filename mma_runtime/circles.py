@@ -1,7 +1,6 @@
 """When a worker goes in circles: the same failing call, or rounds that lead nowhere."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 
 from mma_runtime.llm.chat import ToolCall, ToolResult
@@ -23,7 +22,7 @@ class Circles:
     __slots__ = ("_failures", "_idle", "_made")
 
     def __init__(self) -> None:
-        self._failures: Counter[tuple[str, str, str]] = Counter()
+        self._failures: dict[tuple[str, str, str], int] = {}
         self._made: set[tuple[str, str]] = set()
         self._idle = 0
 
@@ -41,9 +40,8 @@ class Circles:
             made = (call.name, _arguments(call))
             if result.is_error:
                 failure = (*made, str(result.content))
-                self._failures[failure] += 1
-                if self._failures[failure] >= SAME_FAILURES:
-                    times = self._failures[failure]
+                times = self._failures[failure] = self._failures.get(failure, 0) + 1
+                if times >= SAME_FAILURES:
                     reason = f"the same call of {call.name!r} failed {times} times"
             elif made not in self._made:
                 idle = False

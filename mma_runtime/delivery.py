@@ -106,7 +106,7 @@ class Delivery:
         "_desk",
         "_history",
         "_job",
-        "_judging",
+        "_lead",
         "_place",
         "_rung",
     )
@@ -118,7 +118,7 @@ class Delivery:
         self._crew = crew
         self._desk = desk
         self._card = card
-        self._judging = Judging(job, card, lead, self._origin)
+        self._lead = lead
         self._history: tuple[str, ...] = ()
         self._place: Origin | None = None
         self._rung = 0
@@ -269,7 +269,9 @@ class Delivery:
                 try:
                     self._take(await worker.ask(request))
                     room = self._desk.room(card.track)
-                    judgement = await self._judging.judge(
+                    judgement = await Judging(
+                        job, card, self._lead, self._origin
+                    ).judge(
                         bench,
                         name=f"{card.ticket.id}/{card.attempts}.{returns + 1}",
                         taken=self._desk.taken() if room else frozenset(),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 
 import anyio
 from anyio import TaskHandle
@@ -57,19 +56,25 @@ class Dispatch:
         # Whether the scenario's own tickets are on the board, or never will be.
         self._is_laid_out = False
         self._is_routed = False
-        job.journal.moved = self._news.tell
-        job.questions.unanswered = partial(self.end, RunState.PAUSED)
+        if job.journal.is_on:
+            job.journal.moved = self._news.tell
+
+        job.questions.unanswered = self._unanswered
 
     def end(self, state: RunState, reason: str) -> None:
         """End the run at once."""
         self._board.end(state, reason)
         self.scope.cancel()
 
+    def _unanswered(self, reason: str) -> None:
+        self.end(RunState.PAUSED, reason)
+
     async def play(self) -> None:
         """Work until the job is done, or cannot be, and all agents have ended."""
         try:
             with self.scope:
-                await self._work_in_time()
+                seconds = self._job.ledger.budgets.run.seconds
+                await (self._work() if seconds is None else self._work_in(seconds))
 
             if self.scope.cancelled_caught and self._board.ended is None:
                 self._board.problem = "internal error: the supervisor has failed"
@@ -84,12 +89,7 @@ class Dispatch:
         while self._job.tickets and not self._is_laid_out:
             await self._news.wait()
 
-    async def _work_in_time(self) -> None:
-        seconds = self._job.ledger.budgets.run.seconds
-        if seconds is None:
-            await self._work()
-            return
-
+    async def _work_in(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._work()
             return

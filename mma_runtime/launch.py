@@ -1,6 +1,7 @@
 """From a scenario, a team and its outfit to a run that can begin."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from mma_runtime.board import Board
@@ -62,7 +63,8 @@ async def make_run(
         sinks = (*sinks, observer.note)
 
     bus = Bus(board.firewall.note, *sinks, origin=Origin(run=session.run))
-    journal.emit = bus.emit
+    emit = bus.emit
+    journal.emit = emit
     ground = NO_GROUND
     if workspace is not None:
         ground = await read_ground(workspace.files, scenario.rules, scenario.context)
@@ -71,7 +73,7 @@ async def make_run(
     outfit.servers.note(journal, session.run)
     worker = scenario.tier("worker")
     questions = Questions(
-        bus.emit,
+        emit,
         policy=_policy(scenario, outfit.own),
         is_stepped=scenario.mode == "step",
         seconds=scenario.approvals.seconds,
@@ -83,10 +85,10 @@ async def make_run(
     job = Job(
         run=session.run,
         tiers=outfit.tiers(team.tiers),
-        open_model=lambda addresses, costs: team.open_model(
-            addresses, costs, bus.emit, governor, observer
+        open_model=partial(
+            team.open_model, emit=emit, governor=governor, observer=observer
         ),
-        emit=bus.emit,
+        emit=emit,
         epic=scenario.epic or "",
         track=scenario.track,
         tickets=outfit.tickets(_addressed(scenario, registry)),

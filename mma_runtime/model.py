@@ -26,6 +26,9 @@ Shorter ones are how an account's unknown limits are felt for, and soon over.
 """
 
 
+_PLAIN = RetryPolicy()
+
+
 class Model:
     """A model that tier agents call, with others to fall back on.
 
@@ -42,7 +45,7 @@ class Model:
         self.has_fallbacks: bool = bool(fallbacks)
         self._route = route
         self.routes: tuple[Route, ...] = (route, *fallbacks)
-        self._retry = retry or RetryPolicy()
+        self._retry = retry or _PLAIN
 
     def complete(
         self,

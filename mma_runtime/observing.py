@@ -128,7 +128,7 @@ def together(observers: tuple[RunObserver, ...]) -> RunObserver | None:
 
 def around_run(observer: RunObserver | None) -> AbstractContextManager[object]:
     """Surround a run with *observer*, if there is one."""
-    return nullcontext() if observer is None else observer.run()
+    return _NOBODY if observer is None else observer.run()
 
 
 def around_agent(

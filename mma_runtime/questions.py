@@ -1,13 +1,11 @@
 """What a run asks people: whether a tool call or a ticket may go ahead."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from enum import StrEnum
 from hashlib import blake2b
-from itertools import count
 from math import inf
 from typing import Any, Self
 
@@ -101,8 +99,8 @@ class Questions:
         self._seconds = seconds
         self._on_no_answer = on_no_answer
         self._waiting: dict[str, _Waiting] = {}
-        self._numbers = count(1)
-        self._names: Counter[str] = Counter()
+        self._asked = 0
+        self._names: dict[str, int] = {}
         self._attending = 0
         self._is_over = False
         self._changed = News()
@@ -269,7 +267,7 @@ class Questions:
         journal = self._journal
         # What has the same name is asked about again: a ticket that is tried again by
         # somebody's order, or calls to which a model has given the same id.
-        self._names[name] += 1
+        self._names[name] = self._names.get(name, 0) + 1
         name = f"{name}.{self._names[name]}"
         found = journal.take(ANSWER, name)
         if found is not None and (found.facts["given"] or journal.strict):
@@ -315,7 +313,8 @@ class Questions:
 
     def _id(self, origin: Origin) -> str:
         # A call's own id will not do: models name calls, and not always uniquely.
-        return f"{origin.ticket}/{next(self._numbers)}"
+        self._asked += 1
+        return f"{origin.ticket}/{self._asked}"
 
     def _deadline(self) -> float:
         return inf if self._attending else anyio.current_time() + self._seconds

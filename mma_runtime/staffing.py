@@ -24,7 +24,7 @@ from mma_runtime.frozen import dataclass
 from mma_runtime.governor import Governor
 from mma_runtime.job import TierSettings
 from mma_runtime.kernel import Actor, Ref
-from mma_runtime.llm.pricing import PriceList, Rates
+from mma_runtime.llm.pricing import PriceList, Rates, price_list
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
 from mma_runtime.observing import RunObserver
@@ -350,7 +350,7 @@ def assemble(
             registry,
             scenario.script,
         ),
-        prices=PriceList((*price_overrides(scenario), *settings.prices)),
+        prices=price_list((*price_overrides(scenario), *settings.prices)),
         limits={**settings.limits, **account_limits(scenario)},
         retry=scenario.retries.policy(),
         budgets=budgets(scenario),

@@ -71,7 +71,8 @@ class Journal:
     ) -> None:
         self.past = past
         self.strict = strict
-        self.digests: RequestDigests = RequestDigests(scrub)
+        self._scrub = scrub
+        self._digests: RequestDigests | None = None
         self.reused: int = 0
         self.emit: Callable[[Event], None] = self.record
         self.moved: Callable[[], None] = lambda: None
@@ -88,6 +89,14 @@ class Journal:
     def is_on(self) -> bool:
         """Whether there is anything to record to or to use again."""
         return self._writer is not None or self.past is not None
+
+    @property
+    def digests(self) -> RequestDigests:
+        """What requests have in common with those before them."""
+        if self._digests is None:
+            self._digests = RequestDigests(self._scrub)
+
+        return self._digests
 
     @property
     def loss(self) -> Loss | None:

@@ -197,6 +197,12 @@ class PriceList:
         return None
 
 
+@lru_cache(maxsize=64)
+def price_list(overrides: tuple[PriceOverride, ...]) -> PriceList:
+    """Return the prices with these *overrides*; all runs of one scenario share it."""
+    return PriceList(overrides)
+
+
 def known_models(providers: Iterable[str]) -> list[tuple[str, str]]:
     """Return the provider and name of each model that genai-prices knows."""
     data = importlib.import_module("genai_prices.data")
@@ -209,6 +215,7 @@ def known_models(providers: Iterable[str]) -> list[tuple[str, str]]:
     ]
 
 
+@lru_cache(maxsize=256)
 def _from_override(override: PriceOverride) -> FlatRates:
     write = override.input if override.cache_write is None else override.cache_write
     return FlatRates(

@@ -1,6 +1,6 @@
 """What a scenario says of budgets, prices and limits, in the runtime's own words."""
 
-from mma_runtime.budget import Budget, Budgets
+from mma_runtime.budget import NO_LIMIT, Budget, Budgets
 from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.rate_limits import Limits
 from mma_runtime.scenario.schema import TIERS, Scenario
@@ -41,6 +41,8 @@ def account_limits(scenario: Scenario) -> dict[str, Limits]:
 
 
 def _level(level: LevelBudget) -> Budget:
-    return Budget(
+    budget = Budget(
         usd=level.usd, tokens=level.tokens, calls=level.calls, seconds=level.seconds
     )
+    # One for all runs without: there may be many at once.
+    return budget if budget != NO_LIMIT else NO_LIMIT
