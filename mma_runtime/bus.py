@@ -5,10 +5,9 @@ from collections import deque
 from collections.abc import Callable
 from weakref import ref
 
-import anyio
-
 from mma_runtime.arguments import check_count
 from mma_runtime.events import NOWHERE, Event, EventsSkipped, Origin
+from mma_runtime.news import News
 
 Sink = Callable[[Event], None]
 
@@ -21,7 +20,8 @@ class Subscription:
 
     At most *capacity* events wait for the reader. When it falls behind, the oldest are
     dropped, and it is told how many by one `EventsSkipped` in their place, which
-    happened at *origin*. It begins after the event with the number *after*.
+    happened at *origin*. It begins after the event with the number *after*. Those who
+    read the same one share its events.
     """
 
     def __init__(self, capacity: int, origin: Origin, after: int) -> None:
@@ -30,7 +30,7 @@ class Subscription:
         self._skipped = 0
         self._read = after
         self._closed = False
-        self._news = anyio.Event()
+        self._news = News()
 
     def put(self, event: Event) -> None:
         """Queue *event*, at the cost of the oldest one when there is no room."""
@@ -38,7 +38,7 @@ class Subscription:
             self._skipped += 1
 
         self._waiting.append(event)
-        self._news.set()
+        self._news.tell()
 
     def skip(self, count: int) -> None:
         """Count *count* events that the reader came too late for."""
@@ -47,7 +47,7 @@ class Subscription:
     def close(self) -> None:
         """End the iteration after what is still waiting."""
         self._closed = True
-        self._news.set()
+        self._news.tell()
 
     def __aiter__(self) -> "Subscription":
         """Iterate over the events, in order."""
@@ -59,7 +59,6 @@ class Subscription:
             if self._closed:
                 raise StopAsyncIteration
 
-            self._news = anyio.Event()
             await self._news.wait()
 
         if self._skipped:

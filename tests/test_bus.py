@@ -123,6 +123,28 @@ async def test_a_reader_waits_for_news() -> None:
     assert [e.seq for e in read] == [1, 2]
 
 
+async def test_two_who_share_a_subscription_share_its_events_and_its_end() -> None:
+    bus = Bus()
+    subscription = bus.subscribe()
+    read: list[Event] = []
+
+    async def reader() -> None:
+        read.extend(await rest(subscription))
+
+    with fail_after(5):
+        async with create_task_group() as group:
+            group.start_soon(reader)
+            group.start_soon(reader)
+            for number in range(4):
+                await wait_all_tasks_blocked()
+                bus.emit(event(number))
+
+            await wait_all_tasks_blocked()
+            bus.close()
+
+    assert sorted(one.seq for one in read) == [1, 2, 3, 4]
+
+
 async def test_a_cancelled_read_loses_no_event() -> None:
     bus = Bus()
     subscription = bus.subscribe()
