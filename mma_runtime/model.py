@@ -28,6 +28,9 @@ Shorter ones are how an account's unknown limits are felt for, and soon over.
 
 _PLAIN = RetryPolicy()
 
+BUSY = (RateLimited, ProviderOverloaded)
+"""Errors after which an account rests."""
+
 
 class Model:
     """A model that tier agents call, with others to fall back on.
@@ -88,13 +91,16 @@ class Model:
                 wait = self._retry.delay(error, tries, draw, elapsed)
                 final = self._retry.why_final(error, tries, elapsed)
                 rests = route.gate.paused_for()
-                if wait is not None and rests > call.patience:
+                goes_elsewhere = isinstance(error, BUSY) and call.patience < min(
+                    rests, LONG_WAIT
+                )
+                if goes_elsewhere:
                     wait, final = None, "another model is asked meanwhile"
 
                 retry_in = None if wait is None else max(wait, rests)
                 route.tell_failed(call.request, number, str(error), retry_in, final)
                 if wait is None:
-                    if rests > call.patience:
+                    if goes_elsewhere:
                         raise
 
                     asked = error.facts.retry_after
@@ -157,8 +163,7 @@ class Model:
         try:
             completion = await self._ask(route, call)
         except ProviderError as error:
-            limited = isinstance(error, RateLimited | ProviderOverloaded)
-            if limited and has_others and not _is_free(route):
+            if isinstance(error, BUSY) and has_others and not _is_free(route):
                 # Its gate knows until when, and then lets one call try.
                 route.breaker.left(openings)
             elif not route.breaker.failed(error, anyio.current_time(), openings):

@@ -701,6 +701,8 @@ async def test_calls_that_wait_for_their_turn_go_where_it_is_free() -> None:
         spent = await tried.spent()
 
     assert sorted(who[0] for who in seen) == ["a", "b", "b", "b", "b", "b"]
+    finals = {event.final for event in tried.of(ModelCallFailed)}
+    assert finals == {"another model is asked meanwhile"}
     assert took < 1
     assert (spent.calls, spent.in_flight) == (5, 0)
 
