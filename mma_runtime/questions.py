@@ -346,6 +346,9 @@ class Questions:
             # The run ends by that, and this with it.
             await anyio.sleep_forever()
 
+        if question.why:
+            reason += "; resume the run to answer, at a terminal or with `--once`"
+
         return Approval.reject(reason), False
 
 

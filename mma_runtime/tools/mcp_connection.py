@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from math import inf
+from secrets import token_hex
 from typing import ClassVar, Self, TextIO, cast
 
 import httpx2
@@ -27,8 +28,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mma_runtime.frozen import dataclass
 from mma_runtime.kernel import Actor, Message, Ref, Request, handles
 from mma_runtime.kernel.supervision import Restart
-from mma_runtime.tools.command import search_path
+from mma_runtime.tools.command import MARK, search_path
 from mma_runtime.tools.servers import McpServer
+from mma_runtime.tools.watch import watched
 
 LOST = (ClosedResourceError, BrokenResourceError, httpx2.TransportError)
 """What a call raises when the connection is gone."""
@@ -128,7 +130,7 @@ class Connection(Actor):
                 log = stack.enter_context(_Log())
                 group.start_soon(log.listen)
                 stack.callback(group.cancel_scope.cancel)
-                transport = _transport(self._server, stack, log.writing)
+                transport = await _transport(self._server, stack, log.writing)
                 client = Client(transport, cache=None, read_timeout_seconds=seconds)
                 try:
                     self._client = await stack.enter_async_context(client)
@@ -177,7 +179,9 @@ class Keeper(Actor):
         return self._connection
 
 
-def _transport(server: McpServer, stack: AsyncExitStack, log: TextIO) -> Transport:
+async def _transport(
+    server: McpServer, stack: AsyncExitStack, log: TextIO
+) -> Transport:
     if server.url:
         client = httpx2.AsyncClient(
             headers=dict(server.headers),
@@ -187,12 +191,14 @@ def _transport(server: McpServer, stack: AsyncExitStack, log: TextIO) -> Transpo
         return streamable_http_client(server.url, http_client=client)
 
     program, *rest = server.command
+    mark = token_hex(16)
+    await stack.enter_async_context(watched(f"{MARK}={mark}"))
     return stdio_client(
         StdioServerParameters(
             command=program,
             args=rest,
             # A server in Python runs with the interpreter that has us.
-            env={"PATH": search_path(), **server.environment},
+            env={"PATH": search_path(), **server.environment, MARK: mark},
             cwd=server.folder,
         ),
         errlog=log,

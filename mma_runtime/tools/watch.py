@@ -12,7 +12,10 @@ from anyio.abc import Process
 # group, and a word when the command is over; the pipe's end before that is ours. First
 # goes the group, then all that bear the mark: on Linux a process cannot hide that.
 _SCRIPT = """
-read -r group && read -r word && exit
+while read -r word; do
+  test "$word" = over && exit
+  group=$word
+done
 test -n "$group" && kill -s KILL -- "-$group"
 for sweep in 1 2 3 4 5 6 7 8 9; do
   found=$(grep -lzxF -e "$1" /proc/[0-9]*/environ)
@@ -65,8 +68,8 @@ class Watch:
 async def watched(mark: str) -> AsyncGenerator[Watch]:
     """Have processes ended by force should we die before the block does.
 
-    *mark* is a setting, `NAME=value`, that they have in their environment. Before the
-    block's first process is known it is all that they are found by; that needs Linux.
+    *mark* is a setting, `NAME=value`, that they have in their environment. Until the
+    leader of their group is noted it is all that they are found by; that needs Linux.
     Raises `OSError` when there can be no watch.
     """
     reading, lifeline = os.pipe()

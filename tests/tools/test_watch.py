@@ -28,14 +28,31 @@ run = partial(run_command, sandbox=SandboxMode(mode))
 anyio.run(run, argv, Path(folder), backend=backend)
 """
 
+SERVER = """
+import sys
+import anyio
+from mma_runtime.kernel import ActorSystem
+from mma_runtime.tools.mcp import open_server
+from mma_runtime.tools.servers import McpServer
+
+async def main(argv):
+    async with ActorSystem() as system:
+        await open_server(system.spawn, McpServer(name="deaf", command=tuple(argv)))
+
+backend, _mode, _folder, *argv = sys.argv[1:]
+anyio.run(main, argv, backend=backend)
+"""
+
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows them")
 
 
 @asynccontextmanager
-async def running(mode: str, folder: Path, argv: list[str]) -> AsyncGenerator[Process]:
+async def running(
+    mode: str, folder: Path, argv: list[str], code: str = PROGRAM
+) -> AsyncGenerator[Process]:
     """Run a command in a process of its own, which is killed at the latest here."""
     backend = current_async_library()
-    program = [sys.executable, "-c", PROGRAM, backend, mode, str(folder), *argv]
+    program = [sys.executable, "-c", code, backend, mode, str(folder), *argv]
     async with await anyio.open_process(program, stdin=None) as process:
         try:
             yield process
@@ -74,6 +91,19 @@ async def test_so_does_what_has_left_the_group_of_the_command(
 
 
 @ON_LINUX
+async def test_so_does_an_mcp_server_that_does_not_listen(tmp_path: Path) -> None:
+    lifeline = Lifeline(tmp_path)
+    command = lifeline.shell("echo ready >&9; sleep 60; :")
+
+    with anyio.fail_after(30):
+        async with running("off", tmp_path, command, SERVER) as process:
+            await lifeline.first_line()
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            await lifeline.all_dead()
+
+
+@ON_LINUX
 async def test_a_process_that_nobody_has_named_yet_is_found_by_its_mark(
     tmp_path: Path,
 ) -> None:
@@ -103,6 +133,13 @@ async def test_the_watch_ends_with_the_block(tmp_path: Path) -> None:
         await anyio.open_process(["true"], cwd=tmp_path) as process,
     ):
         watch.note(process)
+
+    assert watch.returncode == 0
+
+
+async def test_a_watch_that_knows_of_nobody_ends_with_the_block_as_well() -> None:
+    async with watched("MMA_COMMAND=no-mark") as watch:
+        pass
 
     assert watch.returncode == 0
 
