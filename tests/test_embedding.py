@@ -161,7 +161,8 @@ async def test_no_thread_is_started_for_a_run_without_files(tmp_path: Path) -> N
         run = await runtime.start(scenario())
         assert (await run.outcome()).completed
 
-    assert threads == [before]
+    # One that an earlier test has left may end meanwhile.
+    assert [those - before for those in threads] == [set()]
     assert not (tmp_path / "h").exists()
 
 
