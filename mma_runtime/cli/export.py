@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from mma_runtime.cli.options import Decorator, home_option
-from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.options import Decorator, LogChoice, home_option
+from mma_runtime.cli.terminal import Results, report_error, say
 from mma_runtime.cli.wording import count
 from mma_runtime.errors import MMAError
 from mma_runtime.exporting import export
@@ -34,20 +34,24 @@ def command(*, name: str, script: Path, home: Path) -> int:
     return save(home, name, script, Results(sys.stdout))
 
 
-def save(home: Path, name: str, file: Path, results: Results) -> int:
+def save(
+    home: Path,
+    name: str,
+    file: Path,
+    results: Results,
+    logs: LogChoice | None = None,
+) -> int:
     """Export the run *name* to *file* and say so; return the exit code."""
     try:
         done = export(find_run(home, name), file)
     except (MMAError, OSError) as error:
-        return report_error(error, None)
+        return report_error(error, None, logs=logs)
 
     replies = count(done.replies, "reply").replace("replys", "replies")
     results.write(f"{replies} written to {done.script}; try `mma run {done.scenario}`")
     if done.rejected:
         times = count(done.rejected, "time")
-        click.echo(
-            f"mma: people said no {times}, which a script cannot: it allows all calls",
-            err=True,
-        )
+        text = f"people said no {times}, which a script cannot: it allows all calls"
+        say(f"mma: {text}", logs, "warning", "script_allows_more", problem=text)
 
     return 0

@@ -297,11 +297,15 @@ def log_options(command: Callable[..., int]) -> Callable[..., int]:
     def with_logs(
         *, log_format: str | None, log_level: str | None, **options: Any
     ) -> int:
-        logs = None
-        if log_format is not None or log_level is not None:
-            level = logging.getLevelNamesMapping()[(log_level or "info").upper()]
-            logs = LogChoice(log_format or "console", level)
-
-        return command(logs=logs, **options)
+        return command(logs=chosen_logs(log_format, log_level), **options)
 
     return with_logs
+
+
+def chosen_logs(log_format: str | None, log_level: str | None) -> LogChoice | None:
+    """Return what the options of `log_options` say."""
+    if log_format is None and log_level is None:
+        return None
+
+    level = logging.getLevelNamesMapping()[(log_level or "info").upper()]
+    return LogChoice(log_format or "console", level)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mma_runtime.cli.export import save, script_option
+from mma_runtime.cli.options import chosen_logs
 from mma_runtime.cli.run import command as run_command
 from mma_runtime.cli.terminal import Results
 from mma_runtime.recording import run_folders
@@ -30,12 +31,13 @@ def command(*, script: Path, home: Path, **options: Any) -> int:
     The same as `mma run FILE` and `mma export last --script OUT`: a run that was paid
     for becomes a test that is free. The exit code is that of the run.
     """
+    logs = chosen_logs(options["log_format"], options["log_level"])
     known = set(run_folders(home))
     code: int = run_command.callback(  # type: ignore[misc] # it has one
         home=home, no_journal=False, as_json=False, jsonl=False, **options
     )
     for run in set(run_folders(home)) - known:
-        saved = save(home, run.name, script, Results(sys.stdout))
+        saved = save(home, run.name, script, Results(sys.stdout), logs)
         code = code or saved
 
     return code

@@ -167,6 +167,16 @@ def test_what_a_fork_is_compared_with_is_a_record_too(project: Project) -> None:
     assert names(result.stderr)[-1] == "fork_compared"
 
 
+def test_what_keeps_a_run_from_being_saved_is_a_record_too(project: Project) -> None:
+    home = ["--home", str(project.home), "--log-format", "json"]
+    nowhere = str(project.scenario / "saved.yaml")
+
+    result = project.mma("record", str(project.scenario), "--script", nowhere, *home)
+
+    assert result.return_value != 0
+    assert records(result.stderr)[-1]["event"] == "run_not_started"
+
+
 def test_for_people_it_is_words(project: Project) -> None:
     project.scenario.write_text("tickets: [")
 
