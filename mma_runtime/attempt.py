@@ -1,8 +1,7 @@
 """A model call and its attempts: what is sent and reserved, what has come of it."""
 
-import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 
 from mma_runtime.errors import ProviderError, ScriptUnmatched
@@ -26,8 +25,8 @@ class Call:
     """
 
     __slots__ = (
+        "attempts",
         "deadline",
-        "numbers",
         "on_chunk",
         "patience",
         "request",
@@ -41,7 +40,8 @@ class Call:
         self.request: ChatRequest = request
         self.on_chunk: OnChunk | None = on_chunk
         self.wrap_up: WrapUp = wrap_up
-        self.numbers: Iterator[int] = itertools.count(1)
+        # How many attempts there were, at all models.
+        self.attempts: int = 0
         self.since: float = 0.0
         self.deadline: float = inf
         self.patience: float = LONG_WAIT

@@ -156,14 +156,16 @@ class Delivery:
         if not await self._may_start():
             return TicketState.CANCELLED
 
-        attempt = self._work if self._job.workspace is None else self._work_in_checkout
         tried = card.attempts
         ended = TicketState.FAILED
         for number in range(tried + 1, tried + self._job.attempts + 1):
             card.attempts = number
             self._climb()
             try:
-                return await attempt()
+                if self._job.workspace is None:
+                    return await self._work()
+
+                return await self._work_in_checkout()
             except _Rejected as rejected:
                 self._note(rejected)
                 ended = rejected.state

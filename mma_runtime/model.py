@@ -1,6 +1,5 @@
 """What tier agents call: a model, or the first of several that is to be had."""
 
-import itertools
 import random
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -77,8 +76,10 @@ class Model:
     async def _ask(self, route: Route, call: Call) -> Completion:
         """Ask one model until it answers or it is of no use to ask again."""
         first_failure: float | None = None
-        for tries in itertools.count(1):
-            number = next(call.numbers)
+        tries = 0
+        while True:
+            tries += 1
+            call.attempts = number = call.attempts + 1
             try:
                 return await route.attempt(call, number)
             except ProviderError as error:
@@ -115,8 +116,6 @@ class Model:
             # Where the account rests, its gate does the waiting. When the time of a
             # budget is up, the next attempt is refused.
             await anyio.sleep(0 if rests else min(wait, call.deadline - now))
-
-        raise AssertionError  # pragma: no cover - `count` has no end
 
     async def _fall_back(self, call: Call) -> Completion:
         before: Route | None = None

@@ -137,12 +137,16 @@ class Route:
                 attempt=number,
             )
         )
-        send = self._send if self._observer is None else self._send_watched
+        if self._observer is None:
+            sending = self._send(attempt, permit, on_chunk)
+        else:
+            sending = self._send_watched(attempt, permit, on_chunk)
+
         if wish.deadline == inf:
-            return await send(attempt, permit, on_chunk)
+            return await sending
 
         with anyio.CancelScope(deadline=wish.deadline):
-            return await send(attempt, permit, on_chunk)
+            return await sending
 
         raise self._admission.out_of_time(attempt)
 

@@ -26,6 +26,7 @@ from mma_runtime.job import Job
 from mma_runtime.journal import Loss
 from mma_runtime.kernel import ActorSystem, Message, Ref
 from mma_runtime.kernel.incarnation import describe
+from mma_runtime.news import News
 from mma_runtime.observing import around_run
 from mma_runtime.orders import (
     Order,
@@ -81,7 +82,8 @@ class Run:
         )
         self._began = time.monotonic()
         self._supervisor: Ref | None = None
-        self._begun = anyio.Event()
+        self._has_begun = False
+        self._begun = News()
         self._early: list[Message] = []
         self._outcome: Outcome | None = None
         self._ended = anyio.Event()
@@ -288,7 +290,7 @@ class Run:
     def _tell(self, message: Message) -> None:
         if self._supervisor is not None:
             self._supervisor.tell(message)
-        elif not self._begun.is_set():
+        elif not self._has_begun:
             self._early.append(message)
 
     async def _order(
@@ -303,7 +305,9 @@ class Run:
         request = OrderTicket(
             ticket=ticket, order=order, reason=reason, priority=priority
         )
-        await self._begun.wait()
+        if not self._has_begun:
+            await self._begun.wait()
+
         # What had been ordered before comes first.
         await self._job.journal.caught_up()
         try:
@@ -328,10 +332,14 @@ class Run:
         finally:
             self._job.journal.give_up_order()
             self._outfit.servers.stop()
-            self._begun.set()
+            self._begin()
             self._ended.set()
             self._job.questions.close()
             self.bus.close()
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        self._begun.tell()
 
     async def _go(self, system: ActorSystem) -> None:
         await self._work(system)
@@ -394,7 +402,7 @@ class Run:
                 supervisor.tell(message)
 
             await supervisor.ask(StartRun())
-            self._begun.set()
+            self._begin()
             await self._dispatch.play()
         except Exception as error:  # noqa: BLE001 - a bug of ours: the outcome names it
             self._job.board.problem = f"internal error: {describe(error)}"

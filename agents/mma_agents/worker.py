@@ -43,7 +43,7 @@ class Worker(TierAgent):
 
     def __init__(self, equipment: Equipment) -> None:
         super().__init__(equipment)
-        self._circles = Circles()
+        self._circles: Circles | None = None
         self._warned = False
 
     @handles
@@ -158,6 +158,9 @@ class Worker(TierAgent):
     ) -> Aside:
         diff = await self._changes(calls, results)
         changed = bool(diff) or self._has_written(calls, results)
+        if self._circles is None:
+            self._circles = Circles()
+
         reason = self._circles.after_round(calls, results.results, changed=changed)
         if reason:
             event = WorkerStuck(

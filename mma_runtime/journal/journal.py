@@ -75,10 +75,10 @@ class Journal:
         self._digests: RequestDigests | None = None
         self.reused: int = 0
         self.emit: Callable[[Event], None] = self.record
-        self.moved: Callable[[], None] = lambda: None
+        self.moved: Callable[[], None] = _ignore
         self.difference: str = ""
         self._over = False
-        self.trouble: Callable[[str], None] = lambda _reason: None
+        self.trouble: Callable[[str], None] = _ignore
         self._writer = writer
         self._content = content
         self._news = News()
@@ -419,3 +419,7 @@ def _without_content(entry: Entry) -> Entry:
             for name, value in entry.facts.items()
         },
     )
+
+
+def _ignore(*_told: object) -> None:
+    """Tell nobody."""

@@ -357,28 +357,34 @@ class Scenario(Table):
     def tier(self, name: str) -> TierSetup:
         """Return what holds for tier *name*: its own keys, then `defaults`."""
         own: TierOptions = getattr(self.tiers, name)
-        merged = {
-            **self.defaults.model_dump(exclude_none=True),
-            **own.model_dump(exclude_none=True),
-        }
-        model = merged.get("model")
+        defaults = self.defaults
+
+        def said(key: str, otherwise: Any = None) -> Any:
+            for options in (own, defaults):
+                value = getattr(options, key, None)
+                if value is not None:
+                    return value
+
+            return otherwise
+
+        model = said("model")
         models = (model,) if isinstance(model, str) else tuple(model or ())
-        escalate: tuple[str, ...] = own.escalate or self.defaults.escalate
+        escalate: tuple[str, ...] = own.escalate or defaults.escalate
         return TierSetup(
             name=name,
             model=models[0] if models else None,
             fallbacks=models[1:],
-            temperature=merged.get("temperature"),
-            max_output_tokens=merged.get("max_output_tokens"),
-            max_tool_rounds=merged.get("max_tool_rounds"),
-            tools=merged.get("tools"),
-            count=merged.get("count", 4),
-            attempts=merged.get("attempts", 1 + len(escalate) if escalate else 3),
+            temperature=said("temperature"),
+            max_output_tokens=said("max_output_tokens"),
+            max_tool_rounds=said("max_tool_rounds"),
+            tools=said("tools"),
+            count=said("count", 4),
+            attempts=said("attempts", 1 + len(escalate) if escalate else 3),
             escalate=escalate,
-            max_context_tokens=merged.get("max_context_tokens"),
-            max_added_tickets=merged.get("max_added_tickets", 4),
-            reasoning_effort=merged.get("reasoning_effort"),
-            budget=own.budget or self.defaults.budget or LevelBudget(),
+            max_context_tokens=said("max_context_tokens"),
+            max_added_tickets=said("max_added_tickets", 4),
+            reasoning_effort=said("reasoning_effort"),
+            budget=own.budget or defaults.budget or LevelBudget(),
         )
 
     def with_models(self, models: Mapping[str, str]) -> Self:
