@@ -161,14 +161,17 @@ def _policy(scenario: Scenario, tools: Iterable[Tool]) -> Policy:
     The host's own *tools* run unless the scenario says otherwise: who gives a tool to
     its agents wants it to be used.
     """
-    policy = Policy.of({tool.name: "auto" for tool in tools}).over(DEFAULT_POLICY)
+    policy = DEFAULT_POLICY
+    if own := {tool.name: "auto" for tool in tools}:
+        policy = Policy.of(own).over(policy)
+
     if scenario.approvals.policy:
         policy = Policy.of(scenario.approvals.policy).over(policy)
 
     for tier in Tier:
-        own: TierOptions = getattr(scenario.tiers, tier.value)
-        if own.policy:
-            policy = Policy.of(own.policy, tier=tier.value).over(policy)
+        options: TierOptions = getattr(scenario.tiers, tier.value)
+        if options.policy:
+            policy = Policy.of(options.policy, tier=tier.value).over(policy)
 
     return policy
 

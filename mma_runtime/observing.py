@@ -126,11 +126,6 @@ def together(observers: tuple[RunObserver, ...]) -> RunObserver | None:
     return observers[0] if observers else None
 
 
-def around_run(observer: RunObserver | None) -> AbstractContextManager[object]:
-    """Surround a run with *observer*, if there is one."""
-    return _NOBODY if observer is None else observer.run()
-
-
 def around_agent(
     observer: RunObserver | None, origin: Origin, model: str
 ) -> AbstractContextManager[object]:

@@ -39,7 +39,7 @@ class Once:
         questions: Questions | None = None,
     ) -> None:
         self._rules = tuple(_rules(table or {}))
-        self._marked = set[str]()
+        self._marked: frozenset[str] = frozenset()
         self._journal = journal or Journal()
         self._questions = questions
         past = self._journal.past

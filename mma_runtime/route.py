@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from math import inf
@@ -214,8 +214,9 @@ class Route:
         self, attempt: Attempt, permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
         completion: Completion | None = None
+        stream = self.provider.stream(attempt.request)
         try:
-            async with aclosing(self.provider.stream(attempt.request)) as stream:
+            try:
                 async for chunk in stream:
                     if isinstance(chunk, Completion):
                         completion = chunk
@@ -227,6 +228,8 @@ class Route:
                     attempt.take(chunk)
                     if on_chunk is not None:
                         on_chunk(chunk)
+            finally:
+                await stream.aclose()
         except BaseException as error:
             if completion is None:
                 self._settle_failed(attempt, permit, error)

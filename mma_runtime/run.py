@@ -27,7 +27,6 @@ from mma_runtime.journal import Loss
 from mma_runtime.kernel import ActorSystem, Message, Ref
 from mma_runtime.kernel.incarnation import describe
 from mma_runtime.news import News
-from mma_runtime.observing import around_run
 from mma_runtime.orders import (
     Order,
     OrderTicket,
@@ -84,7 +83,7 @@ class Run:
         self._supervisor: Ref | None = None
         self._has_begun = False
         self._begun = News()
-        self._early: list[Message] = []
+        self._early: tuple[Message, ...] = ()
         self._outcome: Outcome | None = None
         self._ended = anyio.Event()
         job.journal.trouble = self._halt
@@ -291,7 +290,7 @@ class Run:
         if self._supervisor is not None:
             self._supervisor.tell(message)
         elif not self._has_begun:
-            self._early.append(message)
+            self._early += (message,)
 
     async def _order(
         self,
@@ -327,8 +326,12 @@ class Run:
         Not for hosts: `cancel` is what ends a run in order, a cancelled task does not.
         """
         try:
-            with around_run(self._job.observer):
+            observer = self._job.observer
+            if observer is None:
                 await self._go(system)
+            else:
+                with observer.run():
+                    await self._go(system)
         finally:
             self._job.journal.give_up_order()
             self._outfit.servers.stop()

@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from mma_runtime.arguments import check_text
 from mma_runtime.errors import ArgumentInvalid, NameTaken
 from mma_runtime.events import Event
-from mma_runtime.kernel.cell import Cell, Recipe
+from mma_runtime.kernel.cell import Cell
 from mma_runtime.kernel.family import Family
 from mma_runtime.kernel.mailbox import Overflow
 from mma_runtime.kernel.message import Handlers, Message, Terminated
@@ -97,8 +97,8 @@ class Actor:
         """
         cell = self._cell
         full_name = f"{cell.name}/{check_name(name)}"
-        recipe = (args, kwargs)
-        return await spawn(full_name, kind, recipe, cell.family(), cell.registry)
+        family, registry = cell.family(), cell.registry
+        return await spawn(full_name, family, registry, kind, args=args, kwargs=kwargs)
 
     def watch(self, ref: Ref) -> None:
         """Have one `Terminated` sent to this actor when the other has ended.
@@ -121,10 +121,12 @@ class Actor:
 
 async def spawn(
     full_name: str,
-    kind: Callable[..., Actor],
-    recipe: Recipe,
     family: Family,
     registry: Registry,
+    kind: Callable[..., Actor],
+    *,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Ref:
     """Start an actor in *family*; the part that actors and systems share."""
     given: object = kind
@@ -135,7 +137,7 @@ async def spawn(
     if full_name in registry.actors:
         raise NameTaken(full_name)
 
-    cell = Cell(full_name, kind, recipe, family, registry)
+    cell = Cell(full_name, family, registry, kind, args=args, kwargs=kwargs)
     family.adopt(cell)
     registry.actors[full_name] = cell
     await cell.start()

@@ -18,9 +18,6 @@ from mma_runtime.kernel.reply import Reply
 from mma_runtime.kernel.supervision import Restart
 from mma_runtime.kernel.waiting import begin_wait
 
-Recipe = tuple[tuple[Any, ...], dict[str, Any]]
-"""The arguments and keywords that an actor's constructor is called with."""
-
 
 class State(Enum):
     """Where a cell is in its life."""
@@ -34,20 +31,21 @@ class State(Enum):
 class Cell:
     """What stays the same when an actor is restarted.
 
-    *recipe* holds the arguments of class *kind*, at the start and at each restart.
+    *args* and *kwargs* are for class *kind*, at the start and at each restart.
     *siblings* is the family that it belongs to.
     """
 
     __slots__ = (
+        "_args",
         "_children",
         "_context",
         "_deadline",
         "_down",
         "_ended",
         "_is_stopping",
+        "_kwargs",
         "_life",
         "_links",
-        "_recipe",
         "_siblings",
         "_starts",
         "_state",
@@ -67,10 +65,12 @@ class Cell:
     def __init__(
         self,
         name: str,
-        kind: type[Behaviour],
-        recipe: Recipe,
         siblings: Family,
         registry: Registry,
+        kind: type[Behaviour],
+        *,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
         self.name: str = name
         self.kind: type[Behaviour] = kind
@@ -84,7 +84,8 @@ class Cell:
         # See `Waiter`. A start is a turn, too.
         self.turn: int = 0
         self.waits: dict[Reply[Any], int] = {}
-        self._recipe: Recipe | None = recipe
+        self._args = args
+        self._kwargs = kwargs
         self._siblings = siblings
         # That of the spawner, as if the task had begun at once. Who may work in that of
         # its asker does so in that of a sender, too.
@@ -132,14 +133,12 @@ class Cell:
         Raises:
             ActorStartFailed: either of the two raised.
         """
-        assert self._recipe is not None  # noqa: S101 - let go of only at the end
         self._state = State.STARTING
         try:
-            arguments, keywords = self._recipe
             actor = self.kind.__new__(self.kind)
             # Before the constructor, which may use `self.ref`.
             actor._cell = self  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
-            self.kind.__init__(actor, *arguments, **keywords)
+            self.kind.__init__(actor, *self._args, **self._kwargs)
         except Exception as error:
             raise self._start_failed(error) from error
         except BaseException as error:
@@ -236,7 +235,7 @@ class Cell:
             ActorStopped: it takes no more children.
         """
         if self._children is None and self._life is not None:
-            self._children = Family(self.registry, self.kind.__policy__, self.fail)
+            self._children = Family(self.registry, self.kind.__policy__, self)
 
         if self._children is None or self._children.is_closed:
             raise ActorStopped(self.name, "it takes no more children")
@@ -412,7 +411,7 @@ class Cell:
             self.reason = "stopped" if self._is_stopping else "finished"
 
         self._state = State.ENDED
-        self._recipe = None
+        self._args, self._kwargs = (), {}
         self._siblings.forget(self)
         self.registry.forget(self.name)
         self.mailbox.close(self.reason)

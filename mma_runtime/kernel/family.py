@@ -1,6 +1,5 @@
 """The children of one parent: started in order, stopped in reverse, repaired."""
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from math import inf
 from typing import Protocol
@@ -42,6 +41,12 @@ class Child(Protocol):
     async def join(self) -> None: ...
 
 
+class Parent(Protocol):
+    """Who fails when a child fails too often: an actor, or the whole system."""
+
+    def fail(self, error: RestartsExhausted, /) -> None: ...
+
+
 class Family:
     """The children of one parent, in the order of their start.
 
@@ -52,8 +57,8 @@ class Family:
     __slots__ = (
         "_budget",
         "_children",
-        "_fail_parent",
         "_lock",
+        "_parent",
         "_policy",
         "_registry",
         "_repairs",
@@ -64,12 +69,12 @@ class Family:
         self,
         registry: Registry,
         policy: Policy,
-        fail_parent: Callable[[RestartsExhausted], None],
+        parent: Parent,
     ) -> None:
         self.is_closed: bool = False
         self._registry = registry
         self._policy = policy
-        self._fail_parent = fail_parent
+        self._parent = parent
         self._budget: RestartBudget | None = None
         self._children: dict[str, Child] = {}
         self._repairs: dict[CancelScope, None] = {}
@@ -145,7 +150,7 @@ class Family:
             error = RestartsExhausted(child.name, *self._policy.intensity)
             error.__cause__ = failure
             child.end(failure)
-            self._fail_parent(error)
+            self._parent.fail(error)
             return
 
         children = list(self._children.values())

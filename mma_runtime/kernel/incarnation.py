@@ -12,7 +12,7 @@ from mma_runtime.kernel.mailbox import Item, Mailbox, Overflow
 from mma_runtime.kernel.message import Handlers
 from mma_runtime.kernel.reply import Reply, StreamReply
 from mma_runtime.kernel.supervision import Policy, Restart
-from mma_runtime.kernel.waiting import Waiter, begin_turn, noted_turn
+from mma_runtime.kernel.waiting import Waiter, begin_turn, end_turn
 
 # Messages handled in a row before other tasks get their turn, should no handler wait.
 _STREAK = 64
@@ -137,10 +137,9 @@ class Incarnation:
         assert reply is not None  # noqa: S101 - it was asked for
         self.is_asleep = False
         home.mailbox.leave_to(None)
-        before = noted_turn()
         self.in_hand = item
         self._since = perf_counter()
-        begin_turn((home, home.turn))
+        noted = begin_turn((home, home.turn))
         self._turn_scope = self._scope = CancelScope()
         try:
             with self._turn_scope:
@@ -151,7 +150,7 @@ class Incarnation:
                 except Refused as refusal:
                     reply.fail(refusal)
         except BaseException as error:
-            begin_turn(before)
+            end_turn(noted)
             self.failure = _apart_from_cancellation(error)
             if self.failure is None or isinstance(self.failure, Exception):
                 self._end_service()
@@ -165,7 +164,7 @@ class Incarnation:
 
             raise
 
-        begin_turn(before)
+        end_turn(noted)
         self._end_service()
 
     def _end_service(self) -> None:

@@ -104,8 +104,9 @@ class ActorSystem(AsyncContextManagerMixin):
         if self._family.is_closed:
             raise ActorStopped("system", "it has been left")
 
-        recipe = (args, kwargs)
-        return await spawn(check_name(name), kind, recipe, self._family, self._registry)
+        family, registry = self._family, self._registry
+        name = check_name(name)
+        return await spawn(name, family, registry, kind, args=args, kwargs=kwargs)
 
     def whereis(self, name: str) -> Ref | None:
         """Return the live actor with that full name, if there is one."""
@@ -122,7 +123,7 @@ class ActorSystem(AsyncContextManagerMixin):
 
     def _open(self, group: TaskGroup) -> None:
         registry = self._registry = Registry(group, self._emit, self._jitter)
-        self._family = Family(registry, self._policy, registry.fail)
+        self._family = Family(registry, self._policy, registry)
 
     async def _close(self, deadline: float) -> None:
         family = self._family

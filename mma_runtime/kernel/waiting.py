@@ -1,7 +1,7 @@
 """Who waits for whom, so that a circle of asks is an error and not a silence."""
 
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, Protocol
 
 from mma_runtime.errors import AskCycle
@@ -22,11 +22,13 @@ class Waiter(Protocol):
 
 _turn: ContextVar[tuple[Waiter, int] | None] = ContextVar("turn", default=None)
 
-begin_turn: Callable[[tuple[Waiter, int] | None], object] = _turn.set
+Noted = Token[tuple[Waiter, int] | None]
+
+begin_turn: Callable[[tuple[Waiter, int] | None], Noted] = _turn.set
 """Note which turn of which actor the code of this task belongs to."""
 
-noted_turn: Callable[[], tuple[Waiter, int] | None] = _turn.get
-"""Return what `begin_turn` has noted in this task, or where it was started."""
+end_turn: Callable[[Noted], None] = _turn.reset
+"""Take back what `begin_turn` has noted in this task."""
 
 
 def present_turn() -> tuple[Waiter, int] | None:
