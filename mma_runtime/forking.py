@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 
 from mma_runtime.arguments import check_kind, check_text
 from mma_runtime.errors import ConfigurationError, did_you_mean
@@ -89,8 +88,7 @@ def _kept(
             yield record
         elif once := record.facts.get("once"):
             names = [f"once{number}" for number in range(len(once))]
-            yield replace(
-                record,
+            yield record._replace(
                 kind=ONCE,
                 call="",
                 facts={"once": once},

@@ -10,7 +10,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+import orjson
 
 from mma_runtime.events import Origin
 from mma_runtime.journal.packing import Deflater, Squeezer
@@ -82,15 +82,15 @@ def unpack(form: int, stored: bytes) -> list[Listed]:
 def in_json(value: object) -> bytes:
     """Write *value* as JSON; money, paths and the like become text."""
     try:
-        return to_json(value, fallback=_worded)
-    except PydanticSerializationError:
-        # Half a surrogate pair, from the name of a file.
+        return orjson.dumps(value, default=_worded)
+    except TypeError:
+        # Half a surrogate pair, from the name of a file, or a number of many digits.
         return json.dumps(value, separators=(",", ":"), default=_worded).encode()
 
 
 def _from_json(text: bytes) -> Any:
     try:
-        return from_json(text, cache_strings="keys")
+        return orjson.loads(text)
     except ValueError:
         # Half a surrogate pair, or no JSON at all.
         return json.loads(text)
@@ -118,15 +118,7 @@ def records_of(
     """Build the records of a batch; *origin* makes an origin of its five parts."""
     first = last - len(listed) + 1
     return [
-        Record(
-            seq=seq,
-            time=one[0],
-            kind=one[1],
-            origin=origin(*one[2:7]),
-            call=one[7],
-            facts=one[8],
-            contents=contents_of(one),
-        )
+        Record(seq, one[0], one[1], origin(*one[2:7]), one[7], one[8], contents_of(one))
         for seq, one in enumerate(listed, first)
     ]
 

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
+from math import isfinite
 from operator import attrgetter
 from typing import Any
 
@@ -50,7 +51,7 @@ _SHAPES: Mapping[str, type] = {
     )
 }
 
-_PLAIN = frozenset((str, int, float, bool, type(None)))
+_PLAIN = frozenset((str, int, bool, type(None)))
 
 
 def _reader(shape: type) -> Callable[[Any], tuple[Any, ...]]:
@@ -168,7 +169,11 @@ def _tagged_other(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
 
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, float):
+        # JSON has no others.
+        return value if isfinite(value) else {"float": repr(value)}
+
+    if isinstance(value, bool | int | str):
         return value
 
     if isinstance(value, Mapping | tuple | list):
@@ -203,6 +208,8 @@ def _untagged_many(value: Any) -> Any:
 
     ((kind, inner),) = value.items()
     match kind:
+        case "float":
+            return float(inner)
         case "bytes":
             return base64.b64decode(inner)
         case "tuple":

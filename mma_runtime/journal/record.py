@@ -5,7 +5,6 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from mma_runtime.events import NOWHERE, Origin
-from mma_runtime.frozen import dataclass
 
 DIGEST_BYTES = 20
 """The length of a content's name: its BLAKE2b digest."""
@@ -40,13 +39,12 @@ class Entry(NamedTuple):
     time: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """An entry as it stands in a journal.
 
     *seq* counts from 1 without gaps and is the order; *time* is the writer's wall clock
     in seconds since the epoch, which may jump. *contents* maps each name to the number
-    under which a reader gets the bytes.
+    under which a reader gets the bytes. A tuple, as entries are: there may be many.
     """
 
     seq: int
