@@ -242,7 +242,8 @@ class Delivery:
                 qa = await self._hire(Tier.QA)
                 hints = Hints(qa, checkout, card.ticket.target_file)
 
-            footprint = Footprint(checkout) if self._job.journal.is_on else None
+            journal = self._job.journal
+            footprint = Footprint(checkout, journal.seal) if journal.is_on else None
             bench = Bench(checkout=checkout, hints=hints, footprint=footprint)
             return await self._work(bench)
         finally:

@@ -29,6 +29,7 @@ from mma_runtime.journal import (
     Scrubber,
 )
 from mma_runtime.journal.past import BEGUN, NEVER_BEGAN, RESUMED, WITHOUT_CONTENT
+from mma_runtime.journal.record import Content
 from mma_runtime.journal.writer import open_file
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.provider import Capabilities, ModelInfo
@@ -198,7 +199,8 @@ async def begin(
 
     try:
         workspace = None
-        contents = {"scenario": scenario.model_dump_json().encode()}
+        text = scenario.model_dump_json().encode()
+        contents: dict[str, bytes | Content] = {"scenario": text}
         if scenario.workspace is not None:
             workspace = await Workspace.open(
                 scenario.workspace.path,
@@ -206,7 +208,7 @@ async def begin(
                 dirty=scenario.workspace.dirty,
                 branch=scenario.workspace.apply == "branch",
             )
-            contents["manifest"] = await to_thread.run_sync(_manifest, workspace)
+            contents["manifest"] = await to_thread.run_sync(_manifest, workspace, scrub)
 
         facts = {
             "name": scenario.name,
@@ -394,7 +396,7 @@ def _copy_branch(source: Path, folder: Path, new: Path, start: RepositoryStart) 
     repository.attach(new / "tree", integration=True)
 
 
-def _manifest(workspace: Workspace) -> bytes:
+def _manifest(workspace: Workspace, scrub: Scrubber) -> Content:
     files = {
         path: [entry.mode, entry.size, entry.digest.hex()]
         for path, entry in workspace.original.items()
@@ -404,7 +406,7 @@ def _manifest(workspace: Workspace) -> bytes:
     if start is not None:
         facts |= {"commit": start.commit, "tracked": sorted(start.tracked)}
 
-    return json.dumps(facts, separators=(",", ":")).encode()
+    return scrub.seal(json.dumps(facts, separators=(",", ":")).encode())
 
 
 def _snapshot(past: Past) -> tuple[dict[str, FileEntry], RepositoryStart | None]:

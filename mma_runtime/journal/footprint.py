@@ -1,13 +1,14 @@
 """What tools change in a checkout, round by round, so that it can be set back."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
 
+from mma_runtime.journal.record import Content
 from mma_runtime.workspace import Checkout
 from mma_runtime.workspace.tree import LINK, read_content, walk
 from mma_runtime.workspace.writing import replace_file
@@ -20,13 +21,15 @@ _Signature = tuple[int, int, int, int]
 class Footprint:
     """Looks at a checkout after each round and tells which files are not as before.
 
-    Files are compared by size, time and inode: none is read that did not change.
+    Files are compared by size, time and inode: none is read that did not change. *seal*
+    makes their contents ready to be kept, beside the event loop as they may be large.
     """
 
-    __slots__ = ("_checkout", "_seen")
+    __slots__ = ("_checkout", "_seal", "_seen")
 
-    def __init__(self, checkout: Checkout) -> None:
+    def __init__(self, checkout: Checkout, seal: Callable[[bytes], Content]) -> None:
         self._checkout = checkout
+        self._seal = seal
         self._seen: dict[str, _Signature] | None = None
 
     async def begin(self) -> None:
@@ -34,7 +37,7 @@ class Footprint:
         if self._seen is None:
             self._seen = await to_thread.run_sync(self._look)
 
-    async def take(self) -> tuple[list[list[object]], dict[str, bytes]]:
+    async def take(self) -> tuple[list[list[object]], dict[str, Content]]:
         """Return the files that changed since the last look, and their contents.
 
         A file is its path, git's mode (`None`: it is gone) and the content's name.
@@ -63,11 +66,11 @@ class Footprint:
 
         return seen
 
-    def _take(self) -> tuple[list[list[object]], dict[str, bytes]]:
+    def _take(self) -> tuple[list[list[object]], dict[str, Content]]:
         before, now = self._seen or {}, self._look()
         self._seen = now
         files: list[list[object]] = []
-        contents: dict[str, bytes] = {}
+        contents: dict[str, Content] = {}
         root = os.fspath(self._checkout.root)
         for path in sorted(before.keys() | now.keys()):
             if before.get(path) == now.get(path):
@@ -79,7 +82,7 @@ class Footprint:
                 continue
 
             name = f"file{len(contents)}"
-            contents[name] = found[1]
+            contents[name] = self._seal(found[1])
             files.append([path, found[0], name])
 
         return files, contents

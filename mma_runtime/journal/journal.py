@@ -20,7 +20,7 @@ from mma_runtime.journal.past import (
     Recorded,
     event_key,
 )
-from mma_runtime.journal.record import NO_CONTENTS, Entry, Record
+from mma_runtime.journal.record import NO_CONTENTS, Content, Entry, Record
 from mma_runtime.journal.recovery import Loss
 from mma_runtime.journal.scrub import NO_SECRETS, Scrubber
 from mma_runtime.journal.writer import JournalWriter
@@ -138,6 +138,10 @@ class Journal:
         """Record *entry* with the next that is waited for."""
         if self._writer is not None:
             self._writer.note(entry if self._content else _without_content(entry))
+
+    def seal(self, content: bytes) -> Content:
+        """Make *content* ready to be kept; may be called in any thread."""
+        return self._scrub.seal(content)
 
     async def append(self, entry: Entry) -> None:
         """Record *entry*, and all that was noted, durably before returning."""

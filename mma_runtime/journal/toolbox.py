@@ -227,7 +227,8 @@ async def recorded_command(
         raise
 
     shown = asdict(result)
-    contents = {"output": shown.pop("output").encode(errors="surrogatepass")}
+    said: bytes = shown.pop("output").encode(errors="surrogatepass")
+    contents: dict[str, bytes | Content] = {"output": said}
     files: list[list[object]] = []
     if footprint is not None:
         files, changed = await footprint.take()

@@ -6,6 +6,7 @@ table.
 """
 
 import base64
+import gc
 import json
 import random
 import sqlite3
@@ -152,6 +153,8 @@ async def _run(
     async with Runtime(
         home=home, providers=[provider], tools=[look], journal=journal
     ) as runtime:
+        # What an earlier run has left is not for this one to collect.
+        gc.collect()
         cpu = time.process_time()
         run = await runtime.start(given)
         await run.outcome()
