@@ -92,7 +92,7 @@ class Bus:
         self, *sinks: Sink, history: int = HISTORY, origin: Origin = NOWHERE
     ) -> None:
         self._sinks = sinks
-        self._origin = origin
+        self.origin: Origin = origin
         self._history: deque[Event] = deque(maxlen=history)
         # Weakly: a reader that leaves its loop is forgotten without a word. No WeakSet:
         # to ask one whether it is empty costs as much as all the rest of an event.
@@ -136,7 +136,7 @@ class Bus:
         """
         check_count("capacity", capacity, "a number of events from 1 on")
         after = 0 if replay else self._count
-        subscription = Subscription(capacity, self._origin, after)
+        subscription = Subscription(capacity, self.origin, after)
         if replay:
             subscription.skip(self._count - len(self._history))
             for event in self._history:

@@ -36,14 +36,12 @@ class Dispatch:
     """Has one job done; when it is over, the job's board tells how it went.
 
     It works in the task that calls `play`, with one more for each ticket at work and
-    for each track. *crew*, which hires the agents, has to be there by then. Cancelling
-    `scope` ends all of it.
+    for each track. *crew*, which hires the agents, has to be there by then.
     """
 
     crew: Crew
 
     def __init__(self, job: Job) -> None:
-        self.scope: anyio.CancelScope = anyio.CancelScope()
         self.leads: dict[str, Ref | None] = {}
         self._job = job
         self._board: Board = job.board
@@ -53,9 +51,11 @@ class Dispatch:
         self._open: dict[str, int] = {}
         self._steps: dict[tuple[str, str], int] = {}
         self._news = News()
+        self._group: TaskGroup | None = None
         # Whether the scenario's own tickets are on the board, or never will be.
         self._is_laid_out = False
         self._is_routed = False
+        self._is_done = False
         if job.journal.is_on:
             job.journal.moved = self._news.tell
 
@@ -64,19 +64,28 @@ class Dispatch:
     def end(self, state: RunState, reason: str) -> None:
         """End the run at once."""
         self._board.end(state, reason)
-        self.scope.cancel()
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
 
     def _unanswered(self, reason: str) -> None:
         self.end(RunState.PAUSED, reason)
 
-    async def play(self) -> None:
-        """Work until the job is done, or cannot be, and all agents have ended."""
-        try:
-            with self.scope:
-                seconds = self._job.ledger.budgets.run.seconds
-                await (self._work() if seconds is None else self._work_in(seconds))
+    async def play(self, supervisor: Ref) -> None:
+        """Work until the job is done, or cannot be, and all agents have ended.
 
-            if self.scope.cancelled_caught and self._board.ended is None:
+        It cannot be when *supervisor*, the parent of the agents, has ended.
+        """
+        seconds = self._job.ledger.budgets.run.seconds
+        try:
+            if self._board.ended is not None:
+                return
+
+            if seconds is None:
+                await self._work(supervisor)
+            else:
+                await self._work_in(seconds, supervisor)
+
+            if not self._is_done and self._board.ended is None:
                 self._board.problem = "internal error: the supervisor has failed"
         finally:
             self._is_laid_out = True
@@ -89,17 +98,19 @@ class Dispatch:
         while self._job.tickets and not self._is_laid_out:
             await self._news.wait()
 
-    async def _work_in(self, seconds: float) -> None:
+    async def _work_in(self, seconds: float, supervisor: Ref) -> None:
         with anyio.move_on_after(seconds):
-            await self._work()
+            await self._work(supervisor)
             return
 
         spent = BudgetExhausted("run", "seconds", f"{seconds:g}", f"{seconds:g}")
         self._job.emit(reached(self.origin(), spent))
         self._board.end(RunState.OVER_BUDGET, str(spent))
 
-    async def _work(self) -> None:
+    async def _work(self, supervisor: Ref) -> None:
         async with anyio.create_task_group() as group:
+            self._group = group
+            supervisor.link(group.cancel_scope)
             if self._job.journal.past is not None:
                 group.start_soon(self.order_book.follow_again)
 
@@ -109,6 +120,7 @@ class Dispatch:
                 await self._route()
 
             await self._start_tickets(group)
+            self._is_done = True
             group.cancel_scope.cancel()
 
     async def _route(self) -> None:

@@ -85,9 +85,7 @@ async def make_run(
     job = Job(
         run=session.run,
         tiers=outfit.tiers(team.tiers),
-        open_model=partial(
-            team.open_model, emit=emit, governor=governor, observer=observer
-        ),
+        open_model=partial(team.open_model, emit, governor, observer),
         emit=emit,
         epic=scenario.epic or "",
         track=scenario.track,

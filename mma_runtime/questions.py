@@ -91,7 +91,7 @@ class Questions:
         journal: Journal | None = None,
     ) -> None:
         self._journal = journal or Journal()
-        self.consents: Consents = Consents(self._consents_before())
+        self._consents: Consents | None = None
         self.unanswered: Callable[[str], None] = _ignore
         self.is_stepped = is_stepped
         self._emit = emit
@@ -104,6 +104,14 @@ class Questions:
         self._attending = 0
         self._is_over = False
         self._changed = News()
+
+    @property
+    def consents(self) -> Consents:
+        """What was approved for all calls alike."""
+        if self._consents is None:
+            self._consents = Consents(self._consents_before())
+
+        return self._consents
 
     def _consents_before(self) -> list[Rule]:
         past = self._journal.past

@@ -21,7 +21,7 @@ from mma_runtime.errors import (
     JournalUnavailable,
     Refused,
 )
-from mma_runtime.events import Origin, RunFinished, RunStarted
+from mma_runtime.events import RunFinished, RunStarted
 from mma_runtime.job import Job
 from mma_runtime.journal import Loss
 from mma_runtime.kernel import ActorSystem, Message, Ref
@@ -353,7 +353,7 @@ class Run:
         self._outcome = replace(outcome, seconds=time.monotonic() - self._began)
         self.bus.emit(
             RunFinished(
-                origin=Origin(run=self.id),
+                origin=self.bus.origin,
                 state=self._outcome.state.value,
                 reason=self._outcome.reason,
             )
@@ -379,7 +379,7 @@ class Run:
         worker = self._team.tiers[Tier.WORKER]
         self.bus.emit(
             RunStarted(
-                origin=Origin(run=self.id),
+                origin=self.bus.origin,
                 name=self.name,
                 models=self._team.models,
                 scripted=self._team.scripted,
@@ -390,7 +390,7 @@ class Run:
             )
         )
         today = datetime.now(tz=UTC).date()
-        for warning in self._team.ending(today, Origin(run=self.id)):
+        for warning in self._team.ending(today, self.bus.origin):
             self.bus.emit(warning)
 
         if self._job.board.ended is not None:
@@ -399,14 +399,13 @@ class Run:
         supervisor = self._supervisor = await system.spawn(
             self.id, Supervisor, self._job, self._dispatch
         )
-        supervisor.link(self._dispatch.scope)
         try:
             for message in self._early:
                 supervisor.tell(message)
 
             await supervisor.ask(StartRun())
             self._begin()
-            await self._dispatch.play()
+            await self._dispatch.play(supervisor)
         except Exception as error:  # noqa: BLE001 - a bug of ours: the outcome names it
             self._job.board.problem = f"internal error: {describe(error)}"
         finally:

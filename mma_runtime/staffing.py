@@ -81,11 +81,11 @@ class Team:
 
     def open_model(
         self,
-        addresses: tuple[str, ...],
-        costs: Ref,
         emit: Callable[[Event], None],
         governor: Governor,
-        observer: RunObserver | None = None,
+        observer: RunObserver | None,
+        addresses: tuple[str, ...],
+        costs: Ref,
     ) -> Model:
         """Make the model at the first of *addresses*, the others being fallbacks.
 

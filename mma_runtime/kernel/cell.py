@@ -146,6 +146,9 @@ class Cell:
             raise
 
         life = self._life = Incarnation(self, actor)
+        if self.restart == "temporary":
+            self._args, self._kwargs = (), {}
+
         if not self.kind.__has_lifespan__:
             self.rise()
             life.sleep()
