@@ -36,10 +36,8 @@ class Crew:
         self,
         tier: Tier,
         *,
+        origin: Origin | None = None,
         track: str = "",
-        ticket: str = "",
-        attempt: int = 1,
-        task: str = "",
         address: str | None = None,
         toolbox: Toolbox = NO_TOOLS,
         hint: Callable[[CommandFailed], Awaitable[str]] | None = None,
@@ -47,20 +45,14 @@ class Crew:
     ) -> Ref:
         """Spawn an agent of *tier* on its settings, or on the model *address*.
 
-        Its name tells its track, or its ticket and attempt. It works until `release`.
+        Its name tells its track, or its ticket and attempt: they are those of *origin*,
+        where it has one. It works until `release`.
         """
         settings = self._job.tiers[tier]
         addresses = (address,) if address else (settings.address, *settings.fallbacks)
         model = self.model(*addresses)
         equipment = Equipment(
-            origin=Origin(
-                run=self._job.run,
-                tier=tier.value,
-                track=track,
-                ticket=ticket,
-                attempt=attempt,
-                task=task,
-            ),
+            origin=origin or Origin(run=self._job.run, tier=tier.value, track=track),
             model=model,
             emit=self._job.emit,
             toolbox=toolbox,

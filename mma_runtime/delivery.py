@@ -1,5 +1,6 @@
 """One ticket on its way: checkout, worker, judgement, merge, and once more."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -462,16 +463,12 @@ class Delivery:
     async def _hire(
         self, tier: Tier, bench: Bench | None = None, known: KnownFiles | None = None
     ) -> Ref:
-        card = self._card
-        is_worker = tier is Tier.WORKER
+        origin, is_worker = self._origin(), tier is Tier.WORKER
         hints = bench.hints if bench is not None else None
         try:
             return await self._crew.hire(
                 tier,
-                track=card.track,
-                ticket=card.ticket.id,
-                attempt=card.attempts,
-                task="ticket",
+                origin=origin if is_worker else replace(origin, tier=tier.value),
                 address=self._own_model() if is_worker else None,
                 toolbox=self._toolbox(bench) if is_worker else NO_TOOLS,
                 hint=hints.hint if hints is not None else None,

@@ -26,7 +26,6 @@ from mma_runtime.job import Job
 from mma_runtime.journal import Loss
 from mma_runtime.kernel import ActorSystem, Message, Ref
 from mma_runtime.kernel.incarnation import describe
-from mma_runtime.news import News
 from mma_runtime.orders import (
     Order,
     OrderTicket,
@@ -82,7 +81,6 @@ class Run:
         self._began = time.monotonic()
         self._supervisor: Ref | None = None
         self._has_begun = False
-        self._begun = News()
         self._early: tuple[Message, ...] = ()
         self._outcome: Outcome | None = None
         self._ended = anyio.Event()
@@ -304,8 +302,8 @@ class Run:
         request = OrderTicket(
             ticket=ticket, order=order, reason=reason, priority=priority
         )
-        if not self._has_begun:
-            await self._begun.wait()
+        while not self._has_begun:
+            await self._dispatch.some_news()
 
         # What had been ordered before comes first.
         await self._job.journal.caught_up()
@@ -342,7 +340,7 @@ class Run:
 
     def _begin(self) -> None:
         self._has_begun = True
-        self._begun.tell()
+        self._dispatch.close(())
 
     async def _go(self, system: ActorSystem) -> None:
         await self._work(system)

@@ -31,10 +31,10 @@ from mma_runtime.observing import RunObserver
 from mma_runtime.rate_limits import Limits
 from mma_runtime.registry import Registry
 from mma_runtime.retries import RetryPolicy
-from mma_runtime.rounds import CONTEXT_TOKENS, Sampling, default_max_rounds
+from mma_runtime.rounds import CONTEXT_TOKENS, PLAIN, Sampling, default_max_rounds
 from mma_runtime.route import Route
 from mma_runtime.scenario.money import account_limits, budgets, price_overrides
-from mma_runtime.scenario.schema import Scenario, tier_name
+from mma_runtime.scenario.schema import Scenario, TierSetup, tier_name
 from mma_runtime.settings import NO_SETTINGS, Settings
 from mma_runtime.tiers import AgentClass, Tier
 
@@ -220,17 +220,22 @@ def tier_settings(
             address=str(registry.parse_address(own.model)),
             fallbacks=tuple(str(registry.parse_address(a)) for a in own.fallbacks),
             max_rounds=own.max_tool_rounds or rounds,
-            sampling=Sampling(
-                temperature=own.temperature,
-                max_output_tokens=own.max_output_tokens,
-                reasoning_effort=own.reasoning_effort,
-            ),
+            sampling=_sampling(own),
             tools=own.tools,
             ladder=tuple(str(registry.parse_address(a)) for a in own.escalate),
             context_tokens=own.max_context_tokens or CONTEXT_TOKENS,
         )
 
     return settings
+
+
+def _sampling(own: TierSetup) -> Sampling:
+    wanted = Sampling(
+        temperature=own.temperature,
+        max_output_tokens=own.max_output_tokens,
+        reasoning_effort=own.reasoning_effort,
+    )
+    return wanted if wanted != PLAIN else PLAIN
 
 
 class ProviderPool:
