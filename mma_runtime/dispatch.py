@@ -46,7 +46,7 @@ class Dispatch:
         self._job = job
         self._board: Board = job.board
         self._schedule: Schedule = Schedule(job.board.tickets)
-        self.order_book: OrderBook = OrderBook(job, self._schedule, self)
+        self._order_book: OrderBook | None = None
         self._at_work: dict[str, TaskHandle[None]] = {}
         self._open: dict[str, int] = {}
         self._steps: dict[tuple[str, str], int] = {}
@@ -60,6 +60,14 @@ class Dispatch:
             job.journal.moved = self._news.tell
 
         job.questions.unanswered = self._unanswered
+
+    @property
+    def order_book(self) -> OrderBook:
+        """What people order; most runs are given none."""
+        if self._order_book is None:
+            self._order_book = OrderBook(self._job, self._schedule, self)
+
+        return self._order_book
 
     def end(self, state: RunState, reason: str) -> None:
         """End the run at once."""
@@ -213,7 +221,9 @@ class Dispatch:
         """Return the ticket to start now: as recorded, or as the schedule says."""
         recorded = self._job.journal.next_step("start ")
         if recorded is None:
-            return None if self.order_book.is_paused else self._schedule.take()
+            book = self._order_book
+            is_paused = book is not None and book.is_paused
+            return None if is_paused else self._schedule.take()
 
         return self._schedule.take_named(recorded.origin.ticket)
 
