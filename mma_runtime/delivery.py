@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 import anyio
 from anyio import to_thread
@@ -10,6 +9,7 @@ from anyio import to_thread
 from mma_runtime.board import TicketCard
 from mma_runtime.briefing import ticket_files
 from mma_runtime.crew import UNUSABLE, Crew
+from mma_runtime.desk import Desk, Rejected
 from mma_runtime.errors import (
     BudgetExhausted,
     ConfigurationError,
@@ -50,50 +50,6 @@ MAX_RETURNS = 2
 
 REASON_CHARACTERS = 1_500
 """How much a later worker is told of why an attempt failed."""
-
-
-class _Rejected(Exception):
-    """An attempt came to nothing.
-
-    *by* is who said so, *state* how the ticket ends if no other attempt is made,
-    *final* that no other helps. *shown* is what the next worker is told, if it is more.
-    """
-
-    def __init__(
-        self,
-        by: str,
-        reason: str,
-        *,
-        state: TicketState = TicketState.FAILED,
-        final: bool = False,
-        shown: str = "",
-    ) -> None:
-        self.by = by
-        self.reason = reason
-        self.state = state
-        self.final = final
-        self.shown = shown or reason
-        super().__init__(reason)
-
-
-class Desk(Protocol):
-    """Where deliveries report to: the supervisor."""
-
-    def ended(self, card: TicketCard) -> None:
-        """Take note that the ticket's delivery is over."""
-        ...
-
-    def room(self, track: str) -> int:
-        """Return how many tickets Tier 2 may still add to *track*."""
-        ...
-
-    def taken(self) -> frozenset[str]:
-        """Return the ids of all tickets of the run."""
-        ...
-
-    def add(self, tickets: tuple[Ticket, ...], track: str) -> None:
-        """Have further tickets of *track* done; they have been checked."""
-        ...
 
 
 class Delivery:
@@ -167,7 +123,7 @@ class Delivery:
                     return await self._work()
 
                 return await self._work_in_checkout()
-            except _Rejected as rejected:
+            except Rejected as rejected:
                 self._note(rejected)
                 ended = rejected.state
                 # A conflict is nobody's fault: the same model may resolve it.
@@ -214,7 +170,7 @@ class Delivery:
     def _is_last_rung(self) -> bool:
         return self._rung >= len(self._job.tiers[Tier.WORKER].ladder)
 
-    def _note(self, rejected: _Rejected) -> None:
+    def _note(self, rejected: Rejected) -> None:
         card = self._card
         card.reason = rejected.reason
         shown = rejected.shown
@@ -290,7 +246,7 @@ class Delivery:
                     break
 
                 if returns == MAX_RETURNS:
-                    raise _Rejected(by, remarks)
+                    raise Rejected(by, remarks)
 
                 job.emit(TicketReturned(origin=self._origin(), by=by, reason=remarks))
                 request = ReworkTicket(remarks=remarks)
@@ -330,10 +286,10 @@ class Delivery:
 
         card.reason = report.reason
         if report.stuck:
-            raise _Rejected("worker", report.reason, state=TicketState.STUCK)
+            raise Rejected("worker", report.reason, state=TicketState.STUCK)
 
         if report.bounded:
-            raise _Rejected(
+            raise Rejected(
                 "worker",
                 report.reason,
                 state=TicketState.BOUNDED,
@@ -341,7 +297,7 @@ class Delivery:
                 final=self._is_last_rung,
             )
 
-    def _unusable(self, error: BaseException) -> _Rejected | NoRoom:
+    def _unusable(self, error: BaseException) -> Rejected | NoRoom:
         if (full := no_room(error)) is not None:
             return full
 
@@ -360,7 +316,7 @@ class Delivery:
             isinstance(cause, ProviderError)
             and not (cause.retryable and cause.facts.in_stream)
         )
-        return _Rejected("worker", str(error), state=state, final=final)
+        return Rejected("worker", str(error), state=state, final=final)
 
     async def _merge(self, checkout: Checkout) -> None:
         workspace, ticket = self._job.workspace, self._card.ticket
@@ -380,7 +336,7 @@ class Delivery:
         except MergeConflict as conflict:
             self._job.emit(MergeConflicted(origin=self._origin(), files=conflict.paths))
             shown = f"{conflict}\n\n{conflict.shown}"
-            raise _Rejected("merge", str(conflict), shown=shown) from conflict
+            raise Rejected("merge", str(conflict), shown=shown) from conflict
 
         self._card.files = diff.files
         self._job.emit(TicketMerged(origin=self._origin(), files=diff.files))
@@ -475,7 +431,7 @@ class Delivery:
                 known=known,
             )
         except ConfigurationError as error:
-            raise _Rejected("worker", str(error), final=True) from error
+            raise Rejected("worker", str(error), final=True) from error
 
     def _own_model(self) -> str | None:
         """Return a model that is not the tier's, which alone has fallbacks."""
