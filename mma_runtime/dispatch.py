@@ -36,7 +36,7 @@ class Dispatch:
     """Has one job done; when it is over, the job's board tells how it went.
 
     It works in the task that calls `play`, with one more for each ticket at work and
-    for each track. *crew*, which hires the agents, has to be there by then.
+    for each track. *crew*, which hires the agents, is there from then to its end.
     """
 
     crew: Crew
@@ -100,6 +100,9 @@ class Dispatch:
             self._news.tell()
             with anyio.CancelScope(shield=True), suppress(ActorStopped):
                 await self.crew.dismiss()
+
+            # No circle keeps the ended run until garbage is collected.
+            del self.crew
 
     async def laid_out(self) -> None:
         """Wait until the scenario's own tickets can be ordered about."""

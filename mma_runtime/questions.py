@@ -159,6 +159,8 @@ class Questions:
     def close(self) -> None:
         """Let nobody wait for questions any more: the run has ended."""
         self._is_over = True
+        # No circle keeps the ended run until garbage is collected.
+        self.unanswered = _ignore
         self._changed.tell()
 
     def policy(self, commands: tuple[str, ...], *, is_stepped: bool) -> Policy:

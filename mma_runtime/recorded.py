@@ -22,6 +22,9 @@ from mma_runtime.llm.chat import ChatRequest, Completion
 from mma_runtime.model import Model
 from mma_runtime.reservations import Reservation
 
+Asked = dict[str, tuple[str, list[Content]]]
+"""The calls under way, with each one's digest and turns."""
+
 
 class RecordedModel(Model):
     """The model *inner* with a *journal* around each call."""
@@ -30,9 +33,12 @@ class RecordedModel(Model):
         super().__init__(*inner.routes)
         self._inner = inner
         self._journal = journal
-        self._asked: dict[str, tuple[str, list[Content]]] = {}
+        self._asked: Asked = {}
         for route in inner.routes:
-            route.before_send = partial(self._intend, route.address)
+            # Without this model, which has the route: a circle outlives its run.
+            route.before_send = partial(
+                _intend, journal=journal, asked=self._asked, address=route.address
+            )
 
     async def complete(
         self, request: ChatRequest, on_chunk: OnChunk | None = None, **options: Any
@@ -78,29 +84,6 @@ class RecordedModel(Model):
             )
         )
         return completion
-
-    async def _intend(
-        self, address: str, request: ChatRequest, number: int, held: Reservation
-    ) -> None:
-        name = request.origin.call(request.turn)
-        digest, turns = self._asked[name]
-        await self._journal.append(
-            Entry(
-                kind=INTENT,
-                origin=request.origin,
-                call=name,
-                facts={
-                    "digest": digest,
-                    "attempt": number,
-                    "model": address,
-                    "billed": held.billed,
-                    "reserved": [str(held.amount.usd), held.amount.tokens],
-                    "settings": settings_of(request),
-                    "turns": len(request.turns),
-                },
-                contents={f"turn{place}": one for place, one in enumerate(turns)},
-            )
-        )
 
     def _recall(self, request: ChatRequest, name: str, digest: str) -> Recorded | None:
         journal = self._journal
@@ -150,3 +133,34 @@ class RecordedModel(Model):
             )
         )
         return completion
+
+
+async def _intend(
+    request: ChatRequest,
+    number: int,
+    held: Reservation,
+    *,
+    journal: Journal,
+    asked: Asked,
+    address: str,
+) -> None:
+    """Record that *request* is about to be sent to the model *address*."""
+    name = request.origin.call(request.turn)
+    digest, turns = asked[name]
+    await journal.append(
+        Entry(
+            kind=INTENT,
+            origin=request.origin,
+            call=name,
+            facts={
+                "digest": digest,
+                "attempt": number,
+                "model": address,
+                "billed": held.billed,
+                "reserved": [str(held.amount.usd), held.amount.tokens],
+                "settings": settings_of(request),
+                "turns": len(request.turns),
+            },
+            contents={f"turn{place}": one for place, one in enumerate(turns)},
+        )
+    )

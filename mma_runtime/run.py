@@ -331,7 +331,7 @@ class Run:
                 with observer.run():
                     await self._go(system)
         finally:
-            self._job.journal.give_up_order()
+            self._job.journal.part()
             self._outfit.servers.stop()
             self._begin()
             self._ended.set()

@@ -1,6 +1,7 @@
 """The runtime inside other people's programs: what it touches, and what they bring."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -147,6 +148,47 @@ async def test_nothing_global_is_touched(tmp_path: Path) -> None:
 
     assert during == before
     assert world() == before
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["kept nowhere", "recorded"])
+async def test_a_run_that_has_ended_leaves_no_circles_of_its_parts(
+    tmp_path: Path, *, recorded: bool
+) -> None:
+    def work(request: ChatRequest) -> Said:
+        steps: list[Said] = [
+            use("run_command", command="ls"),
+            use("write_file", path="b.txt", content="b"),
+            "done",
+        ]
+        return steps[request.turn - 1]
+
+    async with Runtime(
+        home=tmp_path / "home", providers=[team(ticket=work)], journal=recorded
+    ) as runtime:
+        # The first run loads and builds what later ones share.
+        for number in range(2):
+            folder = project(tmp_path / f"p{number}", a__txt="a")
+            gc.collect()
+            gc.disable()
+            try:
+                run = await runtime.start(scenario(workspace={"path": str(folder)}))
+                assert (await run.outcome()).completed
+                del run
+                await anyio.wait_all_tasks_blocked()
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                gc.collect()
+                left: list[object] = gc.garbage
+                parts = {
+                    part.__class__
+                    for part in left
+                    if part.__class__.__module__.startswith("mma_")
+                }
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+                gc.enable()
+
+            assert number == 0 or parts == set()
 
 
 async def test_no_thread_is_started_for_a_run_without_files(tmp_path: Path) -> None:

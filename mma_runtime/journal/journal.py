@@ -334,6 +334,12 @@ class Journal:
 
         self.give_up_order()
 
+    def part(self) -> None:
+        """Tell the ended run of nothing any more, and wait for no recorded step."""
+        # No circle keeps the run until garbage is collected.
+        self.emit = self.trouble = _ignore
+        self.give_up_order()
+
     def give_up_order(self) -> None:
         """Wait for no recorded step any more."""
         if self.past is not None:

@@ -1,8 +1,10 @@
 """One actor's place in the system: its name, its mailbox, its start and its end."""
 
+from collections.abc import Mapping
 from contextvars import copy_context
 from enum import Enum, auto
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 from anyio import CancelScope, Event, current_time
@@ -17,6 +19,8 @@ from mma_runtime.kernel.registry import Registry
 from mma_runtime.kernel.reply import Reply
 from mma_runtime.kernel.supervision import Restart
 from mma_runtime.kernel.waiting import begin_wait
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class State(Enum):
@@ -85,7 +89,7 @@ class Cell:
         self.turn: int = 0
         self.waits: dict[Reply[Any], int] = {}
         self._args = args
-        self._kwargs = kwargs
+        self._kwargs: Mapping[str, Any] = kwargs or _NOTHING
         self._siblings = siblings
         # That of the spawner, as if the task had begun at once. Who may work in that of
         # its asker does so in that of a sender, too.
@@ -97,8 +101,9 @@ class Cell:
         self._was_up = False
         self._is_stopping = False
         self._deadline = inf
-        self.watchers: dict[Cell, None] = {}
-        self._watching: dict[Cell, None] = {}
+        # Made when there is one: most are never watched.
+        self.watchers: dict[Cell, None] | None = None
+        self._watching: dict[Cell, None] | None = None
         self._links: list[CancelScope] | None = None
         self._down: Event | None = None
         self._ended: Event | None = None
@@ -147,7 +152,7 @@ class Cell:
 
         life = self._life = Incarnation(self, actor)
         if self.restart == "temporary":
-            self._args, self._kwargs = (), {}
+            self._args, self._kwargs = (), _NOTHING
 
         if not self.kind.__has_lifespan__:
             self.rise()
@@ -403,7 +408,9 @@ class Cell:
         if other.reason:
             self._deliver(Terminated(other.name, other.reason))
         else:
+            self._watching = self._watching or {}
             self._watching[other] = None
+            other.watchers = other.watchers or {}
             other.watchers[self] = None
 
     def end(self, failure: BaseException | None) -> None:
@@ -414,22 +421,21 @@ class Cell:
             self.reason = "stopped" if self._is_stopping else "finished"
 
         self._state = State.ENDED
-        self._args, self._kwargs = (), {}
+        self._args, self._kwargs = (), _NOTHING
         self._siblings.forget(self)
         self.registry.forget(self.name)
         self.mailbox.close(self.reason)
-        for other in self._watching:
-            other.watchers.pop(self, None)
+        for other in self._watching or ():
+            (other.watchers or {}).pop(self, None)
 
-        for watcher in self.watchers:
+        for watcher in self.watchers or ():
             watcher.hear_of_end(self, failure)
 
         for scope in self._links or ():
             scope.cancel()
 
         self._links = None
-        self._watching.clear()
-        self.watchers.clear()
+        self._watching = self.watchers = None
         if self._ended is not None:
             self._ended.set()
 
@@ -442,7 +448,7 @@ class Cell:
 
     def hear_of_end(self, other: "Cell", failure: BaseException | None) -> None:
         """Take note that *other*, which is watched, has ended."""
-        self._watching.pop(other, None)
+        (self._watching or {}).pop(other, None)
         self._deliver(Terminated(other.name, other.reason, error=failure))
 
     def _deliver(self, message: Terminated) -> None:
