@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from string import Template
 from typing import Any, Generic
 
@@ -11,7 +12,6 @@ from typing_extensions import TypeVar
 from mma_runtime.arguments import check_kind, check_text, several
 from mma_runtime.cost_report import CostReport
 from mma_runtime.errors import AnswerMissing, ArgumentInvalid
-from mma_runtime.frozen import dataclass
 from mma_runtime.outcome import Outcome
 from mma_runtime.plan import Ticket
 from mma_runtime.reading import read_answer

@@ -7,13 +7,13 @@ Tier 3. Everything is bounded and says what it leaves out.
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 
 from anyio import to_thread
 
 from mma_runtime.errors import ConfigurationError, WorkspaceError
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import Image
 from mma_runtime.llm.images import image_type
 from mma_runtime.llm.tokens import estimate_tokens

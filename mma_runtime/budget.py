@@ -1,10 +1,8 @@
 """Budgets: what a run, a tier, a track or a ticket may use."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from decimal import Decimal
-
-from mma_runtime.frozen import dataclass
 
 FLOOR = 256
 """The smallest output limit that a call is shrunk to, in tokens, by default."""

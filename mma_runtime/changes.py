@@ -1,12 +1,11 @@
 """What is to be other than before when a run is resumed or forked."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from mma_runtime.arguments import check_kind, check_texts
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 from mma_runtime.rounds import MAX_TOOL_ROUNDS
 from mma_runtime.scenario.schema import TIERS, Scenario, TierOptions
 from mma_runtime.scenario.spending import LevelBudget

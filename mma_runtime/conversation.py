@@ -1,10 +1,9 @@
 """What an agent and its model have said so far, and how it is kept within bounds."""
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
     AssistantTurn,
     Counted,

@@ -1,12 +1,12 @@
 """What was spent, as a snapshot: sums of calls, line by line and in all."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
 from mma_runtime.errors import ArgumentInvalid
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.usage import NO_USAGE, Usage
 
 

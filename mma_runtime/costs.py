@@ -1,7 +1,7 @@
 """The cost aggregator: each call of a run is reserved before it, added up after it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -11,7 +11,6 @@ from mma_runtime.budget import Budgets
 from mma_runtime.budget_tree import BudgetTree
 from mma_runtime.cost_report import CostLine, CostReport, Spent
 from mma_runtime.events import BudgetWarning, CostCounted, Event, Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.kernel import Actor, Message, Request, handles
 from mma_runtime.llm.usage import Usage
 from mma_runtime.reservations import NOTHING, Amount, Level, Reservation

@@ -9,6 +9,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from mma_runtime.errors import ConfigurationError, CredentialsMissing
-from mma_runtime.frozen import dataclass
 from mma_runtime.user_folders import config_folder
 
 CREDENTIALS_FILE = "credentials.toml"

@@ -1,10 +1,10 @@
 """The order of tickets: what waits for what, and what makes a plan impossible."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from mma_runtime.errors import did_you_mean
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,10 +56,10 @@ An error takes the facts and words itself. All are picklable: they hold plain va
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.rate_limits import RateLimits
 
 

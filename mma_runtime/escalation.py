@@ -1,9 +1,9 @@
 """Which tickets climbed to other models than their first, and what that cost."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from mma_runtime.cost_report import NOTHING_SPENT, CostReport, Spent
-from mma_runtime.frozen import dataclass
 
 _WORKER = "worker"
 

@@ -6,7 +6,7 @@ value is empty are left out; whoever reads a record takes what is not there as e
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum
 from functools import cache
@@ -22,7 +22,6 @@ from mma_runtime.events import (
     ToolEvent,
     TrackEvent,
 )
-from mma_runtime.frozen import dataclass
 
 VERSION = 1
 """The version of the records.

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mma_runtime.errors import JournalUnreadable
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import JournalReader, Past
 from mma_runtime.journal.codec import decode
 from mma_runtime.journal.past import ANSWER, REPLY, Recorded

@@ -6,8 +6,7 @@ Reads text and knows no files; what looks like a path need not exist.
 import re
 import shlex
 from collections.abc import Iterator
-
-from mma_runtime.frozen import dataclass
+from dataclasses import dataclass
 
 ERROR_LINES = 30
 """How many lines of an output count as its error."""

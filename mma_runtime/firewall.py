@@ -1,7 +1,8 @@
 """How much of what the lower tiers produce is kept from the upper ones."""
 
+from dataclasses import dataclass
+
 from mma_runtime.events import Event, ModelCallFinished, OutputCut, ToolCallFinished
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.tokens import CHARACTERS_PER_TOKEN
 
 _BELOW = ("worker", "qa")

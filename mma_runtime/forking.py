@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from mma_runtime.arguments import check_kind, check_text
 from mma_runtime.errors import ConfigurationError, did_you_mean
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Record
 from mma_runtime.journal.past import INTENT, ONCE, REPLY
 

@@ -5,11 +5,11 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Journal, Scrubber
 from mma_runtime.recording import Session, Start, begin
 from mma_runtime.scenario.schema import Scenario

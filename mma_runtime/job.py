@@ -1,7 +1,7 @@
 """What a run has to do and with whom; made by the runtime, read by the supervisor."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
@@ -9,7 +9,6 @@ from mma_runtime.board import Board
 from mma_runtime.briefing import NO_GROUND, Ground
 from mma_runtime.costs import Ledger
 from mma_runtime.events import Event
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Journal
 from mma_runtime.kernel import Ref
 from mma_runtime.model import Model

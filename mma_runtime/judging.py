@@ -1,6 +1,7 @@
 """Whether a worker's result is good: its commands, its borders, Tier 2's review."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from shlex import split
 
@@ -14,7 +15,6 @@ from mma_runtime.events import (
     ReviewGiven,
 )
 from mma_runtime.failure import is_lint
-from mma_runtime.frozen import dataclass
 from mma_runtime.hints import Hints
 from mma_runtime.job import Job
 from mma_runtime.journal.footprint import Footprint

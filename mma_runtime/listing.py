@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
@@ -10,7 +11,6 @@ import anyio
 from pydantic import TypeAdapter, ValidationError
 
 from mma_runtime.credentials import Credentials
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.provider import ModelInfo, Provider
 from mma_runtime.llm.usage import Usage

@@ -13,11 +13,11 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, Self
 
 from mma_runtime.events import Event, Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import ChatRequest, Completion, Image, Text, ToolCall
 
 

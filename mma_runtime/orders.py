@@ -1,8 +1,8 @@
 """What people and hosts may order while a run goes on."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.kernel import Message, Request
 from mma_runtime.plan import Priority
 

@@ -1,5 +1,6 @@
 """How a run ended: one typed outcome, whatever happened."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 from mma_runtime.cost_report import CostReport
 from mma_runtime.escalation import Escalation
 from mma_runtime.firewall import NO_FIREWALL, Firewall
-from mma_runtime.frozen import dataclass
 from mma_runtime.workspace import FileStat
 
 

@@ -1,11 +1,10 @@
 """What the workers of a run are given besides a model: tools, servers, and walls."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from string import Template
 
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 from mma_runtime.job import TierSettings
 from mma_runtime.journal import Journal
 from mma_runtime.plan import Ticket

@@ -4,13 +4,13 @@ import json
 import re
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mma_runtime.credentials import KeyPlaces
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 
 SETTINGS_FILE = "mma.toml"
 

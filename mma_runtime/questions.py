@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from math import inf
@@ -13,7 +13,6 @@ import anyio
 
 from mma_runtime.errors import Refused, did_you_mean
 from mma_runtime.events import ApprovalAsked, ApprovalGiven, Event, Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Entry, Journal
 from mma_runtime.journal.past import ANSWER
 from mma_runtime.llm.chat import ToolCall

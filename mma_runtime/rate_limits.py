@@ -1,6 +1,6 @@
 """Rate limits of an account: as the user sets them, and as a provider tells them."""
 
-from mma_runtime.frozen import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

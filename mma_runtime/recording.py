@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -18,7 +19,6 @@ from mma_runtime.errors import (
     did_you_mean,
 )
 from mma_runtime.forking import ForkPoint
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import (
     Entry,
     Journal,

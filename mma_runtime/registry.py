@@ -5,6 +5,7 @@ Third parties add theirs by an entry point of the group `mma.providers`.
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,7 +18,6 @@ from mma_runtime.errors import (
     did_you_mean,
     nearest,
 )
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.provider import Provider
 from mma_runtime.provider_table import BUILT_IN, ProviderSpec, read_providers
 

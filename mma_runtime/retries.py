@@ -1,7 +1,8 @@
 """When a model call that failed is sent again; pure decisions."""
 
+from dataclasses import dataclass
+
 from mma_runtime.errors import ProviderError, RateLimited
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

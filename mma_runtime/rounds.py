@@ -1,7 +1,7 @@
 """The tool loop: ask the model, run its tools, bounded by MAX_TOOL_ROUNDS."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mma_runtime.attempt import OnChunk
@@ -22,7 +22,6 @@ from mma_runtime.events import (
     Origin,
     RoundStarted,
 )
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,

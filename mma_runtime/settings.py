@@ -6,7 +6,7 @@ Prices, rate limits, MCP servers, and what walls commands in.
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -14,7 +14,6 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from mma_runtime.arguments import check_flag, check_kind, several
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.provider_table import SETTINGS_FILE as FILE
 from mma_runtime.rate_limits import Limits

@@ -6,12 +6,12 @@ when this module is loaded, and `show` checks every prompt that is filled.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from string import Template
 
 from mma_runtime.errors import ConfigurationError, did_you_mean
-from mma_runtime.frozen import dataclass
 from mma_runtime.tiers import Tier
 
 

@@ -1,6 +1,7 @@
 """From a scenario to a team: which tiers are needed, and who serves them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache
 from importlib import import_module
@@ -20,7 +21,6 @@ from mma_runtime.arguments import (
 from mma_runtime.budget import Budgets
 from mma_runtime.errors import ArgumentInvalid, ConfigurationError
 from mma_runtime.events import Event, ModelEndsSoon, Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.governor import Governor
 from mma_runtime.job import TierSettings
 from mma_runtime.kernel import Actor, Ref
@@ -63,7 +63,7 @@ class Team:
     prices: PriceList
     limits: Mapping[str, Limits]
     budgets: Budgets
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     @property
     def models(self) -> dict[str, str]:

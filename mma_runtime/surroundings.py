@@ -1,12 +1,12 @@
 """What a run finds where it begins: providers and settings, its team, its outfit."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 from mma_runtime.home import Home
 from mma_runtime.job import TierSettings
 from mma_runtime.journal import Journal, Scrubber

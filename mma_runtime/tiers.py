@@ -4,7 +4,7 @@ The agents themselves live in other packages and are known here by name alone.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from string import Template
 from typing import ClassVar
@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mma_runtime.errors import CommandFailed, MMAError
 from mma_runtime.events import Event, Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.kernel import Actor, Request
 from mma_runtime.known_files import KnownFiles
 from mma_runtime.llm.chat import Image

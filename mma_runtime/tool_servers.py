@@ -3,13 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 from mma_runtime.errors import ActorFailed, ActorStopped, ConfigurationError, Refused
 from mma_runtime.events import Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Entry, Journal
 from mma_runtime.journal.past import VIEW
 from mma_runtime.kernel import Actor, Ref, Request

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -21,7 +22,6 @@ from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count, dollars
 from mma_runtime.errors import ConfigurationError, CredentialsMissing, MMAError
-from mma_runtime.frozen import dataclass
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import wraps
 from math import nan
@@ -12,7 +13,6 @@ import click
 
 from mma_runtime.changes import Changes, limit_of
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import tier_name
 from mma_runtime.scenario.table import MOST

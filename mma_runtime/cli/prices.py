@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -13,7 +14,6 @@ from mma_runtime.cli.options import json_option
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.errors import MMAError
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.pricing import FlatRates, Price, PriceList, known_models
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import load

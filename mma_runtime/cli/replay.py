@@ -1,7 +1,7 @@
 """`mma replay`: the same run again, without a model, a tool or a cent."""
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +21,6 @@ from mma_runtime.cli.options import (
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, load_logs, report_error
 from mma_runtime.errors import MMAError
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal import Past
 from mma_runtime.recording import JOURNAL, find_run
 from mma_runtime.runtime import Runtime

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -42,7 +43,6 @@ from mma_runtime.cli.tracing import telemetry_of
 from mma_runtime.errors import MMAError
 from mma_runtime.event_records import to_record
 from mma_runtime.events import Event
-from mma_runtime.frozen import dataclass
 from mma_runtime.outcome import Outcome, RunState
 from mma_runtime.registry import Registry
 from mma_runtime.run import Run

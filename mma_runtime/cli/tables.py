@@ -1,6 +1,7 @@
 """The tables at the end of a run, from its outcome."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -11,7 +12,6 @@ from mma_runtime.cli.wording import count, dollars, one_line, price, printable
 from mma_runtime.cost_report import NOTHING_SPENT, CostReport, Spent
 from mma_runtime.escalation import Escalation
 from mma_runtime.firewall import Firewall
-from mma_runtime.frozen import dataclass
 from mma_runtime.outcome import Expectation, Outcome, TicketOutcome
 from mma_runtime.workspace.diff import FileStat
 

@@ -1,8 +1,6 @@
 """Where something happened, and what every event has."""
 
-from dataclasses import field
-
-from mma_runtime.frozen import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

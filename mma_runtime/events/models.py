@@ -1,9 +1,9 @@
 """What becomes of model calls."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from mma_runtime.events.event import Event
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

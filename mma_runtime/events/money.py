@@ -1,10 +1,10 @@
 """What is counted, and what budgets decide."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from mma_runtime.events.event import Event
 from mma_runtime.events.models import CallEvent
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """What happens between an agent and what its model is shown."""
 
+from dataclasses import dataclass
+
 from mma_runtime.events.event import Event
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,8 @@
 """What happens to a run as a whole."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from mma_runtime.events.event import Event
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """What becomes of tracks and tickets, and who says so."""
 
+from dataclasses import dataclass
+
 from mma_runtime.events.event import Event
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """What becomes of tool calls."""
 
+from dataclasses import dataclass
+
 from mma_runtime.events.event import Event
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 from mma_runtime.costs import CostEvent, CostState
 from mma_runtime.errors import JournalUnreadable
 from mma_runtime.events import Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Record
 from mma_runtime.llm.usage import NO_USAGE, Usage

@@ -5,11 +5,10 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mma_runtime.errors import JournalUnavailable
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal.batch import Listed, contents_of, mark_of, unpack
 from mma_runtime.journal.contents import Row, find_row, split
 from mma_runtime.journal.contents import unpack as unpack_contents

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -13,7 +14,6 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from mma_runtime.errors import JournalUnavailable, JournalUnreadable
-from mma_runtime.frozen import dataclass
 from mma_runtime.journal.batch import Listed, in_json, mark_of, pack
 from mma_runtime.journal.contents import rows_of
 from mma_runtime.journal.lock import WriterLock

@@ -2,13 +2,12 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from mma_runtime.arguments import check_kind
 from mma_runtime.errors import UnhandledMessage
-from mma_runtime.frozen import dataclass
 
 ReplyT_co = TypeVar("ReplyT_co", covariant=True)
 ItemT_co = TypeVar("ItemT_co", covariant=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar, final
 
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.kernel.cell import Cell
 from mma_runtime.kernel.message import Message, Request, StreamRequest
 from mma_runtime.kernel.reply import Reply, StreamReply

@@ -5,10 +5,8 @@ Knows nothing of tasks; `family` carries out what is decided here.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
-
-from mma_runtime.frozen import dataclass
 
 Restart = Literal["permanent", "transient", "temporary"]
 """Which children come back: all that end unasked, those that fail, or none."""

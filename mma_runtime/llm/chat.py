@@ -5,12 +5,11 @@ understands rides along as `ProviderState` and is replayed to that provider alon
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from mma_runtime.events import NOWHERE, Origin
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.usage import Usage
 from mma_runtime.rate_limits import RateLimits
 

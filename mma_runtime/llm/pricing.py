@@ -7,13 +7,12 @@ part of that package: no network is used.
 import importlib
 import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from importlib import metadata
 from typing import Any, NamedTuple, Protocol
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.usage import Usage
 
 _MILLION = Decimal(1_000_000)

@@ -1,10 +1,10 @@
 """The one seam between the runtime and a provider of models."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import date
 from typing import Protocol, runtime_checkable
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 
 

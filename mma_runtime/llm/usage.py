@@ -1,8 +1,7 @@
 """Tokens that one model call used."""
 
+from dataclasses import dataclass
 from typing import Self
-
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

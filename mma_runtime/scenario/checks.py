@@ -7,12 +7,12 @@ are found together with the wrong types and not only after them.
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, cast
 
 from mma_runtime.dag import find_problems
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.references import written_out
 

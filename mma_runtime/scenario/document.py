@@ -5,13 +5,12 @@ Scalars stay texts, exactly as written (`0.10`, `no`, `007`), except an empty on
 """
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from mma_runtime.errors import Problem
-from mma_runtime.frozen import dataclass
 from mma_runtime.scenario.checks import Loc, dotted
 from mma_runtime.scenario.references import is_kept
 

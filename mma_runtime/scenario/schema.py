@@ -5,6 +5,7 @@ adds the line and column to every problem.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -18,7 +19,6 @@ from pydantic import (
 
 from mma_runtime.arguments import check_text, check_texts
 from mma_runtime.errors import ConfigurationError, did_you_mean
-from mma_runtime.frozen import dataclass
 from mma_runtime.plan import CommandEntry, Ticket, Track
 from mma_runtime.provider_table import ProviderEntry
 from mma_runtime.scenario.checks import ENTRIES, findings

@@ -1,6 +1,7 @@
 """What a run's events come to: figures, and notes on spans."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -44,7 +45,6 @@ from mma_runtime.events import (
     TrackReviewed,
     WorkerStuck,
 )
-from mma_runtime.frozen import dataclass
 from mma_runtime.telemetry import names
 from mma_runtime.telemetry.instruments import Instruments
 from mma_runtime.telemetry.work import Labels, Work

@@ -1,14 +1,13 @@
 """People's word on tool calls: who is asked, and what holds from then on."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import anyio
 
 from mma_runtime.arguments import check_flag, check_kind, check_text
 from mma_runtime.errors import ToolFailed
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import ToolCall
 from mma_runtime.news import News
 from mma_runtime.tools.policy import (

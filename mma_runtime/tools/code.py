@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from textwrap import dedent
 from typing import Annotated
@@ -11,7 +12,6 @@ from pydantic import Field
 from tree_sitter import Node
 
 from mma_runtime.errors import ToolFailed, WorkspaceError
-from mma_runtime.frozen import dataclass
 from mma_runtime.tools.tool import tool
 from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.files import VIEW_LIMIT

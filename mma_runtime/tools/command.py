@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from shutil import which
@@ -23,7 +24,6 @@ from anyio import (
 from anyio.abc import Process
 
 from mma_runtime.errors import NoRoom, WorkspaceError
-from mma_runtime.frozen import dataclass
 from mma_runtime.tools.processes import end_group, end_strays
 from mma_runtime.tools.sandbox import LIMITS, Limits, SandboxMode, find_confinement
 from mma_runtime.tools.watch import watched

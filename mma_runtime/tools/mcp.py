@@ -6,6 +6,7 @@ Needs the extra `mcp`; nothing else imports this module but whoever has servers.
 import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, ClassVar
 
@@ -31,7 +32,6 @@ from mma_runtime.errors import (
     ToolFailed,
     did_you_mean,
 )
-from mma_runtime.frozen import dataclass
 from mma_runtime.kernel import Actor, Ref, Request, handles
 from mma_runtime.kernel.supervision import Restart
 from mma_runtime.llm.chat import Image, Text, ToolSpec

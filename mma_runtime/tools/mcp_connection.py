@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from math import inf
 from secrets import token_hex
 from typing import ClassVar, Self, TextIO, cast
@@ -25,7 +26,6 @@ from mcp.client import Transport
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.kernel import Actor, Message, Ref, Request, handles
 from mma_runtime.kernel.supervision import Restart
 from mma_runtime.tools.command import MARK, search_path

@@ -7,7 +7,7 @@ who is asked, and how, is in `approval`.
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from posixpath import normpath
@@ -15,7 +15,6 @@ from typing import cast
 
 from mma_runtime.arguments import check_kind
 from mma_runtime.errors import ConfigurationError, did_you_mean
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import ToolCall
 
 SHELL_SIGN = "sh: "

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from itertools import product
@@ -15,7 +16,6 @@ from pathlib import Path
 from anyio import to_thread
 
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 
 _LAUNCH = (
     "unset PWD OLDPWD;"

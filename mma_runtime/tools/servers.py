@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 
 CALL_SECONDS = 120.0
 """How long one call may take unless told otherwise."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 from anyio import CapacityLimiter, create_task_group
@@ -24,7 +25,6 @@ from mma_runtime.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import Text, ToolCall, ToolResult, ToolSpec
 from mma_runtime.observing import RunObserver
 from mma_runtime.tools.approval import Approval, Gate, admitted

@@ -3,11 +3,11 @@
 import string
 from base64 import b85encode
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha1
 from os import fsencode
 from zlib import compress
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.workspace.lines import Opcode, match_lines, split_lines
 from mma_runtime.workspace.tree import LINK
 

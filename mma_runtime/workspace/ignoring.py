@@ -9,10 +9,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-from mma_runtime.frozen import dataclass
 
 GITIGNORE = ".gitignore"
 

@@ -3,13 +3,12 @@
 A grammar is loaded when the first file of its language is read.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import PurePosixPath
 
 import tree_sitter
-
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

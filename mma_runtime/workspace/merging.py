@@ -1,10 +1,10 @@
 """Two lines of change to one file, made into one; decides, writes nothing."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from mma_runtime.errors import MergeConflict
-from mma_runtime.frozen import dataclass
 from mma_runtime.workspace.diff import FileChange, is_binary
 from mma_runtime.workspace.lines import match_lines, split_lines
 from mma_runtime.workspace.tree import LINK

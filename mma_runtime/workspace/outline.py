@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tree_sitter import Node
 
-from mma_runtime.frozen import dataclass
 from mma_runtime.workspace.languages import Language, parse
 
 _DEPTH = 12

@@ -7,12 +7,12 @@ that no command in a checkout can touch the user's branches, index or settings.
 import os
 import subprocess
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from typing import Self
 
 from mma_runtime.errors import NoRoom, WorkspaceError
-from mma_runtime.frozen import dataclass
 from mma_runtime.workspace.room import tells_of_no_room
 
 _NAME = "mma-runtime"

@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,6 @@ from typing import Self
 from anyio.from_thread import check_cancelled
 
 from mma_runtime.errors import WorkspaceError
-from mma_runtime.frozen import dataclass
 from mma_runtime.workspace.ignoring import GITIGNORE, rules_above, rules_of
 
 EXCLUDED = frozenset(

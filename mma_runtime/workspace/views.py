@@ -3,11 +3,11 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
 
 from mma_runtime.errors import WorkspaceError, did_you_mean
-from mma_runtime.frozen import dataclass
 from mma_runtime.workspace.diff import is_binary
 from mma_runtime.workspace.languages import Language, language_of
 from mma_runtime.workspace.outline import Outline, Range, Symbol, outline

@@ -4,6 +4,7 @@ import email.utils
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import httpx2
 from pydantic import SecretStr
@@ -24,7 +25,6 @@ from mma_runtime.errors import (
     RateLimited,
     RequestRejected,
 )
-from mma_runtime.frozen import dataclass
 from mma_runtime.rate_limits import RateLimits
 
 _BY_CODE: Mapping[str, type[ProviderError]] = {

@@ -1,13 +1,12 @@
 """What may be sent to which model, by the beginning of its name."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
 from mma_runtime.errors import ConfigurationError
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

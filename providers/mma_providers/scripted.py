@@ -5,6 +5,7 @@ Everything else of a run stays real: it is the words of the models that are give
 
 import json
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import anyio
 
 from mma_providers.script import Reply, Script
 from mma_runtime.errors import ProviderFacts, ScriptUnmatched
-from mma_runtime.frozen import dataclass
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -10,7 +11,6 @@ import anyio
 import httpx2
 
 from mma_providers.failures import Late
-from mma_runtime.frozen import dataclass
 
 T = TypeVar("T")
 

@@ -115,7 +115,6 @@ async def together(
     runtime: Runtime, provider: Answering, count: int
 ) -> tuple[float, float]:
     """Return CPU seconds and bytes of one of *count* runs at the same time."""
-    gc.collect()
     took = memory = 0.0
     before, began = resident(), time.process_time()
     provider.hold(count)
@@ -140,12 +139,17 @@ async def crowd(backend: str) -> None:
         costs: dict[int, float] = {}
         collector = Collector()
         for count in COUNTS:
-            collector.seconds = 0.0
-            samples = [await together(runtime, provider, count) for _ in range(SAMPLES)]
+            samples: list[tuple[float, float]] = []
+            collected = 0.0
+            for _ in range(SAMPLES):
+                gc.collect()
+                collector.seconds = 0.0
+                samples.append(await together(runtime, provider, count))
+                collected += collector.seconds / count / SAMPLES
+
             costs[count] = statistics.median(cpu for cpu, _ in samples)
             # Only the first has to ask for memory; the others find it free.
             memory = max(bytes_ for _, bytes_ in samples)
-            collected = collector.seconds / count / SAMPLES
             print(
                 f"  {backend:8}{count:6} runs {costs[count] * 1e6:8.0f} µs of CPU"
                 f" ({collected * 1e6:.0f} of it collecting garbage)"

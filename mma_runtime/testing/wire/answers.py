@@ -1,10 +1,8 @@
 """What a wire server says, in no provider's dialect."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
-
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,12 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import anyio
 import anyio.abc
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-
-from mma_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)
