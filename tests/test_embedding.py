@@ -114,6 +114,16 @@ def world() -> dict[str, Any]:
     }
 
 
+def command_and_file(request: ChatRequest) -> Said:
+    """Answer as a worker that uses both."""
+    steps: list[Said] = [
+        use("run_command", command="ls"),
+        use("write_file", path="b.txt", content="b"),
+        "done",
+    ]
+    return steps[request.turn - 1]
+
+
 @pytest.fixture(params=["silent", "logged"])
 def structlog_of_the_host(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.param == "logged":
@@ -128,19 +138,11 @@ def structlog_of_the_host(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("structlog_of_the_host")
 async def test_nothing_global_is_touched(tmp_path: Path) -> None:
-    def work(request: ChatRequest) -> Said:
-        steps: list[Said] = [
-            use("run_command", command="ls"),
-            use("write_file", path="b.txt", content="b"),
-            "done",
-        ]
-        return steps[request.turn - 1]
-
     keys = {"workspace": {"path": str(project(tmp_path / "p", a__txt="a"))}}
     import_module("mma_runtime.logs")  # What it makes when it is loaded is its own.
     before = world()
     async with Runtime(
-        home=tmp_path / "home", providers=[team(ticket=work)], journal=True
+        home=tmp_path / "home", providers=[team(ticket=command_and_file)], journal=True
     ) as runtime:
         run = await runtime.start(scenario(**keys))
         assert (await run.outcome()).completed
@@ -154,16 +156,10 @@ async def test_nothing_global_is_touched(tmp_path: Path) -> None:
 async def test_a_run_that_has_ended_leaves_no_circles_of_its_parts(
     tmp_path: Path, *, recorded: bool
 ) -> None:
-    def work(request: ChatRequest) -> Said:
-        steps: list[Said] = [
-            use("run_command", command="ls"),
-            use("write_file", path="b.txt", content="b"),
-            "done",
-        ]
-        return steps[request.turn - 1]
-
     async with Runtime(
-        home=tmp_path / "home", providers=[team(ticket=work)], journal=recorded
+        home=tmp_path / "home",
+        providers=[team(ticket=command_and_file)],
+        journal=recorded,
     ) as runtime:
         # The first run loads and builds what later ones share.
         for number in range(2):
