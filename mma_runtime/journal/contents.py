@@ -63,7 +63,8 @@ def rows_of(first: int, contents: Iterable[Content]) -> Iterator[Row]:
 def find_row(db: sqlite3.Connection, number: int) -> Row | None:
     """Return the row in which the content with this *number* is."""
     row: Row | None = db.execute(_ROW_OF, (number,)).fetchone()
-    if row is None or number - row[0] >= len(row[1]) // DIGEST_BYTES:
+    # A damaged file may hold a row in a place that is not that of its number.
+    if row is None or not 0 <= number - row[0] < len(row[1]) // DIGEST_BYTES:
         return None
 
     return row

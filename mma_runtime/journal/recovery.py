@@ -44,7 +44,8 @@ class Examination:
 
     *records* of them hold together, up to the check *mark*; *total* is how many there
     seem to be. *problem* is empty for a sound journal. *numbers* maps the digests of
-    sound contents to their numbers, which go from 1 to *contents*.
+    sound contents to their numbers, which go from 1 to *contents*; *looked_up* are
+    those by which their rows were found.
     """
 
     records: int = 0
@@ -53,6 +54,7 @@ class Examination:
     problem: str = ""
     numbers: dict[bytes, int] = field(default_factory=dict[bytes, int])
     contents: int = 0
+    looked_up: list[int] = field(default_factory=list[int])
 
 
 def examine(db: sqlite3.Connection) -> Examination:
@@ -67,7 +69,7 @@ def examine(db: sqlite3.Connection) -> Examination:
             if last != found.records + len(listed):
                 raise ValueError("it is missing")  # noqa: TRY301 - said below
 
-            named = _digests(db, listed, digests)
+            named = _digests(db, listed, digests, found.looked_up)
             if mark_of(found.mark, last, stored, named) != mark:
                 raise ValueError("it was changed")  # noqa: TRY301 - said below
 
@@ -76,7 +78,7 @@ def examine(db: sqlite3.Connection) -> Examination:
         found.contents = max(digests, default=0)
         if _highest(db, "number", "content") not in (digests or (0,)):
             found.problem = f"record {found.records + 1}: only its contents are there"
-    except (sqlite3.Error, ValueError, TypeError, AttributeError, IndexError) as error:
+    except (sqlite3.Error, ValueError, TypeError, AttributeError, LookupError) as error:
         found.problem = f"record {found.records + 1}: {error}"
 
     found.numbers = {digest: number for number, digest in digests.items()}
@@ -94,7 +96,10 @@ def _highest(db: sqlite3.Connection, column: str, table: str) -> int | None:
 
 
 def _digests(
-    db: sqlite3.Connection, listed: Sequence[Listed], known: dict[int, bytes]
+    db: sqlite3.Connection,
+    listed: Sequence[Listed],
+    known: dict[int, bytes],
+    looked_up: list[int],
 ) -> list[bytes]:
     """Return the digests of what the records hold; each content is checked once."""
     named: list[bytes] = []
@@ -103,7 +108,12 @@ def _digests(
             if number not in known:
                 first, digests, form, stored = _content_row(db, number)
                 unpack_contents(form, stored, digests)
-                known.update(enumerate(split(digests), first))
+                row = dict(enumerate(split(digests), first))
+                if not known.keys().isdisjoint(row):
+                    raise ValueError("two of its contents have one number")
+
+                known.update(row)
+                looked_up.append(number)
 
             named.append(known[number])
 
@@ -133,7 +143,7 @@ def salvage(db: sqlite3.Connection, path: Path, found: Examination) -> Loss:
             old.unlink(missing_ok=True)
 
         try:
-            _copy_beginning(db, part, path, found.records)
+            _copy_beginning(db, part, path, found)
         finally:
             db.close()
 
@@ -186,7 +196,7 @@ def log_loss(
 
 
 def _copy_beginning(
-    db: sqlite3.Connection, part: Path, path: Path, records: int
+    db: sqlite3.Connection, part: Path, path: Path, found: Examination
 ) -> None:
     with closing(sqlite3.connect(part, isolation_level=None)) as new:
         new.execute("PRAGMA synchronous = FULL")
@@ -199,17 +209,17 @@ def _copy_beginning(
 
         new.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about)
         needed: set[int] = set()
-        for row in _valid_batches(db, records):
+        for row in _valid_batches(db, found.records):
             new.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", row)
             for record in unpack(row[1], row[2]):
                 needed.update(contents_of(record).values())
 
-        copied = 0
-        for number in sorted(needed):
-            if number > copied:
+        # Each row by the number that it was found by: by another of its numbers, a
+        # damaged one may be found instead.
+        for number in found.looked_up:
+            if number in needed:
                 held = _content_row(db, number)
                 new.execute("INSERT INTO content VALUES (?, ?, ?, ?)", held)
-                copied = held[0] + len(split(held[1])) - 1
 
         new.execute("COMMIT")
 

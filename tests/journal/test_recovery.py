@@ -111,7 +111,11 @@ def _numbering(content: bytes) -> list[tuple[int, int]]:
         if content[page] == 13:
             (rows,) = struct.unpack_from(">H", content, page + 3)
             for begin in struct.unpack_from(f">{rows}H", content, page + 8):
-                bits += [(page + begin + n, 1 << n) for n in range(4)]
+                bits += [
+                    (page + begin + byte, 1 << bit)
+                    for byte in range(4)
+                    for bit in range(8)
+                ]
 
     return bits
 
@@ -202,6 +206,26 @@ async def test_flipped_bits_where_rows_are_numbered_never_change_what_is_read(
         copy.write_bytes(content)
         count, told = _check(copy, whole)
         assert told or count == len(whole)
+
+
+@pytest.mark.parametrize("by", [-2, -1, 1, 1_000])
+async def test_contents_with_a_wrong_number_are_not_taken_for_others(
+    path: Path, entries: list[Entry], by: int
+) -> None:
+    whole = _said(entries[:40])
+    writer = await _write(path, entries[:40])
+    await writer.aclose()
+    with closing(sqlite3.connect(path)) as db:
+        rows = [number for (number,) in db.execute("SELECT number FROM content")]
+        db.execute(
+            "UPDATE content SET number = ? WHERE number = ?",
+            (sorted(rows)[5] + by, sorted(rows)[5]),
+        )
+        db.commit()
+
+    count, told = _check(path, whole)
+    assert told
+    assert count == 20
 
 
 @pytest.mark.parametrize("bit", [2, 4, 128])
