@@ -1,6 +1,7 @@
 """What people decided while a run went on holds when it is resumed or replayed."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -19,6 +20,18 @@ from mma_runtime.recording import JOURNAL, find_run
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
 from tests.team import Said, project, scenario, team, use
+
+
+async def taken(order: Callable[[], Awaitable[object]]) -> None:
+    """Give an *order* until it is not refused any more."""
+    with anyio.fail_after(10):
+        while True:
+            try:
+                await order()
+            except Refused:
+                await checkpoint()
+            else:
+                return
 
 
 class Stage:
@@ -217,14 +230,7 @@ async def test_a_retry_comes_again_after_the_failure_that_it_answers(
     )
 
     async def act(run: Run) -> None:
-        with anyio.fail_after(10):
-            while True:
-                try:
-                    await run.retry("two")
-                except Refused:
-                    await checkpoint()
-                else:
-                    break
+        await taken(partial(run.retry, "two"))
 
         stage.go_on.set()
 
@@ -253,14 +259,7 @@ async def test_what_was_unblocked_comes_again_once_what_it_needs_is_done(
     async def act(run: Run) -> None:
         # Whether two is done by now or not: an order that comes too late is refused.
         await run.block("three", "not yet")
-        with anyio.fail_after(10):
-            while True:
-                try:
-                    await run.unblock("three")
-                except Refused:
-                    await checkpoint()
-                else:
-                    break
+        await taken(partial(run.unblock, "three"))
 
         stage.go_on.set()
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -61,17 +61,24 @@ async def running(
                 process.kill()
 
 
+async def kill(
+    program: AbstractAsyncContextManager[Process], lifeline: Lifeline
+) -> None:
+    """Kill *program* while its command runs, and see all end that it had started."""
+    with anyio.fail_after(30):
+        async with program as process:
+            await lifeline.first_line()
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            await lifeline.all_dead()
+
+
 @pytest.mark.parametrize("mode", ["off", "auto"])
 async def test_a_command_ends_when_we_are_killed(tmp_path: Path, mode: str) -> None:
     lifeline = Lifeline(tmp_path)
     command = lifeline.shell("trap '' TERM; sleep 60 & echo ready >&9; sleep 60")
 
-    with anyio.fail_after(30):
-        async with running(mode, tmp_path, command) as process:
-            await lifeline.first_line()
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-            await lifeline.all_dead()
+    await kill(running(mode, tmp_path, command), lifeline)
 
 
 @ON_LINUX
@@ -82,12 +89,7 @@ async def test_so_does_what_has_left_the_group_of_the_command(
     lifeline = Lifeline(tmp_path)
     command = lifeline.shell("setsid sh -c 'echo ready >&9; sleep 60; :' & sleep 60")
 
-    with anyio.fail_after(30):
-        async with running(mode, tmp_path, command) as process:
-            await lifeline.first_line()
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-            await lifeline.all_dead()
+    await kill(running(mode, tmp_path, command), lifeline)
 
 
 @ON_LINUX
@@ -95,12 +97,7 @@ async def test_so_does_an_mcp_server_that_does_not_listen(tmp_path: Path) -> Non
     lifeline = Lifeline(tmp_path)
     command = lifeline.shell("echo ready >&9; sleep 60; :")
 
-    with anyio.fail_after(30):
-        async with running("off", tmp_path, command, SERVER) as process:
-            await lifeline.first_line()
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-            await lifeline.all_dead()
+    await kill(running("off", tmp_path, command, SERVER), lifeline)
 
 
 @ON_LINUX
