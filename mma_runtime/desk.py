@@ -47,5 +47,5 @@ class Rejected(Exception):
         self.reason = reason
         self.state = state
         self.final = final
-        self.shown = shown or reason
+        self.shown: str = shown or reason
         super().__init__(reason)
