@@ -8,23 +8,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
-    from mma_runtime.agent import Agent, Answer
-    from mma_runtime.cost_report import CostReport
+    from mma_runtime.costs.report import CostReport
     from mma_runtime.errors import MMAError
     from mma_runtime.events import Event
     from mma_runtime.kernel import Actor, ActorSystem, Message, Ref, Request, handles
     from mma_runtime.llm.provider import Provider
     from mma_runtime.llm.usage import Usage
     from mma_runtime.outcome import Outcome, RunState
-    from mma_runtime.plan import Ticket, Track
-    from mma_runtime.questions import Question
-    from mma_runtime.rounds import MAX_TOOL_ROUNDS
-    from mma_runtime.run import Run
-    from mma_runtime.runtime import Runtime
+    from mma_runtime.plan.plan import Ticket, Track
+    from mma_runtime.rounds.rounds import MAX_TOOL_ROUNDS
+    from mma_runtime.runtime.agent import Agent, Answer
+    from mma_runtime.runtime.run import Run
+    from mma_runtime.runtime.runtime import Runtime
     from mma_runtime.scenario.project import Workspace
     from mma_runtime.scenario.schema import Scenario, TierOptions, Tiers
     from mma_runtime.scenario.spending import Budget
-    from mma_runtime.tiers import Tier
+    from mma_runtime.supervisor.questions import Question
+    from mma_runtime.tiers.tiers import Tier
     from mma_runtime.tools.approval import Approval
     from mma_runtime.tools.tool import Tool, tool
 
@@ -62,8 +62,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "mma_runtime.agent": ("Agent", "Answer"),
-    "mma_runtime.cost_report": ("CostReport",),
+    "mma_runtime.runtime.agent": ("Agent", "Answer"),
+    "mma_runtime.costs.report": ("CostReport",),
     "mma_runtime.errors": ("MMAError",),
     "mma_runtime.events": ("Event",),
     "mma_runtime.kernel": (
@@ -77,15 +77,15 @@ _HOMES = {
     "mma_runtime.llm.provider": ("Provider",),
     "mma_runtime.llm.usage": ("Usage",),
     "mma_runtime.outcome": ("Outcome", "RunState"),
-    "mma_runtime.plan": ("Ticket", "Track"),
-    "mma_runtime.questions": ("Question",),
-    "mma_runtime.rounds": ("MAX_TOOL_ROUNDS",),
-    "mma_runtime.run": ("Run",),
-    "mma_runtime.runtime": ("Runtime",),
+    "mma_runtime.plan.plan": ("Ticket", "Track"),
+    "mma_runtime.supervisor.questions": ("Question",),
+    "mma_runtime.rounds.rounds": ("MAX_TOOL_ROUNDS",),
+    "mma_runtime.runtime.run": ("Run",),
+    "mma_runtime.runtime.runtime": ("Runtime",),
     "mma_runtime.scenario.project": ("Workspace",),
     "mma_runtime.scenario.schema": ("Scenario", "TierOptions", "Tiers"),
     "mma_runtime.scenario.spending": ("Budget",),
-    "mma_runtime.tiers": ("Tier",),
+    "mma_runtime.tiers.tiers": ("Tier",),
     "mma_runtime.tools.approval": ("Approval",),
     "mma_runtime.tools.tool": ("Tool", "tool"),
 }

@@ -631,7 +631,7 @@ class MergeConflict(WorkspaceError):
 
 
 class RecordInvalid(MMAError):
-    """A record is no event of this version; see `event_schema.from_record`.
+    """A record is no event of this version; see `events.schema.from_record`.
 
     Not `JournalError`: the record may be from anywhere.
     """

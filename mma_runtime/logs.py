@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from mma_runtime.discretion import worded_facts
-from mma_runtime.event_records import kind_name, to_record
 from mma_runtime.events import (
     AcceptanceChecked,
     AccountRested,
@@ -55,8 +54,9 @@ from mma_runtime.events import (
     TrackFinished,
     WorkerStuck,
 )
+from mma_runtime.events.records import kind_name, to_record
 from mma_runtime.llm.chat import ChatRequest, Completion, Image, Text, ToolCall
-from mma_runtime.messages import answer_of, messages_of, newest, text_of
+from mma_runtime.llm.messages import answer_of, messages_of, newest, text_of
 from mma_runtime.observing import IDLE, ObservedRun
 
 DEBUG, INFO, WARNING, ERROR = (

@@ -5,8 +5,8 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-from mma_runtime.cost_report import CostReport
-from mma_runtime.escalation import Escalation
+from mma_runtime.costs.escalation import Escalation
+from mma_runtime.costs.report import CostReport
 from mma_runtime.firewall import NO_FIREWALL, Firewall
 from mma_runtime.workspace import FileStat
 

@@ -22,8 +22,8 @@ from mma_runtime.llm.chat import (
 )
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
+from mma_runtime.model.route import Route
 from mma_runtime.rate_limits import RateLimit, RateLimits
-from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
 
 WAY = (0.02, 0.2)

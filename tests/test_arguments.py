@@ -23,11 +23,11 @@ from mma_runtime import (
     handles,
     tool,
 )
-from mma_runtime.changes import Changes
 from mma_runtime.errors import ArgumentInvalid, ConfigurationError
-from mma_runtime.forking import ForkPoint
-from mma_runtime.settings import Settings
-from mma_runtime.staffing import installed_agents, load_agent
+from mma_runtime.recording.changes import Changes
+from mma_runtime.recording.forking import ForkPoint
+from mma_runtime.runtime.staffing import installed_agents, load_agent
+from mma_runtime.scenario.settings import Settings
 from mma_runtime.telemetry import Telemetry
 from mma_runtime.testing import FunctionProvider, ScriptedServer, assert_cost
 from mma_runtime.tools.policy import Policy
@@ -253,7 +253,9 @@ def test_an_installed_agent_that_cannot_be_used_is_named(
     monkeypatch: pytest.MonkeyPatch, value: str, words: str
 ) -> None:
     point = EntryPoint("tech_lead", value, "mma.agents")
-    monkeypatch.setattr("mma_runtime.staffing.entry_points", Mock(return_value=[point]))
+    monkeypatch.setattr(
+        "mma_runtime.runtime.staffing.entry_points", Mock(return_value=[point])
+    )
 
     with pytest.raises(ConfigurationError, match=words):
         load_agent(Tier.TECH_LEAD)

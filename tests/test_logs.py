@@ -13,7 +13,6 @@ import structlog
 
 from mma_runtime import Runtime, tool
 from mma_runtime.errors import ProviderFacts, RequestRejected
-from mma_runtime.event_schema import event_kinds
 from mma_runtime.events import (
     ActorCrashed,
     BudgetWarning,
@@ -24,6 +23,7 @@ from mma_runtime.events import (
     TicketFinished,
     ToolCallFinished,
 )
+from mma_runtime.events.schema import event_kinds
 from mma_runtime.llm.chat import ChatRequest, ToolCall
 from mma_runtime.logs import LEVELS, LogObserver, level_of
 from mma_runtime.observing import ObservedRun

@@ -27,7 +27,7 @@ UNUSED = (
     "yaml",
     "mma_providers.openai",
     "mma_runtime.cli",
-    "mma_runtime.exporting",
+    "mma_runtime.recording.exporting",
     "mma_runtime.logs",
     "mma_runtime.scenario.load",
     "mma_runtime.telemetry",

@@ -20,7 +20,7 @@ from mma_runtime.events import (
     ToolCallFinished,
 )
 from mma_runtime.llm.chat import ChatRequest
-from tests.recording import RecordingProvider, everything_told
+from tests.eavesdropping import RecordingProvider, everything_told
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 

@@ -23,7 +23,7 @@ from mma_runtime.events import (
 from mma_runtime.llm.chat import ChatRequest, Image, UserTurn
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
-from tests.recording import RecordingProvider, everything_told
+from tests.eavesdropping import RecordingProvider, everything_told
 from tests.team import Said, scenario, team, use
 
 REPOSITORY = Path(__file__).parent.parent
@@ -201,7 +201,7 @@ async def test_a_team_works_on_this_very_repository(tmp_path: Path) -> None:
         if request.turn == 1:
             return use(
                 "edit_file",
-                path="mma_runtime/plan.py",
+                path="mma_runtime/plan/plan.py",
                 old='    """Which of several ready tickets goes first."""',
                 new='    """Which of several ready tickets is first."""',
             )
@@ -210,22 +210,22 @@ async def test_a_team_works_on_this_very_repository(tmp_path: Path) -> None:
 
     plan = (
         '{"tickets": [{"id": "words", "description": "d", "target_file":'
-        ' "mma_runtime/plan.py", "acceptance":'
-        ' ["python -m compileall -q mma_runtime/plan.py"]}]}'
+        ' "mma_runtime/plan/plan.py", "acceptance":'
+        ' ["python -m compileall -q mma_runtime/plan/plan.py"]}]}'
     )
     models: FunctionProvider = team(plan_track=plan, ticket=work)
     async with Runtime(home=tmp_path / "home", providers=[models]) as runtime:
         run = await runtime.start(
             scenario(
                 workspace={"path": folder},
-                track={"id": "t", "goal": "g", "modules": ["mma_runtime/plan.py"]},
+                track={"id": "t", "goal": "g", "modules": ["mma_runtime/plan/plan.py"]},
             )
         )
         events = [event async for event in run.events()]
         outcome = await run.outcome()
 
     assert outcome.state is RunState.COMPLETED, outcome.reason
-    assert [change.path for change in outcome.changes] == ["mma_runtime/plan.py"]
+    assert [change.path for change in outcome.changes] == ["mma_runtime/plan/plan.py"]
     assert any(isinstance(event, TicketStarted) for event in events)
     brief = everything_told(models.requests[0])
     assert "class Priority(StrEnum)" in brief

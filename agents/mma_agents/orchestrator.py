@@ -2,10 +2,10 @@
 
 from mma_agents.prompts import section
 from mma_agents.tier import PlanningAgent
-from mma_runtime.dag import plan_problems
 from mma_runtime.errors import PlanRejected
 from mma_runtime.kernel import handles
 from mma_runtime.plan import EpicPlan
+from mma_runtime.plan.dag import plan_problems
 from mma_runtime.tiers import AcceptTrack, PlanEpic, Tier, Verdict
 
 

@@ -8,7 +8,7 @@ from mma_runtime.errors import PlanRejected
 from mma_runtime.kernel import handles
 from mma_runtime.llm.chat import Image
 from mma_runtime.plan import Ticket, Track, TrackPlan
-from mma_runtime.plan_checks import ticket_problems
+from mma_runtime.plan.checks import ticket_problems
 from mma_runtime.tiers import (
     Equipment,
     PlanRework,

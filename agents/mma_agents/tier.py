@@ -9,8 +9,6 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel
 
 from mma_agents.prompts import prompt
-from mma_runtime.briefing import check_images
-from mma_runtime.conversation import Conversation
 from mma_runtime.errors import (
     AnswerUnusable,
     BudgetExhausted,
@@ -31,9 +29,11 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.observing import around_agent
-from mma_runtime.reading import read_answer
-from mma_runtime.sight import SEES, Sort
+from mma_runtime.rounds.conversation import Conversation
 from mma_runtime.tiers import Equipment, Tier
+from mma_runtime.tiers.briefing import check_images
+from mma_runtime.tiers.reading import read_answer
+from mma_runtime.tiers.sight import SEES, Sort
 
 TRIES = 3
 """How often a model may answer before its answer counts as unusable."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from mma_agents.prompts import fenced, section
 from mma_agents.tier import TRIES, TierAgent
-from mma_runtime.circles import Circles
 from mma_runtime.errors import (
     AnswerUnusable,
     BudgetExhausted,
@@ -19,6 +18,7 @@ from mma_runtime.kernel import handles
 from mma_runtime.llm.chat import ToolCall
 from mma_runtime.plan import Ticket
 from mma_runtime.rounds import Aside, Bounded, Stuck, run_rounds
+from mma_runtime.rounds.circles import Circles
 from mma_runtime.tiers import (
     DoTicket,
     Equipment,

@@ -28,7 +28,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mma_runtime import MMAError, Outcome, Run, Runtime
-from mma_runtime.event_records import to_record
+from mma_runtime.events.records import to_record
 
 SCENARIOS = Path("scenarios")
 

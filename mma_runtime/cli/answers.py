@@ -10,8 +10,8 @@ from mma_runtime.cli.editor import EditFailed, edit_arguments
 from mma_runtime.cli.keyboard import Keyboard
 from mma_runtime.cli.live import Display
 from mma_runtime.cli.wording import count, one_line, visible
-from mma_runtime.questions import Question
-from mma_runtime.run import Run
+from mma_runtime.runtime.run import Run
+from mma_runtime.supervisor.questions import Question
 from mma_runtime.tools.approval import Approval
 from mma_runtime.tools.policy import alike
 

@@ -23,12 +23,12 @@ from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count, dollars
 from mma_runtime.errors import ConfigurationError, CredentialsMissing, MMAError
 from mma_runtime.registry import Registry
+from mma_runtime.runtime.staffing import SCRIPTED, registry_of, tier_settings
+from mma_runtime.runtime.tool_servers import load_mcp
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
+from mma_runtime.scenario.settings import Settings, load_settings
 from mma_runtime.scenario.tooling import mcp_server, sandbox_mode
-from mma_runtime.settings import Settings, load_settings
-from mma_runtime.staffing import SCRIPTED, registry_of, tier_settings
-from mma_runtime.tool_servers import load_mcp
 from mma_runtime.tools.command import search_path
 from mma_runtime.tools.sandbox import SandboxMode, find_confinement
 from mma_runtime.tools.servers import McpServer

@@ -9,8 +9,8 @@ from mma_runtime.cli.options import Decorator, LogChoice, home_option
 from mma_runtime.cli.terminal import Results, report_error, say
 from mma_runtime.cli.wording import count
 from mma_runtime.errors import MMAError
-from mma_runtime.exporting import export
 from mma_runtime.recording import find_run
+from mma_runtime.recording.exporting import export
 
 script_option: Decorator = click.option(
     "--script",

@@ -23,9 +23,9 @@ from mma_runtime.cli.run import Order, play
 from mma_runtime.cli.terminal import Results, report_error, say
 from mma_runtime.cli.wording import dollars
 from mma_runtime.errors import MMAError
-from mma_runtime.forking import ForkPoint
 from mma_runtime.journal import Past
 from mma_runtime.recording import JOURNAL, find_run, recorded_start, run_folders
+from mma_runtime.recording.forking import ForkPoint
 from mma_runtime.tools.approval import Approval
 
 

@@ -14,10 +14,10 @@ from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import printable
 from mma_runtime.errors import CredentialsMissing, MMAError, ProviderError
-from mma_runtime.listing import ListedModel, record
 from mma_runtime.registry import Registry
+from mma_runtime.registry.listing import ListedModel, record
 from mma_runtime.runtime import Runtime
-from mma_runtime.staffing import SCRIPTED
+from mma_runtime.runtime.staffing import SCRIPTED
 
 
 @click.command("models")

@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import click
 
-from mma_runtime.changes import Changes, limit_of
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.recording.changes import Changes, limit_of
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import tier_name
 from mma_runtime.scenario.table import MOST

@@ -18,7 +18,7 @@ from mma_runtime.llm.pricing import FlatRates, Price, PriceList, known_models
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.money import price_overrides
-from mma_runtime.settings import load_settings
+from mma_runtime.scenario.settings import load_settings
 
 UNKNOWN = 2
 

@@ -13,7 +13,7 @@ from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count
 from mma_runtime.errors import MMAError
-from mma_runtime.preview import parts, preview
+from mma_runtime.runtime.preview import parts, preview
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import tier_name
 from mma_runtime.tiers import Tier

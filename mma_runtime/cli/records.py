@@ -10,7 +10,7 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from mma_runtime.cost_report import CostLine, Spent
+from mma_runtime.costs.report import CostLine, Spent
 from mma_runtime.errors import MMAError, ScenarioInvalid
 from mma_runtime.firewall import Firewall
 from mma_runtime.outcome import Outcome

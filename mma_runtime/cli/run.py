@@ -41,12 +41,12 @@ from mma_runtime.cli.terminal import (
 )
 from mma_runtime.cli.tracing import telemetry_of
 from mma_runtime.errors import MMAError
-from mma_runtime.event_records import to_record
 from mma_runtime.events import Event
+from mma_runtime.events.records import to_record
 from mma_runtime.outcome import Outcome, RunState
 from mma_runtime.registry import Registry
-from mma_runtime.run import Run
 from mma_runtime.runtime import Runtime
+from mma_runtime.runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.tools.approval import Approval

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from mma_runtime import event_schema
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results
+from mma_runtime.events import schema as event_schema
 from mma_runtime.scenario.manual import manual
 from mma_runtime.scenario.schema import Scenario
 

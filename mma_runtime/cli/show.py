@@ -14,11 +14,11 @@ from mma_runtime.cli.records import to_json
 from mma_runtime.cli.tables import cost_note, costs_table
 from mma_runtime.cli.terminal import WIDTH, Results, report_error
 from mma_runtime.cli.wording import one_line, price, printable
-from mma_runtime.cost_report import CostReport
+from mma_runtime.costs.report import CostReport
 from mma_runtime.errors import MMAError
-from mma_runtime.event_records import record_of
-from mma_runtime.event_schema import event_kinds
 from mma_runtime.events import Event
+from mma_runtime.events.records import record_of
+from mma_runtime.events.schema import event_kinds
 from mma_runtime.journal import JournalReader, Record
 from mma_runtime.journal.lock import holder
 from mma_runtime.journal.past import MERGE

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mma_runtime.cli.wording import count, dollars, one_line, price, printable
-from mma_runtime.cost_report import NOTHING_SPENT, CostReport, Spent
-from mma_runtime.escalation import Escalation
+from mma_runtime.costs.escalation import Escalation
+from mma_runtime.costs.report import NOTHING_SPENT, CostReport, Spent
 from mma_runtime.firewall import Firewall
 from mma_runtime.outcome import Expectation, Outcome, TicketOutcome
 from mma_runtime.workspace.diff import FileStat

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 import anyio
 
 from mma_runtime.errors import JournalUnavailable
-from mma_runtime.event_records import facts_of
 from mma_runtime.events import NOWHERE, Event, ModelCallFinished, Origin
+from mma_runtime.events.records import facts_of
 from mma_runtime.journal.digests import RequestDigests
 from mma_runtime.journal.past import (
     ALWAYS_NEW,

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mma_runtime.costs import CostEvent, CostState
+from mma_runtime.costs.reservations import NOTHING, Amount
 from mma_runtime.errors import JournalUnreadable
 from mma_runtime.events import Origin
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Record
 from mma_runtime.llm.usage import NO_USAGE, Usage
-from mma_runtime.reservations import NOTHING, Amount
 
 BEGUN = "run"
 """The first record: the scenario and how it was started."""

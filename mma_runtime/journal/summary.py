@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mma_runtime.cost_report import NOTHING_SPENT, CostLine, CostReport, Spent
+from mma_runtime.costs.report import NOTHING_SPENT, CostLine, CostReport, Spent
 from mma_runtime.errors import JournalError, JournalTooNew
 from mma_runtime.journal.lock import holder
 from mma_runtime.journal.past import INTERRUPTED

@@ -13,11 +13,11 @@ import pytest
 from mma_runtime.cli.narration import narrate
 from mma_runtime.errors import CredentialsMissing, MMAError, Refused
 from mma_runtime.outcome import Outcome
-from mma_runtime.run import Run
 from mma_runtime.runtime import Runtime
+from mma_runtime.runtime.run import Run
+from mma_runtime.runtime.staffing import SCRIPTED
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import TIERS, Scenario
-from mma_runtime.staffing import SCRIPTED
 from mma_runtime.testing.outcomes import told
 from mma_runtime.tools.approval import Approval
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from mma_runtime.dag import find_problems
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.plan.dag import find_problems
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.references import written_out
 

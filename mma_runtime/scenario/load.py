@@ -16,8 +16,8 @@ from mma_runtime.errors import (
     ScenarioInvalid,
     did_you_mean,
 )
-from mma_runtime.provider_table import ProviderEntry, ProviderSpec
 from mma_runtime.registry import Registry
+from mma_runtime.registry.table import ProviderEntry, ProviderSpec
 from mma_runtime.scenario.checks import Finding, Names, findings, is_true, table_of
 from mma_runtime.scenario.document import (
     MAX_BYTES,
@@ -28,9 +28,9 @@ from mma_runtime.scenario.document import (
 )
 from mma_runtime.scenario.references import expander
 from mma_runtime.scenario.schema import CHECKED, Scenario
+from mma_runtime.scenario.settings import load_settings
 from mma_runtime.scenario.wording import words
-from mma_runtime.settings import load_settings
-from mma_runtime.sight import read_prompt
+from mma_runtime.tiers.sight import read_prompt
 from mma_runtime.tools.choice import pattern_problem
 from mma_runtime.tools.native import NATIVE_TOOLS
 

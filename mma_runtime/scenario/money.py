@@ -1,6 +1,6 @@
 """What a scenario says of budgets, prices and limits, in the runtime's own words."""
 
-from mma_runtime.budget import NO_LIMIT, Budget, Budgets
+from mma_runtime.costs.budget import NO_LIMIT, Budget, Budgets
 from mma_runtime.llm.pricing import PriceOverride
 from mma_runtime.rate_limits import Limits
 from mma_runtime.scenario.schema import TIERS, Scenario

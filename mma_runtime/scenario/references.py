@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from mma_runtime.credentials import SECRET_NAME
 from mma_runtime.errors import ConfigurationError, did_you_mean
+from mma_runtime.registry.credentials import SECRET_NAME
 
 _REFERENCE = re.compile(
     r"(?P<escaped>\$\$\{)"

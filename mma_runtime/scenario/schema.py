@@ -20,7 +20,7 @@ from pydantic import (
 from mma_runtime.arguments import check_text, check_texts
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.plan import CommandEntry, Ticket, Track
-from mma_runtime.provider_table import ProviderEntry
+from mma_runtime.registry.table import ProviderEntry
 from mma_runtime.scenario.checks import ENTRIES, findings
 from mma_runtime.scenario.project import Workspace
 from mma_runtime.scenario.spending import (

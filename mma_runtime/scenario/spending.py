@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mma_runtime.retries import RetryPolicy
+from mma_runtime.governor.retries import RetryPolicy
 from mma_runtime.scenario.table import MOST, Table
 
 Usd = Annotated[Decimal, Field(ge=0, le=MOST, allow_inf_nan=False)]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.scenario.references import resolve, secret_names
 from mma_runtime.scenario.schema import Scenario
+from mma_runtime.scenario.settings import Settings
 from mma_runtime.scenario.toolset import McpServerEntry
-from mma_runtime.settings import Settings
 from mma_runtime.tools.choice import may_name
 from mma_runtime.tools.sandbox import SandboxMode
 from mma_runtime.tools.servers import McpServer

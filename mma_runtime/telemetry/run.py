@@ -14,7 +14,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from mma_runtime.errors import ProviderError
 from mma_runtime.events import Event, Origin, RunFinished, TicketFinished
 from mma_runtime.llm.chat import ChatRequest, Completion, Image, Text, ToolCall
-from mma_runtime.messages import answer_of, messages_of, text_of
+from mma_runtime.llm.messages import answer_of, messages_of, text_of
 from mma_runtime.observing import ObservedRun
 from mma_runtime.telemetry import names
 from mma_runtime.telemetry.instruments import Instruments

@@ -8,7 +8,6 @@ from typing import Any
 from opentelemetry.util.types import AttributeValue
 
 from mma_runtime.discretion import worded_facts
-from mma_runtime.event_records import facts_of, kind_name
 from mma_runtime.events import (
     AccountRested,
     ActorCrashed,
@@ -45,6 +44,7 @@ from mma_runtime.events import (
     TrackReviewed,
     WorkerStuck,
 )
+from mma_runtime.events.records import facts_of, kind_name
 from mma_runtime.telemetry import names
 from mma_runtime.telemetry.instruments import Instruments
 from mma_runtime.telemetry.work import Labels, Work

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TypeVar
 
 from mma_runtime.events import Event
-from mma_runtime.run import Run
+from mma_runtime.runtime.run import Run
 
 E = TypeVar("E", bound=Event)
 

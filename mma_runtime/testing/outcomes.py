@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from mma_runtime.arguments import check_kind
-from mma_runtime.cost_report import CostReport, Spent, check_keys
+from mma_runtime.costs.report import CostReport, Spent, check_keys
 from mma_runtime.outcome import Outcome, RunState, TicketOutcome, TicketState
 
 

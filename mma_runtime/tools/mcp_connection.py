@@ -160,11 +160,14 @@ class Connection(Actor):
 
 
 class Keeper(Actor):
-    """Supervises one connection; when it gives up, one server's tools are gone."""
+    """Supervises one connection; when it gives up, one server's tools are gone.
+
+    It tries for some 25 seconds: a server that is deployed anew takes that long.
+    """
 
     restart: ClassVar[Restart] = "temporary"
-    intensity: ClassVar[tuple[int, float]] = (5, 60.0)
-    backoff: ClassVar[tuple[float, float]] = (0.1, 5.0)
+    intensity: ClassVar[tuple[int, float]] = (8, 60.0)
+    backoff: ClassVar[tuple[float, float]] = (0.1, 15.0)
 
     def __init__(self, server: McpServer) -> None:
         self._server = server

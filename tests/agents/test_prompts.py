@@ -11,8 +11,8 @@ from string import Template
 import pytest
 
 from mma_agents.prompts import fenced, prompt, section
-from mma_runtime.sight import OCCASIONS
 from mma_runtime.tiers import Tier
+from mma_runtime.tiers.sight import OCCASIONS
 
 GOLDEN = Path(__file__).parent / "golden"
 

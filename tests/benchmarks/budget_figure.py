@@ -9,8 +9,9 @@ from random import Random
 
 import anyio
 
-from mma_runtime.budget import Budget, Budgets
 from mma_runtime.costs import CostAggregator, Ledger
+from mma_runtime.costs.budget import Budget, Budgets
+from mma_runtime.costs.reservations import WrapUp
 from mma_runtime.errors import BudgetExhausted
 from mma_runtime.events import Event, Origin
 from mma_runtime.kernel import ActorSystem
@@ -25,8 +26,7 @@ from mma_runtime.llm.chat import (
 from mma_runtime.llm.pricing import PriceList
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
-from mma_runtime.reservations import WrapUp
-from mma_runtime.route import Route
+from mma_runtime.model.route import Route
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.testing.clock import virtual_backend
 

@@ -16,11 +16,13 @@ from functools import partial
 
 import anyio
 
-from mma_runtime.budget import Budget, Budgets
 from mma_runtime.costs import CostAggregator, CostEvent, CostState, Ledger, Reserve
+from mma_runtime.costs.budget import Budget, Budgets
+from mma_runtime.costs.reservations import Reservation, WrapUp
 from mma_runtime.errors import BudgetExhausted, ProviderError, RateLimited
 from mma_runtime.events import Event, Origin
 from mma_runtime.governor import Gate
+from mma_runtime.governor.queueing import Demand
 from mma_runtime.kernel import ActorSystem, Ref
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -33,10 +35,8 @@ from mma_runtime.llm.chat import (
 from mma_runtime.llm.pricing import FlatRates
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
-from mma_runtime.queueing import Demand
+from mma_runtime.model.route import Route
 from mma_runtime.rate_limits import Limits
-from mma_runtime.reservations import Reservation, WrapUp
-from mma_runtime.route import Route
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.testing.clock import virtual_backend
 from tests.account import Account, Count, ask, crowd

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mma_runtime.cli.main import cli
-from mma_runtime.credentials import Credentials
-from mma_runtime.listing import FRESH_FOR, ListingCache
 from mma_runtime.llm.provider import ModelInfo
+from mma_runtime.registry.credentials import Credentials
+from mma_runtime.registry.listing import FRESH_FOR, ListingCache
 from mma_runtime.runtime import Runtime
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.testing.wire.chat_completions import error_reply, models_reply

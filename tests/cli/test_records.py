@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from mma_runtime.cli.records import error_record, outcome_record, to_json
-from mma_runtime.cost_report import CostLine, CostReport, Spent
+from mma_runtime.costs.escalation import Escalation
+from mma_runtime.costs.report import CostLine, CostReport, Spent
 from mma_runtime.errors import ConfigurationError, Problem, ScenarioInvalid
-from mma_runtime.escalation import Escalation
 from mma_runtime.firewall import Firewall
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import Outcome, RunState, TicketOutcome, TicketState

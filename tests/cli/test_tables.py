@@ -14,8 +14,8 @@ from mma_runtime.cli.tables import (
     result_text,
 )
 from mma_runtime.cli.wording import dollars, price
-from mma_runtime.cost_report import CostLine, CostReport, Spent
-from mma_runtime.escalation import Escalation
+from mma_runtime.costs.escalation import Escalation
+from mma_runtime.costs.report import CostLine, CostReport, Spent
 from mma_runtime.firewall import Firewall
 from mma_runtime.llm.usage import Usage
 from mma_runtime.outcome import (

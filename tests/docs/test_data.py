@@ -12,7 +12,7 @@ import yaml
 from mma_providers.script import Script
 from mma_runtime.registry import Registry
 from mma_runtime.scenario.load import loads
-from mma_runtime.settings import NO_SETTINGS, load_settings
+from mma_runtime.scenario.settings import NO_SETTINGS, load_settings
 from tests.docs.blocks import ROOT, Block, blocks, save_files
 
 LANGUAGES = {"python", "yaml", "toml", "json", "console", "text", ""}

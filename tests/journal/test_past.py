@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from mma_runtime.costs.reservations import Amount
 from mma_runtime.events import Origin
 from mma_runtime.journal import Entry, JournalWriter, Past
 from mma_runtime.journal.summary import summarise
-from mma_runtime.reservations import Amount
 
 WORKER = Origin(tier="worker", ticket="one", task="ticket")
 CALL = "ticket/one/1.1"

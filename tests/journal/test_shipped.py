@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from mma_runtime import RunState, Runtime
-from mma_runtime.exporting import export
 from mma_runtime.journal import Past
 from mma_runtime.outcome import Outcome
 from mma_runtime.recording import JOURNAL
+from mma_runtime.recording.exporting import export
 from tests.journal.shipped import FIXTURES, NAMES, SCENARIOS, unpack
 
 ANEW = "if that is meant: python -m tests.journal.shipped"
@@ -35,7 +35,7 @@ async def test_a_change_of_our_code_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unpack("quickstart", tmp_path / ".mma")
-    monkeypatch.setattr("mma_runtime.delivery.MAX_RETURNS", 0)
+    monkeypatch.setattr("mma_runtime.supervisor.delivery.MAX_RETURNS", 0)
 
     async with Runtime(home=tmp_path / ".mma", environment={}) as runtime:
         run = await runtime.replay("quickstart", tmp_path / "scratch")

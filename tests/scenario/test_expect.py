@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from mma_runtime import RunState
-from mma_runtime.cost_report import CostLine, CostReport, Spent
+from mma_runtime.costs.report import CostLine, CostReport, Spent
 from mma_runtime.outcome import Expectation
-from mma_runtime.scenario.expect import check_expectations
+from mma_runtime.runtime.expectations import check_expectations
 from mma_runtime.scenario.schema import Expect
 
 

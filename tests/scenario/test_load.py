@@ -6,8 +6,8 @@ import pytest
 
 from mma_runtime.errors import Problem, ScenarioInvalid
 from mma_runtime.plan import Priority
-from mma_runtime.provider_table import ProviderSpec
 from mma_runtime.registry import Registry
+from mma_runtime.registry.table import ProviderSpec
 from mma_runtime.scenario.load import load, loads
 
 SMALLEST = "tickets: [{id: hello, description: Say hello.}]\n"

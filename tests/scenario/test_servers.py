@@ -6,8 +6,8 @@ import pytest
 
 from mma_runtime.errors import ConfigurationError, ScenarioInvalid
 from mma_runtime.scenario.load import load, loads
+from mma_runtime.scenario.settings import NO_SETTINGS, Settings, load_settings
 from mma_runtime.scenario.tooling import mcp_servers, sandbox_mode, server_secrets
-from mma_runtime.settings import NO_SETTINGS, Settings, load_settings
 from mma_runtime.tools.sandbox import SandboxMode
 
 SMALLEST = "tickets: [{id: hello, description: Say hello.}]\n"

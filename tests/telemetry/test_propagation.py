@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from mma_runtime import Runtime
 from mma_runtime.llm.chat import ChatRequest, ToolTurn
 from mma_runtime.testing import Answer, assert_completed, wire_server
-from tests.recording import everything_told
+from tests.eavesdropping import everything_told
 from tests.team import Said, scenario, team, use
 from tests.telemetry.conftest import Seen, identity
 from tests.tool_server import reached

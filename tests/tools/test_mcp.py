@@ -15,6 +15,7 @@ from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.chat import Image, Text, ToolCall
 from mma_runtime.tools import Toolbox
 from mma_runtime.tools.mcp import McpTool, open_server, tool_name
+from mma_runtime.tools.mcp_connection import Keeper
 from mma_runtime.tools.servers import McpServer
 
 PROGRAM = str(Path(__file__).with_name("mcp_program.py"))
@@ -185,8 +186,9 @@ async def test_a_server_over_http_that_comes_back_is_used_again() -> None:
 
 
 async def test_a_server_that_dies_again_and_again_is_given_up_and_nothing_else(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Keeper, "intensity", (2, 60.0))
     script = tmp_path / "once.py"
     script.write_text(
         "import pathlib, runpy, sys\n"

@@ -1,8 +1,8 @@
 """What the tiers are told: one Markdown file for each role and occasion.
 
 A role's file is its system prompt; the others are user turns. Slots are written
-`$name`; which ones a prompt has, and what its tier may see, is in `mma_runtime.sight`.
-A slot that may be empty brings its own heading.
+`$name`; which ones a prompt has, and what its tier may see, is in
+`mma_runtime.tiers.sight`. A slot that may be empty brings its own heading.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-from mma_runtime.sight import check_template, show
 from mma_runtime.tiers import Tier
+from mma_runtime.tiers.sight import check_template, show
 
 
 @cache

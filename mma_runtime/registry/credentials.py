@@ -1,0 +1,212 @@
+"""Keys of providers: where they are looked for, and what is said when there is none.
+
+In this order: the environment, `.env` files, `credentials.toml` files. What is written
+out in a scenario is never a key.
+"""
+
+import re
+import stat
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from mma_runtime.errors import ConfigurationError, CredentialsMissing
+from mma_runtime.registry.folders import config_folder
+
+CREDENTIALS_FILE = "credentials.toml"
+ENV_FILE = ".env"
+SECRET_NAME = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE
+)
+"""How the names of variables end whose values are secret."""
+
+_SECTIONS = TypeAdapter(dict[str, dict[str, str]])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a provider is opened with; *source* says where the key was found.
+
+    *api_key* is `None` for a server that wants none; *base_url* is `None` for the
+    provider's own address.
+    """
+
+    api_key: SecretStr | None
+    base_url: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPlaces:
+    """The environment variables that may hold a provider's key and address.
+
+    The first that is set and not empty counts.
+    """
+
+    keys: Sequence[str] = ()
+    base_urls: Sequence[str] = ()
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    name: str
+    values: Mapping[str, str]
+
+
+class CredentialStore:
+    """Finds keys in *environment* and in the files of *folders*, read on first use.
+
+    A `.env` in the first folder that has one never overrides the environment.
+    `credentials.toml` is looked for in each folder, then in the user's configuration
+    folder.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], folders: Iterable[Path] = ()
+    ) -> None:
+        self._environment = environment
+        self._folders = tuple(dict.fromkeys(folders))
+        self._dotenv: _Place | None = None
+        self._tables: dict[Path, Mapping[str, Mapping[str, str]]] = {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The `credentials.toml` files that may be there, in order."""
+        folders = (*self._folders, config_folder())
+        return tuple(folder / CREDENTIALS_FILE for folder in folders)
+
+    def find(self, provider: str, places: KeyPlaces) -> Credentials:
+        """Return *provider*'s key and address; opens no connection, imports no SDK.
+
+        Raises:
+            CredentialsMissing: No place holds a key and the provider needs one.
+            ConfigurationError: A file with keys is broken, or others can read it.
+        """
+        environment = (_Place("", self._environment), *self._env_files())
+        base_url = _first(environment, places.base_urls)
+        key = _first(environment, places.keys)
+        if key is None:
+            tables = list(self._sections(provider))
+            key = _first(tables, ["api_key"])
+            base_url = base_url or _first(tables, ["base_url"])
+        if key is None and places.required:
+            raise self._missing(provider, places)
+
+        return Credentials(
+            api_key=None if key is None else SecretStr(key.value),
+            base_url=None if base_url is None else base_url.value,
+            source="" if key is None else key.source,
+        )
+
+    def variable(self, name: str) -> str | None:
+        """Return the value of the variable *name*, of the environment or of `.env`."""
+        found = _first((_Place("", self._environment), *self._env_files()), [name])
+        return found.value if found is not None else None
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return all that the files hold, to keep it out of what is written.
+
+        Of a `.env` that is what is called like a secret. A file with keys that cannot
+        be used has none.
+        """
+        (dotenv,) = self._env_files()
+        found = [v for name, v in dotenv.values.items() if SECRET_NAME.search(name)]
+        for path in self.files:
+            with suppress(ConfigurationError):
+                if path not in self._tables:
+                    self._tables[path] = _read_table(path)
+
+                tables = self._tables[path].values()
+                found += [table["api_key"] for table in tables if "api_key" in table]
+
+        return tuple(found)
+
+    def _env_files(self) -> tuple[_Place, ...]:
+        if self._dotenv is None:
+            found = (folder / ENV_FILE for folder in self._folders)
+            path = next((path for path in found if path.is_file()), None)
+            self._dotenv = _Place(str(path or ""), _read_env(path) if path else {})
+        return (self._dotenv,)
+
+    def _sections(self, provider: str) -> Iterable[_Place]:
+        for path in self.files:
+            if path not in self._tables:
+                self._tables[path] = _read_table(path)
+            section = self._tables[path].get(provider, {})
+            yield _Place(str(path), section)
+
+    def _missing(self, provider: str, places: KeyPlaces) -> CredentialsMissing:
+        looked_in = [f"environment variable {name}" for name in places.keys]
+        looked_in += [str(folder / ENV_FILE) for folder in self._folders]
+        looked_in += [str(path) for path in self.files]
+        first = f"Set {places.keys[0]}, or write" if places.keys else "Write"
+        return CredentialsMissing(
+            provider,
+            looked_in,
+            f"{first} this into {self.files[-1]} and `chmod 600` it:\n"
+            f'\n    [{provider}]\n    api_key = "..."\n',
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    value: str
+    source: str
+
+
+def _first(places: Iterable[_Place], names: Sequence[str]) -> _Found | None:
+    for place in places:
+        for name in names:
+            value = place.values.get(name, "").strip()
+            if value:
+                source = f"{name} in {place.name}" if place.name else name
+                return _Found(value, source)
+    return None
+
+
+def _read_env(path: Path) -> Mapping[str, str]:
+    # By name: most programs have no such file.
+    read: Callable[..., dict[str, str | None]] = import_module("dotenv").dotenv_values
+    try:
+        values = read(path, interpolate=False)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # Not chained: it holds the file, and so its keys.
+        raise ConfigurationError(f"{path} is not UTF-8 text") from None
+
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _read_table(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """Return the sections of a file with keys; an empty table where there is none."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise ConfigurationError(
+                    f"{path} holds keys and others can read it; run `chmod 600 {path}`"
+                )
+            sections: dict[str, Any] = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        # Not chained: the parser's error may quote the line, and so the key.
+        problem = f"{path} is not TOML; write [PROVIDER] and api_key below it"
+        raise ConfigurationError(problem) from None
+
+    try:
+        return _SECTIONS.validate_python(sections, strict=True)
+    except ValidationError:
+        # Not chained either: it quotes what it was given.
+        problem = f"{path} holds something else than [PROVIDER] tables of texts"
+        raise ConfigurationError(problem) from None

@@ -1,0 +1,436 @@
+"""From a scenario to a team: which tiers are needed, and who serves them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from mma_runtime.arguments import (
+    check_callable,
+    check_class,
+    check_kind,
+    check_members,
+    check_text,
+    several,
+)
+from mma_runtime.costs.budget import Budgets
+from mma_runtime.errors import ArgumentInvalid, ConfigurationError
+from mma_runtime.events import Event, ModelEndsSoon, Origin
+from mma_runtime.governor import Governor
+from mma_runtime.governor.retries import RetryPolicy
+from mma_runtime.kernel import Actor, Ref
+from mma_runtime.llm.pricing import PriceList, Rates, price_list
+from mma_runtime.llm.provider import Provider
+from mma_runtime.model import Model
+from mma_runtime.model.route import Route
+from mma_runtime.observing import RunObserver
+from mma_runtime.rate_limits import Limits
+from mma_runtime.registry import Registry
+from mma_runtime.rounds import CONTEXT_TOKENS, PLAIN, Sampling, default_max_rounds
+from mma_runtime.scenario.money import account_limits, budgets, price_overrides
+from mma_runtime.scenario.schema import Scenario, TierSetup, tier_name
+from mma_runtime.scenario.settings import NO_SETTINGS, Settings
+from mma_runtime.supervisor.job import TierSettings
+from mma_runtime.tiers import AgentClass, Tier
+
+AGENTS = {
+    Tier.ORCHESTRATOR: "mma_agents.orchestrator:Orchestrator",
+    Tier.TECH_LEAD: "mma_agents.tech_lead:TechLead",
+    Tier.WORKER: "mma_agents.worker:Worker",
+    Tier.QA: "mma_agents.qa:QA",
+}
+"""Where each tier's agent is found; an entry point of its name goes before."""
+
+ENTRY_POINTS = "mma.agents"
+NO_AGENTS: Mapping[Tier, AgentClass] = {}
+SCRIPTED = "scripted"
+_PROVIDERS = "several providers"
+_ASKED = ("stream", "models", "capabilities", "priced_as", "aclose")
+NOTICE = timedelta(days=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """The tiers that a scenario needs, with the providers of their models."""
+
+    tiers: Mapping[Tier, TierSettings]
+    providers: Mapping[str, Provider]
+    prices: PriceList
+    limits: Mapping[str, Limits]
+    budgets: Budgets
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The address of each tier's model."""
+        return {str(tier): one.address for tier, one in self.tiers.items()}
+
+    @property
+    def scripted(self) -> tuple[str, ...]:
+        """The tiers whose replies are scripted, and so are never billed."""
+        return tuple(
+            str(tier)
+            for tier, settings in self.tiers.items()
+            if not self._priced(settings.address)[2]
+        )
+
+    def open_model(
+        self,
+        emit: Callable[[Event], None],
+        governor: Governor,
+        observer: RunObserver | None,
+        addresses: tuple[str, ...],
+        costs: Ref,
+    ) -> Model:
+        """Make the model at the first of *addresses*, the others being fallbacks.
+
+        Raises:
+            ConfigurationError: a ticket of a plan asks for a provider that is not open.
+        """
+        for address in addresses:
+            name = address.partition(":")[0]
+            if name not in self.providers:
+                raise ConfigurationError(
+                    f"{address!r} is not among the models of this run; its providers"
+                    f" are {', '.join(self.providers)}"
+                )
+
+        routes = (
+            Route(
+                self.providers[name],
+                model,
+                costs=costs,
+                emit=emit,
+                rates=self._rates(f"{name}:{model}"),
+                gate=governor.gate(self.providers[name], model, self.limits),
+                breaker=governor.breaker(self.providers[name], model),
+                observer=observer,
+            )
+            for name, _, model in (address.partition(":") for address in addresses)
+        )
+        return Model(*routes, retry=self.retry)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of all models, fallbacks and ladders included, each once."""
+        found = [
+            address
+            for one in self.tiers.values()
+            for address in (one.address, *one.fallbacks, *one.ladder)
+        ]
+        return tuple(dict.fromkeys(found))
+
+    def without_price(self) -> list[str]:
+        """Return the addresses of models whose price nobody knows."""
+        return [address for address in self.addresses if self._rates(address) is None]
+
+    def ending(self, today: date, origin: Origin) -> list[ModelEndsSoon]:
+        """Return a warning for each model that ends within `NOTICE` of *today*."""
+        warnings: list[ModelEndsSoon] = []
+        for address in self.addresses:
+            name, _, model = address.partition(":")
+            day = self.providers[name].capabilities(model).shutdown
+            if day is not None and day - today <= NOTICE:
+                warning = ModelEndsSoon(
+                    origin=origin,
+                    model=address,
+                    day=day.isoformat(),
+                    ended=day <= today,
+                )
+                warnings.append(warning)
+
+        return warnings
+
+    @property
+    def priced_as(self) -> dict[str, str]:
+        """The model that each scripted tier stands in for."""
+        prices = {tier: self._priced(one.address) for tier, one in self.tiers.items()}
+        return {
+            tier.value: f"{provider}:{model}"
+            for tier, (provider, model, billed) in prices.items()
+            if not billed
+        }
+
+    def _rates(self, address: str) -> Rates | None:
+        provider, model, billed = self._priced(address)
+        if not billed and provider == address.partition(":")[0]:
+            # It stands for no model of a service: what it costs only the user can say.
+            own = self.prices.overridden(provider, model)
+            return own.rates if own is not None else None
+
+        return self.prices.rates(provider, model)
+
+    def _priced(self, address: str) -> tuple[str, str, bool]:
+        name, _, model = address.partition(":")
+        return self.providers[name].priced_as(model)
+
+
+def needed_tiers(scenario: Scenario) -> tuple[Tier, ...]:
+    """Return the tiers that *scenario* cannot do without, and those it has models for.
+
+    An epic needs Tier 1 and 2, a track Tier 2, and all need Tier 3. Tier 4 gives hints
+    and Tier 2 reviews wherever they have a model of their own.
+    """
+    needed = {Tier.WORKER}
+    if scenario.epic is not None:
+        needed |= {Tier.ORCHESTRATOR, Tier.TECH_LEAD}
+    elif scenario.track is not None:
+        needed |= {Tier.TECH_LEAD}
+
+    named = {tier for tier in Tier if getattr(scenario.tiers, tier).model is not None}
+    if scenario.epic is None:
+        named.discard(Tier.ORCHESTRATOR)
+    elif scenario.defaults.model is not None:
+        named.add(Tier.QA)
+
+    return tuple(tier for tier in Tier if tier in needed | named)
+
+
+def tier_settings(
+    scenario: Scenario,
+    registry: Registry,
+    environment: Mapping[str, str],
+    agents: Mapping[Tier, AgentClass] = NO_AGENTS,
+) -> dict[Tier, TierSettings]:
+    """Return how each needed tier is manned; opens nothing.
+
+    *agents* go before installed ones and ours.
+
+    Raises:
+        ConfigurationError: A tier has no model, an address is unknown, or
+            `MAX_TOOL_ROUNDS` in the environment is no number.
+    """
+    rounds = default_max_rounds(environment)
+    settings: dict[Tier, TierSettings] = {}
+    for tier in needed_tiers(scenario):
+        own = scenario.tier(tier.value)
+        if own.model is None:
+            raise ConfigurationError(
+                f"tier {tier.value!r} has no model; set `tiers.{tier.value}.model` or"
+                f" `defaults.model`, or give `--model {tier.value}=PROVIDER:MODEL`"
+            )
+
+        settings[tier] = TierSettings(
+            agent=agents.get(tier) or load_agent(tier),
+            address=str(registry.parse_address(own.model)),
+            fallbacks=tuple(str(registry.parse_address(a)) for a in own.fallbacks),
+            max_rounds=own.max_tool_rounds or rounds,
+            sampling=_sampling(own),
+            tools=own.tools,
+            ladder=tuple(str(registry.parse_address(a)) for a in own.escalate),
+            context_tokens=own.max_context_tokens or CONTEXT_TOKENS,
+        )
+
+    return settings
+
+
+def _sampling(own: TierSetup) -> Sampling:
+    wanted = Sampling(
+        temperature=own.temperature,
+        max_output_tokens=own.max_output_tokens,
+        reasoning_effort=own.reasoning_effort,
+    )
+    return wanted if wanted != PLAIN else PLAIN
+
+
+class ProviderPool:
+    """The providers that a runtime has open; shared by its runs, closed with it.
+
+    *given* belong to the caller and are left open.
+
+    Raises:
+        ArgumentInvalid: Something among them is no provider.
+        ConfigurationError: Two have the same name.
+    """
+
+    def __init__(self, given: Iterable[Provider] = ()) -> None:
+        self._given: dict[str, Provider] = {}
+        for place, provider in enumerate(several("providers", given, _PROVIDERS)):
+            _check_provider(f"providers[{place}]", provider)
+            if provider.name in self._given:
+                raise ConfigurationError(f"two providers are named {provider.name!r}")
+
+            self._given[provider.name] = provider
+
+        self._open: dict[tuple[object, ...], Provider] = {}
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of those that belong to the caller."""
+        return tuple(self._given)
+
+    def provide(
+        self, names: Iterable[str], registry: Registry, script: Path | None = None
+    ) -> dict[str, Provider]:
+        """Return the providers with these *names*, opened where they are not yet.
+
+        *script* is the file of replies for scripted models.
+
+        Opens no connection. All keys are looked up before the first is opened.
+
+        Raises:
+            UnknownProvider: There is none of that name.
+            CredentialsMissing: A provider has no key.
+            ScenarioInvalid: The script of replies cannot be used.
+        """
+        names = tuple(dict.fromkeys(names))
+        for name in names:
+            if name not in self._given and name != SCRIPTED:
+                registry.credentials_for(name)
+
+        return {name: self._provider(name, registry, script) for name in names}
+
+    async def aclose(self) -> None:
+        """Close what was opened here."""
+        for provider in self._open.values():
+            await provider.aclose()
+
+        self._open.clear()
+
+    def _provider(self, name: str, registry: Registry, script: Path | None) -> Provider:
+        if name in self._given:
+            return self._given[name]
+
+        options: dict[str, Any] = {}
+        if name == SCRIPTED:
+            if script is None:
+                raise ConfigurationError(
+                    "a tier's model is scripted, but the scenario has no `script`;"
+                    " name the file with its replies"
+                )
+
+            options["script"] = script
+
+        # Two scenarios may mean different servers or keys by the same name.
+        key = (name, repr(registry.spec(name)), registry.credentials_for(name), script)
+        if key not in self._open:
+            self._open[key] = registry.open_provider(name, **options)
+
+        return self._open[key]
+
+
+def registry_of(
+    scenario: Scenario, known: Registry, folders: Iterable[Path]
+) -> Registry:
+    """Return *known* with the providers that *scenario* brings itself.
+
+    Keys and settings are looked for in the files of *folders* too.
+    """
+    own = (entry.spec(name) for name, entry in scenario.providers.items())
+    return known.extended(own, folders=folders)
+
+
+def assemble(
+    scenario: Scenario,
+    tiers: Mapping[Tier, TierSettings],
+    registry: Registry,
+    pool: ProviderPool,
+    settings: Settings = NO_SETTINGS,
+) -> Team:
+    """Find a provider for each model of *tiers* and of tickets; sends nothing yet.
+
+    The scenario's prices and limits come before those of *settings*.
+
+    Raises what `ProviderPool.provide` raises.
+    """
+    addresses = [
+        address
+        for one in tiers.values()
+        for address in (one.address, *one.fallbacks, *one.ladder)
+    ]
+    addresses += [
+        str(registry.parse_address(ticket.model))
+        for ticket in scenario.tickets or ()
+        if ticket.model is not None
+    ]
+    return Team(
+        tiers=tiers,
+        providers=pool.provide(
+            (address.partition(":")[0] for address in addresses),
+            registry,
+            scenario.script,
+        ),
+        prices=price_list((*price_overrides(scenario), *settings.prices)),
+        limits={**settings.limits, **account_limits(scenario)},
+        retry=scenario.retries.policy(),
+        budgets=budgets(scenario),
+    )
+
+
+def _check_provider(argument: str, given: object) -> None:
+    check_members(argument, given, ("name", *_ASKED), "a `Provider`")
+    check_text(f"{argument}.name", getattr(given, "name", None), "its name")
+    for method in _ASKED:
+        called: object = getattr(given, method, None)
+        check_callable(f"{argument}.{method}", called, "a method of a `Provider`")
+
+
+def checked_agents(given: Mapping[str, AgentClass]) -> dict[Tier, AgentClass]:
+    """Return the classes of tier agents that are *given* by the names of tiers.
+
+    Raises:
+        ArgumentInvalid: Something among them is no class of tier agents.
+        ConfigurationError: There is no tier of a name.
+    """
+    check_kind("agents", given, Mapping, "a table of tiers and classes")
+    agents: dict[Tier, AgentClass] = {}
+    for name, agent in given.items():
+        tier = Tier(tier_name(name))
+        _check_agent(f"agents[{name!r}]", agent, tier)
+        agents[tier] = agent
+
+    return agents
+
+
+def _check_agent(argument: str, given: AgentClass, tier: Tier) -> None:
+    wanted = "a class that extends `TierAgent`, or an actor made of one `Equipment`"
+    check_class(argument, given, Actor, wanted)
+    try:
+        signature(given).bind(None)
+    except TypeError as error:
+        raise ArgumentInvalid(argument, given, wanted) from error
+
+    own = getattr(given, "tier", tier)
+    if own != tier:
+        raise ArgumentInvalid(f"{argument}.tier", own, f"`Tier.{tier.name}`")
+
+
+def load_agent(tier: Tier) -> AgentClass:
+    """Load the class of *tier*'s agent, on first use.
+
+    Raises:
+        ConfigurationError: What is installed for the tier cannot be used.
+    """
+    points = installed_agents()
+    if tier in points:
+        agent = _installed_agent(tier, points[tier])
+    else:
+        module, _, name = AGENTS[tier].partition(":")
+        agent = getattr(import_module(module), name)
+
+    return agent
+
+
+@cache
+def installed_agents() -> Mapping[str, EntryPoint]:
+    """Return the agents of installed packages, by the name of their tier.
+
+    Looked up once: it reads a file of every installed package.
+    """
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _installed_agent(tier: Tier, point: EntryPoint) -> AgentClass:
+    about = f"the installed agent {point.value!r} of tier {tier.value!r}"
+    try:
+        agent: AgentClass = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{about} cannot be loaded: {error}") from error
+
+    _check_agent(about, agent, tier)
+    return agent

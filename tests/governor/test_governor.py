@@ -1,0 +1,443 @@
+"""The governor: 50 workers share an account whose limits are known, told or felt."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from mma_runtime.costs import CostAggregator, Ledger
+from mma_runtime.errors import (
+    ProviderError,
+    ProviderFacts,
+    ProviderOverloaded,
+    RateLimited,
+)
+from mma_runtime.events import Event, ModelCallFailed, ModelCallQueued
+from mma_runtime.governor import Gate, Governor, shared_governor
+from mma_runtime.governor.pacing import Throttle
+from mma_runtime.governor.queueing import Demand, Permit
+from mma_runtime.kernel import ActorSystem
+from mma_runtime.llm.chat import ChatRequest
+from mma_runtime.llm.usage import Usage
+from mma_runtime.model import Model
+from mma_runtime.model.route import Route
+from mma_runtime.rate_limits import Limits
+from mma_runtime.testing import FunctionProvider
+from mma_runtime.testing.clock import virtual_backend
+from tests.account import Account, ask, crowd
+
+MINUTES = 600.0
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return virtual_backend(request.param)
+
+
+def limited(wait: float | None = None) -> RateLimited:
+    facts = ProviderFacts(provider="p", status=429, retry_after=wait)
+    return RateLimited("slow down", facts)
+
+
+@asynccontextmanager
+async def model_on(
+    provider: FunctionProvider, gate: Gate, events: list[Event]
+) -> AsyncGenerator[Model]:
+    async with ActorSystem() as system:
+        costs = await system.spawn("costs", CostAggregator, Ledger(), events.append)
+        yield Model(
+            Route(provider, "m", costs=costs, emit=events.append, rates=None, gate=gate)
+        )
+
+
+# --- fifty workers for ten minutes --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "account"),
+    [
+        (Limits(requests_per_minute=300), {"requests": 300}),
+        (Limits(requests_per_minute=20), {"requests": 20}),
+        (Limits(tokens_per_minute=200_000), {"tokens": 200_000}),
+        (Limits(in_flight=10), {"in_flight": 10}),
+        (
+            Limits(requests_per_minute=500, tokens_per_minute=300_000, in_flight=20),
+            {"requests": 500, "tokens": 300_000, "in_flight": 20},
+        ),
+        (Limits(), {"requests": 300, "tokens": 500_000, "tells": True}),
+    ],
+    ids=["requests", "few requests", "tokens", "in flight", "all", "told by answers"],
+)
+async def test_what_is_known_is_kept_to_without_one_refusal(
+    limits: Limits, account: dict[str, Any]
+) -> None:
+    service = Account(**account)
+
+    count = await crowd(service, Gate(limits), seconds=MINUTES)
+
+    assert (count.refused, count.failed) == (0, 0)
+    assert count.accepted >= 0.9 * service.allows(MINUTES)
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        {"requests": 300},
+        {"requests": 300, "asks": True},
+        {"requests": 1_000},
+        {"tokens": 200_000},
+        {"in_flight": 10},
+    ],
+    ids=["requests", "with retry-after", "more requests", "tokens", "in flight"],
+)
+async def test_what_is_unknown_is_felt_for_with_few_refusals(
+    account: dict[str, Any],
+) -> None:
+    service = Account(**account)
+
+    count = await crowd(service, Gate(), seconds=MINUTES)
+
+    assert count.share_refused <= 0.01
+    assert count.failed == 0
+    assert count.accepted >= 0.9 * service.allows(MINUTES)
+
+
+@pytest.mark.parametrize(
+    "account", [{"requests": 20}, {"tokens": 20_000}], ids=["requests", "tokens"]
+)
+async def test_a_low_limit_is_found_by_what_was_sent_before_it_was_met(
+    account: dict[str, Any],
+) -> None:
+    service = Account(**account)
+
+    count = await crowd(service, Gate(), seconds=MINUTES)
+
+    assert count.refused <= 7
+    assert count.failed == 0
+    assert count.accepted >= 0.9 * service.allows(MINUTES)
+
+
+def test_what_was_sent_is_no_limit_where_nobody_waited() -> None:
+    alone, pressed = Throttle(), Throttle()
+    for throttle in (alone, pressed):
+        for number in range(6):
+            throttle.sent(float(number))
+
+    for in_flight, sent_at in ((3, 4.0), (1, 5.0)):
+        alone.refused(in_flight, sent_at, sent_at + 0.5)
+        pressed.refused(in_flight, sent_at, sent_at + 0.5, pressed=True)
+
+    # Four were taken, in the first seconds of a minute: some 3.5 a minute.
+    assert pressed.wait(0, 0.0, 0.0) == pytest.approx(17, abs=1)
+    assert alone.wait(0, 0.0, 0.0) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("limits", "account"),
+    [
+        (Limits(), {"requests": 300}),
+        (Limits(requests_per_minute=300), {"requests": 300}),
+        (Limits(), {"requests": 300, "tells": True}),
+        (Limits(), {"in_flight": 20}),
+    ],
+    ids=["felt for", "configured", "told", "in flight"],
+)
+async def test_halved_limits_are_found_again_within_a_minute(
+    limits: Limits, account: dict[str, Any]
+) -> None:
+    service, gate = Account(**account), Gate(limits)
+    await crowd(service, gate, seconds=240)
+
+    service.halve()
+    await crowd(service, gate, seconds=60)
+    after = await crowd(service, gate, seconds=240)
+
+    assert after.failed == 0
+    assert after.share_refused <= 0.01
+    assert after.accepted >= 0.85 * service.allows(240)
+
+
+# --- who goes first -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", ["orchestrator", "tech_lead", "qa"])
+async def test_a_higher_tier_waits_for_one_place_at_most(tier: str) -> None:
+    service = Account(requests=60)
+    gate = Gate(Limits(requests_per_minute=60))
+    took: list[float] = []
+
+    async def ask_above() -> None:
+        await anyio.sleep(120)
+        async with model_on(service, gate, []) as model:
+            for turn in range(5):
+                began = anyio.current_time()
+                await model.complete(ask(tier=tier, ticket=f"{turn}"))
+                arrived = next(
+                    t for who, t in reversed(service.arrivals) if who == tier
+                )
+                took.append(arrived - began)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask_above)
+        await crowd(service, gate, seconds=180)
+
+    # A place becomes free every 62 / 60 seconds; the way there takes up to 0.2.
+    assert len(took) == 5
+    assert max(took) <= 62 / 60 + 0.2 + 0.01
+
+
+async def order_of(gate: Gate, demands: list[Demand]) -> list[Demand]:
+    """Return the order in which callers get through, one at a time."""
+    first = gate.enter_nowait(Demand())
+    assert first is not None
+    order: list[Demand] = []
+
+    async def enter(demand: Demand) -> None:
+        permit = await gate.enter(demand)
+        order.append(demand)
+        await anyio.sleep(1)
+        gate.succeeded(permit, Usage(output=1))
+
+    async with anyio.create_task_group() as group:
+        for demand in demands:
+            group.start_soon(enter, demand)
+            await anyio.wait_all_tasks_blocked()
+        gate.succeeded(first, Usage(output=1))
+
+    return order
+
+
+async def test_within_a_tier_the_first_to_come_goes_first() -> None:
+    demands = [Demand("run", "worker", input=number) for number in range(5)]
+
+    assert await order_of(Gate(Limits(in_flight=1)), demands) == demands
+
+
+async def test_runs_take_turns() -> None:
+    many = [Demand("greedy", "worker", input=number) for number in range(4)]
+    few = [Demand("modest", "worker", input=number) for number in range(2)]
+
+    order = await order_of(Gate(Limits(in_flight=1)), many + few)
+
+    assert [demand.run for demand in order[:4]] == ["greedy", "modest"] * 2
+    assert [demand.run for demand in order[4:]] == ["greedy"] * 2
+
+
+async def test_a_lower_tier_that_has_waited_long_gets_every_other_place() -> None:
+    low = [Demand("run", "worker", input=number) for number in range(3)]
+    high = [Demand("run", "qa", input=number) for number in range(40)]
+
+    order = await order_of(Gate(Limits(in_flight=1)), low + high)
+
+    tiers = [demand.tier for demand in order]
+    assert tiers[:30] == ["qa"] * 30
+    assert tiers[31:37].count("worker") == 3
+
+
+# --- refusals -----------------------------------------------------------------
+
+
+async def test_a_refusal_stops_all_and_then_one_tries() -> None:
+    sent: list[float] = []
+    began = anyio.current_time()
+
+    async def answer(_request: ChatRequest) -> str:
+        sent.append(round(anyio.current_time() - began, 3))
+        await anyio.sleep(0.1)
+        if anyio.current_time() - began < 5:
+            raise limited(5.0)
+        return "done"
+
+    events: list[Event] = []
+    gate = Gate(Limits(in_flight=10))
+    provider = FunctionProvider(answer)
+    async with (
+        model_on(provider, gate, events) as model,
+        anyio.create_task_group() as group,
+    ):
+        for number in range(30):
+            group.start_soon(model.complete, ask(ticket=f"{number}"))
+
+    # Ten were under way; one probe after the rest, then the others.
+    assert sent[:10] == [0.0] * 10
+    assert sent[10] == pytest.approx(5.1)
+    assert sent[11] > 5.19
+    assert len(sent) == 40
+    waits = [event.retry_in for event in events if isinstance(event, ModelCallFailed)]
+    assert waits == [pytest.approx(5.0)] * 10
+    assert any(isinstance(event, ModelCallQueued) for event in events)
+
+
+async def test_a_failed_probe_doubles_the_rest() -> None:
+    sent: list[float] = []
+    began = anyio.current_time()
+
+    def answer(_request: ChatRequest) -> str:
+        sent.append(anyio.current_time() - began)
+        if len(sent) <= 4:
+            raise limited()
+        return "done"
+
+    async with model_on(FunctionProvider(answer), Gate(), []) as model:
+        await model.complete(ask())
+
+    assert sent == pytest.approx([0, 1, 3, 7, 15])
+
+
+@pytest.mark.parametrize(
+    ("wait", "most"), [(None, 12), (0.0, 30)], ids=["no word", "at once"]
+)
+async def test_an_account_that_refuses_for_ever_ends_all_calls(
+    wait: float | None, most: int
+) -> None:
+    """Those in the queue too: each would otherwise try for as long on its own."""
+    problems: list[str] = []
+    began = anyio.current_time()
+
+    def never(_request: ChatRequest) -> str:
+        raise limited(wait)
+
+    provider = FunctionProvider(never)
+    async with model_on(provider, Gate(Limits(in_flight=1)), []) as model:
+
+        async def work(number: int) -> None:
+            try:
+                await model.complete(ask(ticket=f"{number}"))
+            except RateLimited as error:
+                problems.append(error.message)
+
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(work, number)
+        first = anyio.current_time() - began
+        late = anyio.current_time()
+        await work(50)
+
+    assert first < 300 + 61
+    assert len(provider.requests) <= most
+    assert len(problems) == 51
+    assert sum("it has refused all requests for 3" in one for one in problems) >= 49
+    assert anyio.current_time() == late
+
+
+async def test_a_cancelled_probe_lets_another_try() -> None:
+    gate = Gate()
+    permit = gate.enter_nowait(Demand())
+    assert permit is not None
+    gate.refused(permit, limited(1.0))
+    entered: list[Permit] = []
+
+    async def enter() -> None:
+        entered.append(await gate.enter(Demand()))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(enter)
+        group.start_soon(enter)
+        await anyio.sleep(5)
+        assert [permit.is_probe for permit in entered] == [True]
+        gate.leave(entered[0])
+
+    assert [permit.is_probe for permit in entered] == [True, True]
+
+
+async def test_callers_are_not_left_waiting_for_a_long_rest() -> None:
+    gate = Gate(Limits(in_flight=1))
+    permit = gate.enter_nowait(Demand())
+    assert permit is not None
+    problems: list[str] = []
+
+    async def enter() -> None:
+        try:
+            await gate.enter(Demand())
+        except ProviderError as error:
+            problems.append(error.message)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(enter)
+        group.start_soon(enter)
+        await anyio.wait_all_tasks_blocked()
+        gate.refused(permit, limited(3_600))
+        await anyio.sleep(60)
+        group.start_soon(enter)
+
+    assert problems[:2] == ["the provider asks to wait for 3,600 s"] * 2
+    assert problems[2] == "the provider asks to wait for 3,540 s"
+
+
+async def test_a_cancelled_wait_leaves_nothing_behind() -> None:
+    gate = Gate(Limits(in_flight=1))
+    permit = gate.enter_nowait(Demand())
+    assert permit is not None
+
+    with anyio.move_on_after(1):
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(gate.enter, Demand())
+    assert gate.waiting == 0
+    gate.succeeded(permit, Usage())
+
+    assert gate.in_flight == 0
+    assert gate.enter_nowait(Demand()) is not None
+
+
+async def test_an_overloaded_provider_is_given_a_rest_too() -> None:
+    sent: list[float] = []
+    began = anyio.current_time()
+
+    def answer(_request: ChatRequest) -> str:
+        sent.append(anyio.current_time() - began)
+        if len(sent) == 1:
+            raise ProviderOverloaded("busy", ProviderFacts(provider="p", status=529))
+        return "done"
+
+    async with model_on(FunctionProvider(answer), Gate(), []) as model:
+        await model.complete(ask())
+
+    assert sent == pytest.approx([0, 1])
+
+
+# --- gates --------------------------------------------------------------------
+
+
+async def test_a_gate_is_shared_by_account_and_model() -> None:
+    class Two(FunctionProvider):
+        account = "one account"
+
+    governor = Governor()
+    one, other = Two(lambda _: ""), Two(lambda _: "")
+
+    assert governor.gate(one, "m", {}) is governor.gate(other, "m", {})
+    assert governor.gate(one, "m", {}) is not governor.gate(one, "n", {})
+    stranger = FunctionProvider(lambda _: "")
+    assert governor.gate(one, "m", {}) is not governor.gate(stranger, "m", {})
+
+
+async def test_a_limit_for_a_whole_provider_makes_one_gate_of_its_models() -> None:
+    provider = FunctionProvider(lambda _: "")
+    limits = {
+        "function": Limits(in_flight=1),
+        "function:big": Limits(in_flight=7),
+    }
+    governor = Governor()
+
+    gate = governor.gate(provider, "m", limits)
+
+    assert gate is governor.gate(provider, "n", limits)
+    assert gate is not governor.gate(provider, "big", limits)
+    assert gate.enter_nowait(Demand()) is not None
+    assert gate.enter_nowait(Demand()) is None
+
+
+async def test_runtimes_of_one_event_loop_share_a_governor() -> None:
+    assert shared_governor() is shared_governor()
+
+
+async def test_a_model_that_is_no_service_is_never_held_up() -> None:
+    gate = Gate(adapts=False)
+
+    permits = [gate.enter_nowait(Demand()) for _ in range(10_000)]
+
+    assert None not in permits
+    assert gate.in_flight == 10_000
