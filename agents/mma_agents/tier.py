@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
@@ -223,10 +224,16 @@ def request(
         temperature=sampling.temperature,
         max_output_tokens=sampling.max_output_tokens,
         reasoning_effort=sampling.reasoning_effort,
-        response_schema=shape.model_json_schema() if shape is not None else None,
+        response_schema=_schema(shape) if shape is not None else None,
         origin=origin,
         turn=turn,
     )
+
+
+@cache
+def _schema(shape: type[BaseModel]) -> dict[str, Any]:
+    # Building one takes a millisecond.
+    return shape.model_json_schema()
 
 
 def parse(shape: type[ShapeT], text: str, finish: Finish) -> ShapeT:

@@ -46,7 +46,6 @@ from mma_runtime import (
     Usage,
     Workspace,
     handles,
-    staffing,
     tool,
 )
 from mma_runtime.errors import ConfigurationError, NameTaken, Refused
@@ -68,6 +67,7 @@ from mma_runtime.llm.chat import (
     ToolSpec,
 )
 from mma_runtime.llm.provider import Capabilities, ModelInfo
+from mma_runtime.runtime import staffing
 from mma_runtime.scenario.load import loads
 from mma_runtime.tiers import Review, ReviewTicket
 from mma_runtime.tools.tool import Content
