@@ -78,7 +78,7 @@ _GIVEN_UP = ("block", "cancel")
 _WORK = (REPLY, FAILURE, TOOLS, COMMAND)
 _USED = (REPLY, TOOLS, COMMAND)
 
-_VARYING = ("seconds", "delay", "retry_in", "dependants")
+_VARYING = ("seconds", "delay", "retry_in", "dependants", "rounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +228,19 @@ class Past:
             and one.record.seq < order.seq
             for (kind, _), one in self.done.items()
         )
+
+    def cut_off(self, ticket: str, attempt: int, seq: int) -> None:
+        """Drop what came of an *attempt* at *ticket* from record *seq* on.
+
+        It was cancelled then, with a call on its way whose reply was recorded still.
+        """
+        self.done = {
+            key: one
+            for key, one in self.done.items()
+            if one.record.seq < seq
+            or (one.record.origin.ticket, one.record.origin.attempt)
+            != (ticket, attempt)
+        }
 
     def comes_before_end_of(self, ticket: str) -> bool:
         """Whether the next order was given before *ticket* had failed."""

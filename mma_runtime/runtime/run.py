@@ -204,10 +204,12 @@ class Run:
     async def cancel_ticket(self, ticket: str, reason: str = "") -> tuple[str, ...]:
         """Give up one ticket, at work or not; what depends on it is blocked.
 
-        A worker and its tools are cancelled; this does not wait for their end. Raises
-        what `block` raises.
+        Returns when its worker and its tools, which are cancelled, have ended. Raises
+        what `block` raises; cancellation is as there.
         """
-        return await self._order(ticket, Order.CANCEL, reason)
+        changed = await self._order(ticket, Order.CANCEL, reason)
+        await self._dispatch.work_ended(ticket)
+        return changed
 
     async def prioritise(self, ticket: str, priority: Priority) -> None:
         """Change when a ticket that has not started gets its turn.

@@ -284,7 +284,10 @@ class Delivery:
         if report.error is not None:
             raise self._unusable(report.error)
 
-        card.reason = report.reason
+        if card.state is TicketState.RUNNING:
+            # Else it was cancelled as the report came, and has a reason.
+            card.reason = report.reason
+
         if report.stuck:
             raise Rejected("worker", report.reason, state=TicketState.STUCK)
 

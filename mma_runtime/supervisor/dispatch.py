@@ -287,6 +287,19 @@ class Dispatch:
 
     # --- what orders are about --------------------------------------------------
 
+    def is_at_work(self, ticket: str) -> bool:
+        """Tell whether somebody works on *ticket*, or is still being stopped."""
+        return ticket in self._at_work
+
+    def is_over(self, track: str) -> bool:
+        """Tell whether no ticket of *track* is open any more."""
+        return not self._open.get(track)
+
+    async def work_ended(self, ticket: str) -> None:
+        """Wait until nobody is at work on *ticket*."""
+        while self.is_at_work(ticket):
+            await self._news.wait()
+
     def stop_work(self, ticket: str) -> None:
         """Cancel who is at work on *ticket*, if anybody is."""
         if handle := self._at_work.get(ticket):

@@ -20,6 +20,14 @@ from mma_runtime.supervisor.schedule import Schedule
 class Floor(Protocol):
     """Where the work is done that orders are about: the supervisor."""
 
+    def is_at_work(self, ticket: str) -> bool:
+        """Tell whether somebody works on *ticket*, or is still being stopped."""
+        ...
+
+    def is_over(self, track: str) -> bool:
+        """Tell whether no ticket of *track* is open any more."""
+        ...
+
     def stop_work(self, ticket: str) -> None:
         """Cancel who is at work on *ticket*, if anybody is."""
         ...
@@ -129,6 +137,12 @@ class OrderBook:
                 except Refused:
                     return False
 
+                past = self._job.journal.past
+                if request.order is Order.CANCEL and past is not None:
+                    past.cut_off(
+                        request.ticket, cards[request.ticket].attempts, order.seq
+                    )
+
         return True
 
     def _do(self, request: OrderTicket) -> tuple[str, ...]:
@@ -147,14 +161,17 @@ class OrderBook:
                     self._job.emit(card.finished(self._job.run))
                     ended = ended[1:]
             case Order.SKIP:
+                self._demand_reopenable(card)
                 was_open = card.is_open
                 skipped, *reopened = schedule.skip(card, reason or "skipped by hand")
                 ended = [skipped] if was_open else []
                 if not was_open:
                     self._job.emit(skipped.finished(self._job.run))
             case Order.UNBLOCK:
+                self._demand_reopenable(card)
                 reopened = schedule.unblock(card)
             case Order.RETRY:
+                self._demand_reopenable(card)
                 reopened = schedule.retry(card)
             case Order.PRIORITISE:
                 schedule.prioritise(card, request.priority)
@@ -171,6 +188,21 @@ class OrderBook:
         self._floor.stop_work(request.ticket)
         changed = dict.fromkeys(one.ticket.id for one in (card, *ended, *reopened))
         return tuple(changed)
+
+    def _demand_reopenable(self, card: TicketCard) -> None:
+        """Refuse where nobody would do *card*, or somebody is still at work on it."""
+        if card.is_open:
+            return
+
+        name = card.ticket.id
+        if self._floor.is_at_work(name):
+            raise Refused(f"the work on ticket {name!r} is still being stopped")
+
+        if self._floor.is_over(card.track):
+            what = f"track {card.track!r}" if card.track else "the run"
+            raise Refused(
+                f"{what} has no open ticket any more; ticket {name!r} stays as it is"
+            )
 
     def _pause(self, reason: str) -> None:
         self.is_paused = True

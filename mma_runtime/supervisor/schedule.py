@@ -190,7 +190,7 @@ class Schedule:
         """
         self._demand(card, (TicketState.RUNNING, *_BEFORE_WORK), "be cancelled")
         running = card.state is TicketState.RUNNING
-        card.state, card.reason = TicketState.CANCELLED, reason
+        card.state, card.reason, card.blocked_by = TicketState.CANCELLED, reason, ""
         return [] if running else [card, *self.end(card)]
 
     def prioritise(self, card: TicketCard, priority: Priority) -> None:
@@ -234,7 +234,8 @@ class Schedule:
             cause = causes.pop()
             for name in self._behind.get(cause.ticket.id, ()):
                 waiting = self._cards[name]
-                if waiting.blocked_by == cause.ticket.id:
+                is_blocked = waiting.state is TicketState.BLOCKED
+                if is_blocked and waiting.blocked_by == cause.ticket.id:
                     waiting.state, waiting.reason = TicketState.PENDING, ""
                     waiting.blocked_by = ""
                     reopened.append(waiting)

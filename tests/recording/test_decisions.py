@@ -17,6 +17,7 @@ from mma_runtime.outcome import Outcome, RunState, TicketState
 from mma_runtime.plan import Priority
 from mma_runtime.recording import JOURNAL, find_run
 from mma_runtime.recording.changes import Changes
+from mma_runtime.supervisor.orders import Order, OrderTicket
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
 from tests.team import Said, project, scenario, team, use
@@ -32,6 +33,13 @@ async def taken(order: Callable[[], Awaitable[object]]) -> None:
                 await checkpoint()
             else:
                 return
+
+
+BESIDE = [
+    {"id": "one", "description": "do it"},
+    {"id": "two", "description": "do it", "depends_on": ["one"]},
+    {"id": "beside", "description": "do it"},
+]
 
 
 class Stage:
@@ -188,6 +196,66 @@ async def test_a_blocked_ticket_that_is_cancelled_ends_nobody_elses_work(
     outcome = await stage.record(act)
 
     assert set(states(outcome).values()) == {"completed"}
+
+
+@pytest.mark.parametrize("order", ["retry", "skip"])
+async def test_a_ticket_cancelled_at_work_begins_anew_once_its_worker_has_ended(
+    tmp_path: Path, order: str
+) -> None:
+    stage = Stage(tmp_path, tickets=BESIDE)
+    beside = stage.gates["beside"] = anyio.Event()
+
+    async def act(run: Run) -> None:
+        # Its worker may be done by now: both are well.
+        stage.go_on.set()
+        assert run.supervisor is not None
+        await run.supervisor.ask(OrderTicket(ticket="one", order=Order.CANCEL))
+        await taken(partial(getattr(run, order), "one"))
+        beside.set()
+
+    with anyio.fail_after(20):
+        outcome = await stage.record(act)
+
+    run, replayed = await stage.replay()
+    assert states(outcome)["one"] == ("completed" if order == "retry" else "skipped")
+    assert (states(outcome)["two"], states(outcome)["beside"]) == ("completed",) * 2
+    assert run.difference == ""
+    assert states(replayed) == states(outcome)
+
+
+async def test_who_cancels_a_ticket_has_waited_for_its_worker(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, tickets=BESIDE)
+    beside = stage.gates["beside"] = anyio.Event()
+
+    async def act(run: Run) -> None:
+        stage.go_on.set()
+        await run.cancel_ticket("one", "enough")
+        await run.retry("one")
+        beside.set()
+
+    with anyio.fail_after(20):
+        outcome = await stage.record(act)
+
+    assert set(states(outcome).values()) == {"completed"}
+
+
+async def test_nothing_begins_anew_when_nothing_is_open_any_more(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path)
+
+    async def act(run: Run) -> None:
+        await run.cancel_ticket("one", "enough")
+        for order in (run.retry, run.skip):
+            with pytest.raises(Refused, match="'one' stays as it is"):
+                await order("one")
+
+        with pytest.raises(Refused, match="'two' stays as it is"):
+            await run.unblock("two")
+
+    outcome = await stage.record(act)
+
+    assert states(outcome) == {"one": "cancelled", "two": "blocked", "three": "blocked"}
 
 
 async def test_a_ticket_cancelled_at_work_stays_so(tmp_path: Path) -> None:

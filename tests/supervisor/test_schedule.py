@@ -207,6 +207,22 @@ def test_a_ticket_at_work_that_is_cancelled_ends_later() -> None:
     assert [card.ticket.id for card in plan.schedule.end(plan["a"])] == ["b"]
 
 
+def test_a_cancelled_ticket_stays_so_when_what_had_blocked_it_is_unblocked() -> None:
+    plan = Plan(a=[], b=["a"], c=["b"], d=["a"])
+    plan.schedule.block(plan["a"], "wait")
+    plan.schedule.cancel(plan["b"], "never")
+
+    reopened = plan.schedule.unblock(plan["a"])
+
+    assert [card.ticket.id for card in reopened] == ["a", "d"]
+    assert plan.states == {
+        "a": "pending",
+        "b": "cancelled",
+        "c": "blocked",
+        "d": "pending",
+    }
+
+
 def test_another_priority_counts_at_once() -> None:
     plan = Plan(a=[], b=[], c=[])
     plan.schedule.prioritise(plan["c"], Priority.HIGH)
