@@ -24,7 +24,7 @@ from mma_runtime.cli.terminal import Results, report_error, say
 from mma_runtime.cli.wording import dollars
 from mma_runtime.errors import MMAError
 from mma_runtime.journal import Past
-from mma_runtime.recording import JOURNAL, find_run, recorded_start, run_folders
+from mma_runtime.recording import JOURNAL, find_run, recorded_start
 from mma_runtime.recording.forking import ForkPoint
 from mma_runtime.tools.approval import Approval
 
@@ -109,13 +109,13 @@ def command(
         svg=None,
         once=once,
     )
-    known = set(run_folders(home))
-    code = anyio.run(play, order, results, backend=backend)
-    for new in set(run_folders(home)) - known:
-        lines = _comparison(before, Past.read(new / JOURNAL))
+    played = anyio.run(play, order, results, backend=backend)
+    if played.run:
+        after = Past.read(find_run(home, played.run) / JOURNAL)
+        lines = _comparison(before, after)
         say("\n".join(["", *lines]), logs, "info", "fork_compared", told=lines)
 
-    return code
+    return played.code
 
 
 def _comparison(before: Past, after: Past) -> list[str]:

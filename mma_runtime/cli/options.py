@@ -1,6 +1,7 @@
 """Options that several commands take, and their values."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -219,6 +220,22 @@ def chosen_apply(*, apply: bool | None, branch: bool) -> Apply | None:
         raise click.UsageError("--branch and --apply or --no-apply exclude each other.")
 
     return "branch" if branch else apply
+
+
+def demand_folder(file: Path, option: str) -> None:
+    """Refuse *file* for *option* unless a file can be made in its folder.
+
+    Asked before a run begins: what it costs is not to be spent on a mistyped path.
+    Raises `click.UsageError`.
+    """
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise click.UsageError(f"There is no folder {str(file.parent)!r} for {option}.")
+
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise click.UsageError(
+            f"The folder {str(file.parent)!r} for {option} cannot be written to."
+        )
 
 
 _ONCE = {

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from mma_runtime.cli.export import save, script_option
-from mma_runtime.cli.options import chosen_logs
+from mma_runtime.cli.export import force_option, save, script_option
+from mma_runtime.cli.options import chosen_logs, demand_folder
 from mma_runtime.cli.run import command as run_command
-from mma_runtime.cli.terminal import Results
-from mma_runtime.recording import run_folders
+from mma_runtime.cli.run import run_scenario
+from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.errors import ConfigurationError
+from mma_runtime.recording.exporting import check_free
 
 _NOT_TAKEN = ("no_journal", "as_json", "jsonl")
 
@@ -24,20 +26,33 @@ def _options_of_run(function: Callable[..., int]) -> Callable[..., int]:
 
 @click.command("record")
 @script_option
+@force_option
 @_options_of_run
-def command(*, script: Path, home: Path, **options: Any) -> int:
+def command(
+    *,
+    script: Path,
+    force: bool,
+    home: Path,
+    log_format: str | None,
+    log_level: str | None,
+    **options: Any,
+) -> int:
     """Run the scenario FILE and save it with the models' replies as another scenario.
 
     The same as `mma run FILE` and `mma export last --script OUT`: a run that was paid
     for becomes a test that is free. The exit code is that of the run.
     """
-    logs = chosen_logs(options["log_format"], options["log_level"])
-    known = set(run_folders(home))
-    code: int = run_command.callback(  # type: ignore[misc] # it has one
-        home=home, no_journal=False, as_json=False, jsonl=False, **options
-    )
-    for run in set(run_folders(home)) - known:
-        saved = save(home, run.name, script, Results(sys.stdout), logs)
-        code = code or saved
+    logs = chosen_logs(log_format, log_level)
+    demand_folder(script, "--script")
+    try:
+        check_free(script, replace=force)
+    except ConfigurationError as error:
+        return report_error(error, None, logs=logs)
 
-    return code
+    played = run_scenario(
+        home=home, no_journal=False, as_json=False, jsonl=False, logs=logs, **options
+    )
+    if played.run:
+        save(home, played.run, script, Results(sys.stdout), logs, replace=force)
+
+    return played.code

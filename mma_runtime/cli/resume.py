@@ -83,4 +83,4 @@ def command(
         svg=None,
         once=once,
     )
-    return anyio.run(play, order, results, backend=backend)
+    return anyio.run(play, order, results, backend=backend).code

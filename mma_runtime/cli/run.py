@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import click
@@ -22,6 +23,7 @@ from mma_runtime.cli.options import (
     apply_options,
     backend_option,
     chosen_apply,
+    demand_folder,
     home_option,
     inputs_option,
     json_option,
@@ -83,6 +85,14 @@ class Order:
         return not self.as_json and not self.jsonl
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of an order: the *run*, empty where none began, and the exit *code*."""
+
+    run: str
+    code: int
+
+
 @click.command("run")
 @scenario_file
 @models_option
@@ -110,7 +120,17 @@ class Order:
 @log_options
 @backend_option
 @home_option
-def command(
+def command(**options: Any) -> int:
+    """Run the scenario FILE.
+
+    stdout gets the result, stderr shows how it goes. Exit codes: 0 completed; 1 failed;
+    2 invalid scenario or usage; 3 over budget; 4 out of tool rounds, or cut short; 5
+    paused, since it could not be recorded; 6 provider or key; 130 and 143 interrupted.
+    """
+    return run_scenario(**options).code
+
+
+def run_scenario(
     *,
     file: Path,
     models: tuple[tuple[str, str], ...],
@@ -125,18 +145,13 @@ def command(
     logs: LogChoice | None,
     backend: str,
     home: Path,
-) -> int:
-    """Run the scenario FILE.
-
-    stdout gets the result, stderr shows how it goes. Exit codes: 0 completed; 1 failed;
-    2 invalid scenario or usage; 3 over budget; 4 out of tool rounds, or cut short; 5
-    paused, since it could not be recorded; 6 provider or key; 130 and 143 interrupted.
-    """
+) -> Played:
+    """Run the scenario in *file* as the options of `mma run` say."""
     if as_json and jsonl:
         raise click.UsageError("--json and --jsonl exclude each other.")
 
-    if svg is not None and not svg.absolute().parent.is_dir():
-        raise click.UsageError(f"There is no folder {str(svg.parent)!r} for --svg.")
+    if svg is not None:
+        demand_folder(svg, "--svg")
 
     handed_over = chosen_apply(apply=apply, branch=branch)
     results = Results(sys.stdout)
@@ -149,7 +164,8 @@ def command(
         )
     except MMAError as error:
         told = results if as_json or jsonl else None
-        return report_error(error, told, logs=logs, indent=None if jsonl else 2)
+        indent = None if jsonl else 2
+        return Played("", report_error(error, told, logs=logs, indent=indent))
 
     if budget is not None:
         limits = scenario.budget.model_copy(update={"usd": budget})
@@ -170,8 +186,8 @@ def command(
     return anyio.run(play, order, results, backend=backend)
 
 
-async def play(order: Order, results: Results) -> int:
-    """Run *order* under the watch for signals; return the exit code."""
+async def play(order: Order, results: Results) -> Played:
+    """Run *order* under the watch for signals; return the run and the exit code."""
     display = open_display(
         os.environ,
         same_terminal=(order.jsonl and sys.stdout.isatty())
@@ -188,9 +204,10 @@ async def play(order: Order, results: Results) -> int:
             outcome = await _conduct(order, display, results, interruption)
             tasks.cancel_scope.cancel()
             if isinstance(outcome, Outcome):
-                return _finish(outcome, order, display, results, interruption)
+                code = _finish(outcome, order, display, results, interruption)
+                return Played(outcome.run, code)
 
-            return outcome
+            return Played("", outcome)
     finally:
         display.close()
 
@@ -198,7 +215,7 @@ async def play(order: Order, results: Results) -> int:
     code = interruption.exit_code or 0
     text = "interrupted before the run began"
     say(f"mma: {text}", order.logs, "warning", "run_not_started", reason=text)
-    return code
+    return Played("", code)
 
 
 async def _conduct(

@@ -9,13 +9,14 @@ from typing import Any
 
 import yaml
 
-from mma_runtime.errors import JournalUnreadable
+from mma_runtime.errors import ConfigurationError, JournalUnreadable
 from mma_runtime.journal import JournalReader, Past
 from mma_runtime.journal.codec import decode
 from mma_runtime.journal.past import ANSWER, REPLY, Recorded
 from mma_runtime.llm.chat import AssistantTurn, Reasoning
 from mma_runtime.recording.recording import JOURNAL, scenario_of
 from mma_runtime.scenario.schema import TIERS, Scenario
+from mma_runtime.workspace.writing import replace_file
 
 _DROPPED = ("inputs", "limits", "providers")
 _WITH_REFERENCES = ("mcp_servers",)
@@ -34,12 +35,29 @@ class Exported:
     rejected: int
 
 
-def export(run: Path, file: Path) -> Exported:
+def check_free(file: Path, *, replace: bool) -> None:
+    """Refuse to export to *file* where it or its script is there already; blocks.
+
+    With *replace* they may be. Raises `ConfigurationError`.
+    """
+    for path in (file, _script_of(file)):
+        if not replace and os.path.lexists(path):
+            raise ConfigurationError(
+                f"{str(path)!r} is there already; `--force` replaces it"
+            )
+
+
+def export(run: Path, file: Path, *, replace: bool = False) -> Exported:
     """Write the recorded run in the folder *run* as the scenario *file*; blocks.
 
-    Its script is written beside it. Raises `JournalUnreadable`, and `OSError` when
-    either cannot be written.
+    Its script is written beside it. Each is there whole or not at all.
+
+    Raises:
+        ConfigurationError: One of them is there already, and not to be replaced.
+        JournalUnreadable: The run's record cannot be read, or holds no reply.
+        OSError: One of them cannot be written.
     """
+    check_free(file, replace=replace)
     path = run / JOURNAL
     past = Past.read(path)
     replies = [one for (kind, _), one in past.done.items() if kind == REPLY]
@@ -48,16 +66,21 @@ def export(run: Path, file: Path) -> Exported:
         raise JournalUnreadable(str(path), "it holds no reply that could be exported")
 
     priced, approved, rejected = _about(path)
-    script = file.with_suffix(".script.yaml")
+    script = _script_of(file)
     given = scenario_of(past)
     plain = _plain(given, file, asked=approved + rejected > 0)
     stand_ins = {**_replace_models(plain, given), **priced}
-    _write(file, {**plain, "script": script.name})
     said = [_reply(one) for one in replies]
     _write(script, {"stands_in_for": stand_ins, "replies": said})
+    # Last, as it names the script.
+    _write(file, {**plain, "script": script.name})
     return Exported(
         scenario=file, script=script, replies=len(replies), rejected=rejected
     )
+
+
+def _script_of(file: Path) -> Path:
+    return file.with_suffix(".script.yaml")
 
 
 def _about(path: Path) -> tuple[dict[str, str], int, int]:
@@ -165,7 +188,7 @@ def _escaped_many(value: Any) -> Any:
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
+    replace_file(path, text.encode())
 
 
 def _reply(one: Recorded) -> dict[str, Any]:

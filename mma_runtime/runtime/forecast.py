@@ -52,11 +52,13 @@ def resume_command(
     more = (more or Decimal(exhausted.limit)).quantize(
         _CENT if unit == "usd" else Decimal(1), ROUND_UP
     )
-    words = ["mma", "resume", run, "--budget", f"{_limit(exhausted)}+{more}"]
-    if home.absolute() != HOME.absolute():
-        words += ["--home", str(home)]
+    budget = f"{_limit(exhausted)}+{more}"
+    return shlex.join(["mma", "resume", run, "--budget", budget, *home_words(home)])
 
-    return shlex.join(words)
+
+def home_words(home: Path) -> tuple[str, ...]:
+    """Return what a command needs to find runs in *home*; nothing for the default."""
+    return () if home.absolute() == HOME.absolute() else ("--home", str(home))
 
 
 def _limit(exhausted: BudgetExhausted) -> str:

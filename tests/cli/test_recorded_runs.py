@@ -5,17 +5,21 @@ import os
 import shlex
 import sqlite3
 from contextlib import closing
-from errno import EROFS
+from errno import ENOSPC, EROFS
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 import yaml
+from click import UsageError
 
 from mma_runtime.journal import Entry, JournalReader
 from mma_runtime.journal.summary import summarise
 from mma_runtime.journal.writer import JournalWriter, open_file
-from mma_runtime.recording import JOURNAL, find_run, run_folders
+from mma_runtime.recording import JOURNAL, exporting, find_run, run_folders
+from mma_runtime.runtime import Runtime
+from mma_runtime.runtime.run import Run
 from tests.cli.conftest import DONE, Project
 
 
@@ -466,6 +470,92 @@ def test_record_runs_a_scenario_and_exports_it(project: Project) -> None:
     assert result.return_value == 0, result.stderr
     assert "2 replies written to" in result.stdout
     assert project.mma("check", str(exported)).return_value == 0
+
+
+def test_record_saves_its_own_run_beside_another_that_began_meanwhile(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Runtime.start
+
+    async def after_another(self: Runtime, *args: Any, **options: Any) -> Run:
+        mine = await start(self, *args, **options)
+        other = await start(self, *args, **options)
+        await other.outcome()
+        return mine
+
+    monkeypatch.setattr(Runtime, "start", after_another)
+    exported = project.folder / "exported.yaml"
+
+    result = project.mma(
+        *("record", str(project.scenario), "--script", str(exported)),
+        *("--home", str(project.home)),
+    )
+
+    assert len(runs_of(project)) == 2
+    assert result.return_value == 0, result.stderr
+    assert result.stdout.count("replies written to") == 1
+
+
+@pytest.mark.parametrize("name", ["own.yaml", "own.script.yaml"])
+@pytest.mark.parametrize("command", ["export", "record"])
+def test_what_is_saved_replaces_nothing_unless_that_is_asked_for(
+    project: Project, command: str, name: str
+) -> None:
+    project.run()
+    own = project.folder / name
+    own.write_text("precious\n", encoding="utf-8")
+    what = str(project.scenario) if command == "record" else "last"
+    saved = ("--script", str(project.folder / "own.yaml"), "--home", str(project.home))
+
+    refused = project.mma(command, what, *saved)
+
+    assert refused.return_value == 2
+    assert f"'{own}' is there already; `--force` replaces it" in refused.stderr
+    assert own.read_text(encoding="utf-8") == "precious\n"
+    assert len(runs_of(project)) == 1
+
+    replaced = project.mma(command, what, *saved, "--force")
+    assert replaced.return_value == 0, replaced.stderr
+    assert project.mma("check", str(project.folder / "own.yaml")).return_value == 0
+
+
+def test_record_refuses_before_the_run_what_it_could_not_save(
+    project: Project,
+) -> None:
+    nowhere = str(project.folder / "gone" / "x.yaml")
+
+    result = project.mma(
+        *("record", str(project.scenario), "--script", nowhere),
+        *("--home", str(project.home)),
+    )
+
+    assert isinstance(result.exception, UsageError)
+    assert "for --script" in str(result.exception)
+    assert runs_of(project) == []
+
+
+def test_a_run_that_cannot_be_saved_at_its_end_says_how_it_can_be(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = project.folder / "saved.yaml"
+
+    def full(path: Path, _content: bytes) -> None:
+        raise OSError(ENOSPC, os.strerror(ENOSPC), str(path))
+
+    monkeypatch.setattr(exporting, "replace_file", full)
+
+    result = project.mma(
+        *("record", str(project.scenario), "--script", str(saved)),
+        *("--home", str(project.home)),
+    )
+
+    (run,) = runs_of(project)
+    assert result.return_value == 0
+    assert "could not be written: No space left on device" in result.stderr
+    assert f"mma export {run['run']} --home {project.home} --script FILE" in (
+        result.stderr
+    )
+    assert not saved.exists()
 
 
 def test_record_says_what_it_needs(project: Project) -> None:

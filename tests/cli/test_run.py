@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_a_picture_without_a_folder_is_refused_before_anything_runs(
     result = project.run("--svg", str(tmp_path / "gone" / "end.svg"))
 
     assert isinstance(result.exception, UsageError)
+    assert not project.home.exists()
+
+
+def test_a_picture_for_a_folder_without_access_is_refused_before_anything_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+
+    result = project.run("--svg", str(project.folder / "end.svg"))
+
+    assert isinstance(result.exception, UsageError)
+    assert "cannot be written to" in str(result.exception)
     assert not project.home.exists()
 
 
