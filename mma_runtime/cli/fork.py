@@ -20,7 +20,7 @@ from mma_runtime.cli.options import (
     once_option,
 )
 from mma_runtime.cli.run import Order, play
-from mma_runtime.cli.terminal import Results, report_error, say
+from mma_runtime.cli.terminal import RunResults, report_error, say
 from mma_runtime.cli.wording import dollars
 from mma_runtime.errors import MMAError
 from mma_runtime.journal import Past
@@ -87,7 +87,7 @@ def command(
 ) -> int:
     """Copy the past of RUN and live another future, with other models if you like."""
     handed_over = chosen_apply(apply=apply, branch=branch)
-    results = Results(sys.stdout)
+    results = RunResults(sys.stdout)
     try:
         folder = find_run(home, name)
         scenario = recorded_start(folder).scenario

@@ -14,7 +14,7 @@ from structlog.typing import EventDict, Processor
 
 from mma_runtime.cli.live import Display
 from mma_runtime.cli.options import LogChoice
-from mma_runtime.cli.terminal import Results
+from mma_runtime.cli.terminal import RunResults
 
 _FIRST = ("timestamp", "level", "event", "run")
 
@@ -25,7 +25,7 @@ def configure_logs(choice: LogChoice, display: Display | None = None) -> None:
     Beside JSON the display says nothing, so that each line is a record; beside lines
     for people it keeps its region and leaves the events to the log.
     """
-    write: Callable[[str], None] = Results(sys.stderr).write
+    write: Callable[[str], None] = RunResults(sys.stderr).write
     is_json = choice.format == "json"
     time = structlog.processors.TimeStamper(
         fmt="iso" if is_json else "%H:%M:%S", utc=is_json

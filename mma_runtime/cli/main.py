@@ -1,15 +1,17 @@
 """The entry of `mma`: knows its commands by name and loads one when it is used.
 
-Imports click and the standard library alone, so that help comes at once.
+Needs click and the standard library alone, so that help comes at once.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import TextIO
 
 import click
+
+from mma_runtime.cli.streams import OutputLost, discard, open_missing
 
 # Name: where the command is, and its line in the help.
 COMMANDS = {
@@ -102,16 +104,48 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    open_missing()
     try:
-        code = cli.main(args, prog_name="mma", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
+        code = _code_of(args)
     except BrokenPipeError:
         # Nobody reads any more; nor shall the interpreter try at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         code = 0
+    except OSError as error:
+        # Help and the like, which click writes; all else is written by `Results`.
+        if _is_written_to(sys.stdout):
+            raise
+
+        discard(sys.stdout)
+        lost = OutputLost(error)
+        lost.show()
+        code = lost.exit_code
 
     sys.exit(code)
+
+
+def _code_of(args: Sequence[str] | None) -> int:
+    try:
+        code: int = cli.main(args, prog_name="mma", standalone_mode=False)
+    except click.ClickException as error:
+        try:
+            error.show()
+        except OSError:
+            discard(sys.stderr)
+
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+
+    return code
+
+
+def _is_written_to(stream: TextIO) -> bool:
+    """Whether *stream* takes a line end."""
+    try:
+        stream.write("\n")
+        stream.flush()
+    except OSError:
+        return False
+
+    return True

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import anyio
@@ -92,7 +93,9 @@ def _text(listed: list[ListedModel]) -> str:
             "?" if one.output is None else f"{one.output.normalize():f}",
             one.shutdown.isoformat() if one.shutdown else "",
         )
-    console = Console(width=120, color_system=None, highlight=False, markup=False)
+    console = Console(
+        file=StringIO(), width=120, color_system=None, highlight=False, markup=False
+    )
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -125,7 +126,9 @@ def _text(lines: Iterable[Line]) -> str:
             "" if line.above else line.source,
         )
 
-    console = Console(width=160, color_system=None, highlight=False, markup=False)
+    console = Console(
+        file=StringIO(), width=160, color_system=None, highlight=False, markup=False
+    )
     with console.capture() as capture:
         console.print(table)
 

@@ -11,7 +11,7 @@ from mma_runtime.cli.export import force_option, save, script_option
 from mma_runtime.cli.options import chosen_logs, demand_folder
 from mma_runtime.cli.run import command as run_command
 from mma_runtime.cli.run import run_scenario
-from mma_runtime.cli.terminal import Results, report_error
+from mma_runtime.cli.terminal import RunResults, report_error
 from mma_runtime.errors import ConfigurationError
 from mma_runtime.recording.exporting import check_free
 
@@ -53,6 +53,6 @@ def command(
         home=home, no_journal=False, as_json=False, jsonl=False, logs=logs, **options
     )
     if played.run:
-        save(home, played.run, script, Results(sys.stdout), logs, replace=force)
+        save(home, played.run, script, RunResults(sys.stdout), logs, replace=force)
 
     return played.code

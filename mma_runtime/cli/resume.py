@@ -21,7 +21,7 @@ from mma_runtime.cli.options import (
     run_argument,
 )
 from mma_runtime.cli.run import Order, play
-from mma_runtime.cli.terminal import Results, report_error, say
+from mma_runtime.cli.terminal import RunResults, report_error, say
 from mma_runtime.errors import MMAError
 from mma_runtime.recording import find_run, mend, recorded_start
 from mma_runtime.tools.approval import Approval
@@ -60,7 +60,7 @@ def command(
         raise click.UsageError("--json and --jsonl exclude each other.")
 
     handed_over = chosen_apply(apply=apply, branch=branch)
-    results = Results(sys.stdout)
+    results = RunResults(sys.stdout)
     try:
         folder = find_run(home, name)
         if (loss := mend(folder)) is not None:

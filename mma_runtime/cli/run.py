@@ -35,6 +35,7 @@ from mma_runtime.cli.records import outcome_record, to_json
 from mma_runtime.cli.tables import end_tables, result_text
 from mma_runtime.cli.terminal import (
     Results,
+    RunResults,
     load_logs,
     open_display,
     report_error,
@@ -154,7 +155,7 @@ def run_scenario(
         demand_folder(svg, "--svg")
 
     handed_over = chosen_apply(apply=apply, branch=branch)
-    results = Results(sys.stdout)
+    results = RunResults(sys.stdout)
     try:
         scenario = load(
             file,

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from mma_runtime.cli.options import home_option, json_option
@@ -35,8 +34,7 @@ def command(*, as_json: bool, home: Path) -> int:
         return 0
 
     # Where no terminal cuts it off, a table is as wide as it has to be.
-    width = None if sys.stdout.isatty() else _WIDE
-    Console(markup=False, highlight=False, width=width).print(_table(found))
+    results.show(_table(found), width=None if sys.stdout.isatty() else _WIDE)
     return 0
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from mma_runtime.cli.options import home_option, json_option, run_argument
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.tables import cost_note, costs_table
-from mma_runtime.cli.terminal import WIDTH, Results, report_error
+from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import one_line, price, printable
 from mma_runtime.costs.report import CostReport
 from mma_runtime.errors import MMAError
@@ -91,13 +90,13 @@ def command(
 
     if not as_json:
         closing = _closing(summary, path)
-        _print_costs(summary.costs, ticket)
+        _print_costs(summary.costs, ticket, results)
         results.write(closing)
 
     return 0
 
 
-def _print_costs(costs: CostReport, ticket: str | None) -> None:
+def _print_costs(costs: CostReport, ticket: str | None, results: Results) -> None:
     """Print what was spent by tier and by ticket, or on *ticket* alone."""
     if ticket is not None:
         costs = CostReport.of(line for line in costs.lines if line.ticket == ticket)
@@ -105,18 +104,16 @@ def _print_costs(costs: CostReport, ticket: str | None) -> None:
     if not costs.lines:
         return
 
-    width = None if sys.stdout.isatty() else WIDTH
-    console = Console(markup=False, highlight=False, width=width)
-    console.print()
-    console.print(costs_table(costs, "tier", "model"))
+    results.write("")
+    results.show(costs_table(costs, "tier", "model"))
     if ticket is None:
-        console.print()
-        console.print(costs_table(costs, "ticket", title="Costs by ticket"))
+        results.write("")
+        results.show(costs_table(costs, "ticket", title="Costs by ticket"))
 
     if note := cost_note(costs):
-        console.print(note)
+        results.show(note)
 
-    console.print()
+    results.write("")
 
 
 def _records(reader: JournalReader, path: Path, *, follow: bool) -> Iterator[Record]:

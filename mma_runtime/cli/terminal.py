@@ -1,21 +1,21 @@
 """Where things are written: results to stdout, everything else to stderr."""
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from io import StringIO, TextIOWrapper
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
 
-import click
 from rich.console import Console, RenderableType
 
 from mma_runtime.cli.exit_codes import code_of_error
 from mma_runtime.cli.live import Display, LiveDisplay
 from mma_runtime.cli.options import LogChoice
 from mma_runtime.cli.records import error_record, to_json
+from mma_runtime.cli.streams import OutputLost, complain, discard
 from mma_runtime.cli.wording import count, printable
 from mma_runtime.errors import MMAError, ScenarioInvalid
 
@@ -59,7 +59,10 @@ SVG_FORMAT = """\
 
 
 class Results:
-    """Writes results to stdout; a reader that has gone away is no error."""
+    """Writes results to stdout; a reader that has gone away is no error.
+
+    Raises `OutputLost` where they cannot be written.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         if isinstance(stream, TextIOWrapper):
@@ -80,6 +83,24 @@ class Results:
         if at_once:
             self.flush()
 
+    def show(self, what: RenderableType, width: int | None = None) -> None:
+        """Write *what* laid out *width* columns wide, by default as the terminal is.
+
+        Where no terminal cuts it off the default is 100 columns.
+        """
+        is_terminal = self._stream.isatty()
+        console = Console(
+            file=StringIO(),
+            force_terminal=is_terminal,
+            markup=False,
+            highlight=False,
+            width=width or (None if is_terminal else WIDTH),
+        )
+        with console.capture() as captured:
+            console.print(what)
+
+        self.write(captured.get().removesuffix("\n"))
+
     def flush(self) -> None:
         """Hand over what was written."""
         if not self.closed:
@@ -88,22 +109,45 @@ class Results:
     def _do(self, act: Callable[[], object]) -> None:
         try:
             act()
-        except BrokenPipeError:
+        except OSError as error:
             self.closed = True
-            _discard(self._stream)
+            discard(self._stream)
+            if not isinstance(error, BrokenPipeError):
+                self.lose(error)
+
+    def lose(self, error: OSError) -> None:
+        """Tell that nothing more can be written; called once."""
+        raise OutputLost(error) from error
+
+
+class RunResults(Results):
+    """Writes the results of a run, which goes on when they cannot be written.
+
+    That is said once on stderr; the exit code stays the run's.
+    """
+
+    def lose(self, error: OSError) -> None:
+        """Say it and go on."""
+        OutputLost(error).show()
 
 
 class _Stderr(Console):
-    """A console on stderr that falls silent when nobody reads it any more."""
+    """A console on stderr that falls silent when that cannot be written any more."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(kind, error, traceback)
+        except OSError:
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        _discard(sys.stderr)
-
-
-def _discard(stream: TextIO) -> None:
-    """Send what is still written to *stream* nowhere, the flush at exit included."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        discard(sys.stderr)
 
 
 def open_display(environ: Mapping[str, str], *, same_terminal: bool) -> Display:
@@ -140,7 +184,7 @@ def say(
 ) -> None:
     """Say *text* on stderr; where that gets JSON, a record *event* with *facts*."""
     if logs is None or logs.format != "json":
-        click.echo(text, err=True)
+        complain(text)
     else:
         import_module("mma_runtime.cli.logs").log(logs, level, event, facts)
 
