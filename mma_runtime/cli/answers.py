@@ -89,7 +89,7 @@ class Answers:
     async def _read_answer(self, question: Question) -> Approval | None:
         self._say(self._heading(question), "bold yellow")
         if question.why:
-            self._say(f"    it is to happen once: {question.why}", "yellow")
+            self._say(visible(f"    it is to happen once: {question.why}"), "yellow")
 
         self._show(argument_lines(question, LINES))
         self._keyboard.forget()
@@ -139,7 +139,7 @@ class Answers:
 
         others = len(self._run.questions) - 1
         more = f" ({count(others, 'more question')} after this)" if others else ""
-        return f"\n? {who} {wants}{more}"
+        return visible(f"\n? {who} {wants}{more}")
 
     def _say(self, text: str, style: str = "") -> None:
         self._display.console.print(Text(text, style=style))

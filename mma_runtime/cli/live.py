@@ -3,7 +3,6 @@
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from textwrap import fill
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -13,14 +12,11 @@ from rich.text import Text
 from mma_runtime.cli.narration import narrate
 from mma_runtime.cli.progress import Progress, Sum, TicketLine
 from mma_runtime.cli.tables import COLOURS
-from mma_runtime.cli.wording import price, printable
+from mma_runtime.cli.wording import price, printable, wrapped
 from mma_runtime.events import ApprovalAsked, Event
 
 # Lines that the region leaves to what was said before.
 MARGIN = 8
-
-# Stands before what goes on from the line above.
-INDENT = "    "
 
 
 class Display:
@@ -82,16 +78,7 @@ class Display:
         if not self._is_looked_at:
             return text
 
-        return "\n".join(
-            fill(
-                line,
-                self.console.width,
-                subsequent_indent=INDENT,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-            for line in text.split("\n")
-        )
+        return wrapped(text, self.console.width)
 
     def _print(self, what: RenderableType) -> None:
         # Paths, which stand in plain texts, stay whole wherever they are shown.
@@ -160,7 +147,7 @@ def region(progress: Progress, now: float, room: int) -> Table:
     for name, tier in progress.tiers.items():
         state = progress.state_of(name)
         style = "dim" if state in {"idle", "waits"} else "cyan"
-        table.add_row(name, Text(state, style=style), *_figures(tier.spent))
+        table.add_row(name, Text(printable(state), style=style), *_figures(tier.spent))
 
     for name, ticket in _first(progress.running, room):
         label = Text(f"  {printable(name)}", style="bold")
@@ -185,7 +172,7 @@ def _ticket_state(ticket: TicketLine) -> str:
     if ticket.round:
         parts.append(f"round {ticket.round} of {ticket.max_rounds}")
 
-    return " · ".join([*parts, ticket.doing] if ticket.doing else parts)
+    return " · ".join([*parts, printable(ticket.doing)] if ticket.doing else parts)
 
 
 def _summary(progress: Progress, now: float) -> str:

@@ -86,7 +86,7 @@ def _text(listed: list[ListedModel]) -> str:
     table.add_column("ends", no_wrap=True)
     for one in listed:
         table.add_row(
-            one.address,
+            printable(one.address),
             "?" if one.context is None else f"{one.context:,}",
             "?" if one.max_output is None else f"{one.max_output:,}",
             "?" if one.input is None else f"{one.input.normalize():f}",

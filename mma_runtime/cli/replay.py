@@ -20,6 +20,7 @@ from mma_runtime.cli.options import (
 )
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, load_logs, report_error
+from mma_runtime.cli.wording import printable
 from mma_runtime.errors import MMAError
 from mma_runtime.journal import Past
 from mma_runtime.recording import JOURNAL, find_run
@@ -67,7 +68,7 @@ def command(
     if as_json:
         results.write(to_json({**asdict(found), "exit_code": int(code)}, indent=2))
     elif found.difference:
-        results.write(f"{found.run}: not the same: {found.difference}")
+        results.write(printable(f"{found.run}: not the same: {found.difference}"))
     else:
         results.write(
             f"{found.run}: the same, {found.state};"

@@ -2,20 +2,28 @@
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from math import inf
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from mma_runtime.cli.options import home_option, json_option
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results
-from mma_runtime.cli.wording import price
+from mma_runtime.cli.wording import one_line, price, printable
 from mma_runtime.journal.summary import Summary, summarise
 from mma_runtime.recording import JOURNAL, run_folders
 
-_WIDE = 160
-_LEAST = {"run": 24, "state": 11, "began (UTC)": 16, "tickets": 7}
+_TITLES = ("run", "scenario", "state", "began (UTC)", "tickets", "US$")
+_NAME, _MONEY = 1, 5
+
+# Which of them are shown: the first of these that has room. When a run began is in its
+# name, too.
+_LAYOUTS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 4, 5), (0, 1, 2, 5), (0, 2, 5), (0, 5))
+
+# Characters of a scenario's name.
+_NAME_LEAST, _NAME_MOST = 8, 40
 
 
 @click.command("runs")
@@ -33,30 +41,45 @@ def command(*, as_json: bool, home: Path) -> int:
         results.write(f"no run was recorded in {home}")
         return 0
 
-    # Where no terminal cuts it off, a table is as wide as it has to be.
-    results.show(_table(found), width=None if sys.stdout.isatty() else _WIDE)
+    results.write("\n".join(_lines(found, results.columns)))
     return 0
 
 
-def _table(found: list[Summary]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    columns = ("run", "scenario", "state", "began (UTC)", "tickets")
-    for title in columns:
-        # Where there is little room, the scenario's name is cut: it leads nowhere.
-        least = 8 if title == "scenario" else _LEAST.get(title)
-        table.add_column(title, no_wrap=True, min_width=least)
+def _lines(found: Iterable[Summary], width: int | None) -> Iterator[str]:
+    """Lay out the runs in *width* columns; `None`: as wide as they are.
 
-    table.add_column("US$", justify="right", no_wrap=True, min_width=8)
-    for one in found:
-        began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.began))
-        total = one.costs.total
-        table.add_row(
-            one.run,
-            one.name,
-            one.state,
-            began if one.began else "",
-            f"{one.completed}/{one.tickets}",
-            price(total.usd, total.calls, total.unknown_calls),
+    The scenario's name is cut, which leads nowhere; what has no room beside it is left
+    out whole.
+    """
+    rows = [_TITLES, *map(_row, found)]
+    for kept in _LAYOUTS:
+        widths = {at: max(len(row[at]) for row in rows) for at in kept}
+        over = sum(widths.values()) + len(kept) - 1 - (width or inf)
+        if over > 0 and _NAME in widths:
+            cut = min(int(over), widths[_NAME] - _NAME_LEAST)
+            widths[_NAME] -= cut
+            over -= cut
+
+        if over <= 0:
+            break
+
+    for row in rows:
+        cells = (
+            row[at].rjust(size) if at == _MONEY else one_line(row[at], size).ljust(size)
+            for at, size in widths.items()
         )
+        yield " ".join(cells)
 
-    return table
+
+def _row(one: Summary) -> tuple[str, ...]:
+    # The year is in the run's name.
+    began = time.strftime("%m-%d %H:%M", time.gmtime(one.began)) if one.began else ""
+    total = one.costs.total
+    return (
+        printable(one.run),
+        one_line(one.name, _NAME_MOST),
+        printable(one.state),
+        began,
+        f"{one.completed}/{one.tickets}",
+        price(total.usd, total.calls, total.unknown_calls),
+    )

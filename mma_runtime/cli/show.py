@@ -12,9 +12,9 @@ from mma_runtime.cli.options import home_option, json_option, run_argument
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.tables import cost_note, costs_table
 from mma_runtime.cli.terminal import Results, report_error
-from mma_runtime.cli.wording import one_line, price, printable
+from mma_runtime.cli.wording import one_line, price, printable, wrapped
 from mma_runtime.costs.report import CostReport
-from mma_runtime.errors import MMAError
+from mma_runtime.errors import ConfigurationError, MMAError, did_you_mean
 from mma_runtime.events import Event
 from mma_runtime.events.records import record_of
 from mma_runtime.events.schema import event_kinds
@@ -60,14 +60,17 @@ def command(
     With --json each is a line, the same as `mma run --jsonl` has printed.
     """
     results = Results(sys.stdout)
+    columns = results.columns
     try:
         path = find_run(home, name) / JOURNAL
         with JournalReader(path) as reader:
             summary = Summary(reader.run or path.parent.name)
             told = 0
+            tickets = set[str]()
             for record in _records(reader, path, follow=follow):
                 summary.add(record)
                 told += record.kind in KINDS
+                tickets.add(record.origin.ticket)
                 if ticket is not None and record.origin.ticket != ticket:
                     continue
 
@@ -78,11 +81,18 @@ def command(
                     continue
 
                 if everything or _is_told(record):
-                    results.write(_line(record, summary.began), at_once=follow)
+                    line = _line(record, summary.began)
+                    results.write(
+                        wrapped(line, columns) if columns else line, at_once=follow
+                    )
 
                 if diffs and record.kind == MERGE:
                     patch = reader.content(record.contents["patch"])
                     results.write(printable(patch.decode(errors="replace")))
+
+        if ticket is not None and ticket not in tickets - {""}:
+            near = did_you_mean(ticket, tickets)
+            raise ConfigurationError(f"there is no ticket {ticket!r}{near}")
     except MMAError as error:
         return report_error(error, results if as_json else None)
     finally:
@@ -150,7 +160,7 @@ def _line(record: Record, began: float) -> str:
     # A clock may have been set back meanwhile.
     passed = max(0.0, record.time - began)
     start = f"{record.seq:>6} {passed:>8.2f}s {origin.tier:<12} {place:<20}"
-    return f"{start} {one_line(told, _WIDTH)}".rstrip()
+    return f"{printable(start)} {one_line(told, _WIDTH)}".rstrip()
 
 
 def _facts(record: Record, told: int) -> dict[str, Any]:
@@ -183,8 +193,8 @@ def _closing(summary: Summary, path: Path) -> str:
 
     total = summary.costs.total
     cost = price(total.usd, total.calls, total.unknown_calls)
-    name = f" ({summary.name})" if summary.name else ""
-    return (
+    name = f" ({one_line(summary.name)})" if summary.name else ""
+    return printable(
         f"{summary.run}{name}: {state},"
         f" {summary.completed} of {summary.tickets} tickets completed,"
         f" {total.calls} calls, {cost}"

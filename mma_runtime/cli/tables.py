@@ -237,7 +237,8 @@ def result_text(outcome: Outcome, folder: Path | None) -> str:
     if outcome.sandbox:
         lines.append(f"sandbox:       {outcome.sandbox}")
 
-    return "\n".join(lines)
+    # Files, folders and branches, too, have names that other people gave them.
+    return printable("\n".join(lines))
 
 
 def shown(path: Path | None) -> str:

@@ -72,6 +72,11 @@ class Results:
         self._stream: TextIO = stream
         self.closed: bool = False
 
+    @property
+    def columns(self) -> int | None:
+        """How many columns the terminal has that they go to; `None`: it is none."""
+        return Console(file=self._stream).width if self._stream.isatty() else None
+
     def write(self, line: str, *, at_once: bool = True) -> None:
         """Write *line*, unless nobody reads any more.
 
@@ -83,18 +88,15 @@ class Results:
         if at_once:
             self.flush()
 
-    def show(self, what: RenderableType, width: int | None = None) -> None:
-        """Write *what* laid out *width* columns wide, by default as the terminal is.
-
-        Where no terminal cuts it off the default is 100 columns.
-        """
-        is_terminal = self._stream.isatty()
+    def show(self, what: RenderableType) -> None:
+        """Write *what*, laid out for the terminal, or 100 columns wide."""
+        columns = self.columns
         console = Console(
             file=StringIO(),
-            force_terminal=is_terminal,
+            force_terminal=columns is not None,
             markup=False,
             highlight=False,
-            width=width or (None if is_terminal else WIDTH),
+            width=columns or WIDTH,
         )
         with console.capture() as captured:
             console.print(what)

@@ -1,9 +1,13 @@
 """How figures and other people's words are written on a terminal."""
 
 from decimal import Decimal
+from textwrap import fill
 
 # Where a sentence of a model or a command is cut.
 WIDTH = 160
+
+# Stands before what goes on from the line above.
+INDENT = "    "
 
 _LEAST = Decimal("0.0001")
 
@@ -33,6 +37,23 @@ def visible(text: str) -> str:
         if char.isprintable() or char == "\n"
         else char.encode("unicode_escape").decode()
         for char in text
+    )
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break the lines of *text* between words, what goes on being indented.
+
+    Words that are longer, such as paths, stay whole.
+    """
+    return "\n".join(
+        fill(
+            line,
+            width,
+            subsequent_indent=INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
     )
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sqlite3
+import sys
 from contextlib import closing
 from errno import ENOSPC, EROFS
 from pathlib import Path
@@ -21,6 +22,7 @@ from mma_runtime.recording import JOURNAL, exporting, find_run, run_folders
 from mma_runtime.runtime import Runtime
 from mma_runtime.runtime.run import Run
 from tests.cli.conftest import DONE, Project
+from tests.cli.ptys import Terminal, environ
 
 
 def runs_of(project: Project) -> list[dict[str, object]]:
@@ -37,6 +39,49 @@ def test_runs_lists_what_was_recorded(project: Project) -> None:
     table = project.mma("runs", "--home", str(project.home)).stdout
     assert "completed" in table
     assert str(run["run"]) in table
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60, 80, 100])
+def test_runs_cuts_names_to_fit_a_terminal_and_never_money(
+    project: Project, columns: int
+) -> None:
+    project.write(name="a long name " * 500)
+    project.run()
+    args = [sys.executable, "-m", "mma_runtime", "runs", "--home", str(project.home)]
+
+    terminal = Terminal(args, environ(COLUMNS=str(columns)))
+    shown = terminal.read()
+    terminal.wait()
+
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert max(map(len, lines)) <= columns
+    assert lines[0].endswith("US$")
+    assert all(line.endswith("0.0001") for line in lines[1:])
+    assert lines[1].startswith(str(runs_of(project)[0]["run"]))
+    assert ("began" in lines[0]) == (columns >= 80)
+
+
+def test_runs_cuts_a_name_where_no_terminal_does(project: Project) -> None:
+    project.write(name="x" * 5_000)
+    project.run()
+
+    listed = project.mma("runs", "--home", str(project.home)).stdout
+
+    assert max(map(len, listed.splitlines())) < 120
+
+
+@pytest.mark.parametrize("command", [("runs",), ("show",), ("show", "--all")])
+def test_no_name_of_a_recorded_run_steers_the_terminal(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    project.write(name="a\x1b[2Jb\x9b31m")
+    project.run()
+
+    shown = project.mma(*command, "--home", str(project.home)).stdout
+
+    assert "a [2Jb 31m" in shown
+    assert "\x1b" not in shown
+    assert "\x9b" not in shown
 
 
 def test_runs_says_when_there_is_none(project: Project) -> None:
@@ -169,11 +214,25 @@ def test_show_of_one_ticket_tells_what_that_ticket_cost(project: Project) -> Non
     home = ("--home", str(project.home))
 
     one = project.mma("show", *home, "--ticket", "a").stdout
-    none = project.mma("show", *home, "--ticket", "nobody").stdout
 
     assert "scripted:worker" in one
     assert "Costs by ticket" not in one
-    assert "Costs" not in none
+
+
+@pytest.mark.parametrize(
+    ("ticket", "hint"), [("write", "; did you mean `writer`?"), ("qq", "")]
+)
+def test_show_refuses_a_ticket_that_the_run_does_not_have(
+    project: Project, ticket: str, hint: str
+) -> None:
+    project.write(tickets=[{"id": "writer", "description": "Write b.txt."}])
+    project.run()
+
+    result = project.mma("show", "--home", str(project.home), "--ticket", ticket)
+
+    assert result.return_value == 2
+    assert f"there is no ticket {ticket!r}{hint}" in result.stderr
+    assert result.stdout == ""
 
 
 def test_what_a_recorded_run_cost_is_what_its_report_said(project: Project) -> None:
