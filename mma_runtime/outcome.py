@@ -115,7 +115,8 @@ class Outcome:
     what stood around commands: `bubblewrap`, `limits only`, or nothing where none could
     be run. *seconds* is wall time. *to_go_on_usd* is about what it would have cost to
     go on, in US dollars, where a budget has stopped the run and that can be told;
-    *resume_command* does so with a larger budget, where the run was recorded.
+    *resume_command* does so with a larger budget, and after a pause or a cancellation
+    as it is; it is empty where the run cannot be resumed.
     *firewall* tells how much of what the lower tiers produced was kept from the upper
     ones.
     """

@@ -13,12 +13,15 @@ from mma_runtime.cli.exit_codes import ExitCode
 class Interruption:
     """Watches for signals while a run goes on.
 
-    *leave* is called before the process ends at once. Set `stop` to what the first
-    signal is to call, with the reason in words.
+    *tell* is given a line for people at each signal, *leave* is called before the
+    process ends at once. Set `stop` to what the first signal is to call, with the
+    reason in words, and `farewell` to what is said at the second.
     """
 
-    def __init__(self, leave: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], leave: Callable[[], None]) -> None:
         self.stop: Callable[[str], None] = lambda _reason: None
+        self.farewell: str = "left at once"
+        self._tell = tell
         self.signal: signal.Signals | None = None
         self._leave = leave
 
@@ -34,7 +37,9 @@ class Interruption:
             async for number in signals:
                 if self.signal is not None:
                     self._leave()
+                    self._tell(self.farewell)
                     os._exit(ExitCode.SIGNAL + number)
 
                 self.signal = number
+                self._tell("stopping; again to leave at once")
                 self.stop(f"interrupted by {number.name}")

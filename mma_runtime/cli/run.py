@@ -49,6 +49,7 @@ from mma_runtime.events.records import to_record
 from mma_runtime.outcome import Outcome, RunState
 from mma_runtime.registry import Registry
 from mma_runtime.runtime import Runtime
+from mma_runtime.runtime.forecast import go_on
 from mma_runtime.runtime.run import Run
 from mma_runtime.scenario.load import load
 from mma_runtime.scenario.schema import Scenario
@@ -126,7 +127,8 @@ def command(**options: Any) -> int:
 
     stdout gets the result, stderr shows how it goes. Exit codes: 0 completed; 1 failed;
     2 invalid scenario or usage; 3 over budget; 4 out of tool rounds, or cut short; 5
-    paused, since it could not be recorded; 6 provider or key; 130 and 143 interrupted.
+    paused: nobody answered, or it could not be recorded; 6 provider or key; 130 and 143
+    interrupted.
     """
     return run_scenario(**options).code
 
@@ -197,7 +199,13 @@ async def play(order: Order, results: Results) -> Played:
     if order.logs is not None:
         load_logs(order.logs, display)
 
-    interruption = Interruption(display.close)
+    def tell(text: str) -> None:
+        if display.is_silent:
+            say(text, order.logs, "warning", "interrupted", told=text)
+        else:
+            display.say(f"mma: {text}")
+
+    interruption = Interruption(tell, display.close)
     try:
         async with anyio.create_task_group() as tasks:
             interruption.stop = lambda _reason: tasks.cancel_scope.cancel()
@@ -237,6 +245,9 @@ async def _conduct(
             return report_error(error, told, logs=order.logs, indent=indent)
 
         interruption.stop = run.stop
+        if order.journal:
+            interruption.farewell += f"; to go on: {go_on(run.id, order.home)}"
+
         with open_keyboard() as keyboard:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_tick, display)

@@ -45,12 +45,16 @@ JOURNAL = "journal.db"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One go at a run: from its start, or from where it was left."""
+    """One go at a run: from its start, or from where it was left.
+
+    *is_resumable* tells whether it can be gone on with another time.
+    """
 
     run: str
     scenario: Scenario
     journal: Journal
     workspace: Workspace | None
+    is_resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +232,11 @@ async def begin(
 
     journal = Journal(writer, content=content, scrub=scrub)
     return Session(
-        run=folder.name, scenario=scenario, journal=journal, workspace=workspace
+        run=folder.name,
+        scenario=scenario,
+        journal=journal,
+        workspace=workspace,
+        is_resumable=content and not start.by_agent,
     )
 
 
@@ -257,6 +265,7 @@ async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
         scenario=scenario,
         journal=Journal(writer, past, scrub=scrub),
         workspace=workspace,
+        is_resumable=True,
     )
 
 
@@ -299,6 +308,7 @@ async def fork(
         scenario=scenario,
         journal=Journal(writer, past, scrub=scrub),
         workspace=workspace,
+        is_resumable=True,
     )
 
 

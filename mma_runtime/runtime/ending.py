@@ -19,7 +19,7 @@ from mma_runtime.events import (
 )
 from mma_runtime.outcome import Expectation, Outcome, RunState, TicketOutcome
 from mma_runtime.runtime.expectations import check_expectations
-from mma_runtime.runtime.forecast import resume_command, to_go_on
+from mma_runtime.runtime.forecast import go_on, resume_command, to_go_on
 from mma_runtime.scenario.project import Apply
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.supervisor.board import CUT_OFF
@@ -32,7 +32,8 @@ class Ending:
     """Brings the run of *job* to its outcome, once its work is over.
 
     *apply* says how the result is handed over. *sandbox* names the walls that commands
-    ran behind, *home* is the folder that a command to go on has to name.
+    ran behind, *home* is the folder that a command to go on has to name; `None` for a
+    run that cannot be gone on with.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Ending:
         *,
         apply: Apply,
         sandbox: str,
-        home: Path,
+        home: Path | None,
     ) -> None:
         self._job = job
         self._scenario = scenario
@@ -112,24 +113,36 @@ class Ending:
             tickets=tickets,
             costs=costs,
             to_go_on_usd=to_go_on(tickets, costs, spent) if spent else None,
-            resume_command=self._resume_command(tickets, costs, spent),
+            resume_command=self._resume_command(state, tickets, costs, spent),
             expectations=checked,
             firewall=board.firewall.report(),
             sandbox=self._sandbox,
             escalations=escalations(((one.id, one.models) for one in tickets), costs),
         )
 
+    def paused(self, outcome: Outcome, reason: str) -> Outcome:
+        """Return *outcome* as that of a run which goes on when there is room again."""
+        command = self._resume_command(RunState.PAUSED)
+        return replace(
+            outcome, state=RunState.PAUSED, reason=reason, resume_command=command
+        )
+
     def _resume_command(
         self,
-        tickets: tuple[TicketOutcome, ...],
-        costs: CostReport,
-        exhausted: BudgetExhausted | None,
+        state: RunState,
+        tickets: tuple[TicketOutcome, ...] = (),
+        costs: CostReport | None = None,
+        exhausted: BudgetExhausted | None = None,
     ) -> str:
-        journal = self._job.journal
-        if exhausted is None or not journal.is_on or journal.strict:
+        if self._home is None:
             return ""
 
-        return resume_command(self._job.run, self._home, tickets, costs, exhausted)
+        if exhausted is not None and costs is not None:
+            return resume_command(self._job.run, self._home, tickets, costs, exhausted)
+
+        # What else has ended by itself would end so again.
+        is_cut_off = state in (RunState.CANCELLED, RunState.PAUSED)
+        return go_on(self._job.run, self._home) if is_cut_off else ""
 
     async def _checked(
         self, state: RunState, costs: CostReport
@@ -175,20 +188,13 @@ class Ending:
             branch = await workspace.publish() if wanted == "branch" else None
             await workspace.close()
         except (WorkspaceError, OSError) as error:
-            problem, state = no_room(error) or error, RunState.FAILED
+            problem = no_room(error) or error
             reason = f"the result could not be kept: {problem}"
-            if isinstance(problem, NoRoom):
-                state = RunState.PAUSED
-                if outcome.state in CUT_OFF:
-                    state, reason = outcome.state, outcome.reason
+            outcome = replace(outcome, folder=workspace.folder, tree=workspace.tree)
+            if not isinstance(problem, NoRoom):
+                return replace(outcome, state=RunState.FAILED, reason=reason)
 
-            return replace(
-                outcome,
-                state=state,
-                reason=reason,
-                folder=workspace.folder,
-                tree=workspace.tree,
-            )
+            return outcome if outcome.state in CUT_OFF else self.paused(outcome, reason)
 
         if applied:
             self._bus.emit(

@@ -53,7 +53,12 @@ def resume_command(
         _CENT if unit == "usd" else Decimal(1), ROUND_UP
     )
     budget = f"{_limit(exhausted)}+{more}"
-    return shlex.join(["mma", "resume", run, "--budget", budget, *home_words(home)])
+    return go_on(run, home, "--budget", budget)
+
+
+def go_on(run: str, home: Path, *options: str) -> str:
+    """Return the command that goes on with *run* in *home*."""
+    return shlex.join(["mma", "resume", run, *options, *home_words(home)])
 
 
 def home_words(home: Path) -> tuple[str, ...]:

@@ -115,7 +115,15 @@ async def make_run(
     if journal.past is not None and not journal.strict:
         _count_past(job, journal.past)
 
-    return Run(job, team, scenario, bus, apply=apply, outfit=outfit, home=home)
+    return Run(
+        job,
+        team,
+        scenario,
+        bus,
+        apply=apply,
+        outfit=outfit,
+        home=home if session.is_resumable else None,
+    )
 
 
 def handed_over(scenario: Scenario, apply: Apply | None) -> Scenario:

@@ -61,7 +61,7 @@ class Run:
         *,
         apply: Apply,
         outfit: Outfit,
-        home: Path,
+        home: Path | None,
     ) -> None:
         self.id: str = job.run
         self.name: str = scenario.name
@@ -366,9 +366,7 @@ class Run:
             await self._job.journal.aclose()
         except JournalUnavailable as error:
             if self._outcome is not None and self._outcome.completed:
-                self._outcome = replace(
-                    self._outcome, state=RunState.PAUSED, reason=str(error)
-                )
+                self._outcome = self._ending.paused(self._outcome, str(error))
 
     def _halt(self, reason: str) -> None:
         """Stop where the journal cannot follow, or is not followed any more."""

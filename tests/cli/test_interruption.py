@@ -57,6 +57,11 @@ class Endless:
         return self.mark.encode() in line
 
 
+def run_of(project: Project) -> str:
+    (run,) = (project.home / "runs").iterdir()
+    return run.name
+
+
 def arguments(project: Project, *more: str) -> list[str]:
     scenario, home = str(project.scenario), str(project.home)
     return [sys.executable, "-m", "mma_runtime", "run", scenario, "--home", home, *more]
@@ -92,6 +97,9 @@ def test_a_signal_ends_the_run_in_order_and_the_report_is_still_printed(
 
     assert process.returncode == code, stderr
     assert stdout.startswith(f"cancelled: interrupted by {number.name}")
+    assert stderr.count("mma: stopping; again to leave at once\n") == 1
+    resume = f"to go on:      mma resume {run_of(project)} --home {project.home}\n"
+    assert resume in stdout
     assert "a       cancelled" in stderr
     assert "Costs" in stderr
     assert "Traceback" not in stderr
@@ -173,6 +181,24 @@ def test_a_terminal_that_wants_no_colour_gets_plain_lines(
 # --- the second signal --------------------------------------------------------
 
 
+def test_the_second_ctrl_c_leaves_with_one_line(project: Project) -> None:
+    endless = Endless(project)
+    terminal = Terminal(arguments(project), environ())
+
+    endless.wait()
+    # Both at once: the second comes before the first has ended the run.
+    terminal.process.send_signal(signal.SIGSTOP)
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.process.send_signal(signal.SIGTERM)
+    terminal.process.send_signal(signal.SIGCONT)
+    shown = terminal.read()
+
+    assert terminal.wait() in (130, 143)
+    last = shown.replace("\r", "").rstrip().splitlines()[-1]
+    assert "mma: left at once; to go on: mma resume" in last
+    assert run_of(project) in last
+
+
 async def test_the_second_signal_ends_the_process_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -182,7 +208,8 @@ async def test_the_second_signal_ends_the_process_at_once(
         raise SystemError(code)
 
     monkeypatch.setattr(os, "_exit", leave_process)
-    interruption = Interruption(lambda: record.append("leave"))
+    interruption = Interruption(record.append, lambda: record.append("leave"))
+    interruption.farewell = "farewell"
     stopped = anyio.Event()
 
     def stop(reason: str) -> None:
@@ -199,5 +226,6 @@ async def test_the_second_signal_ends_the_process_at_once(
             signal.raise_signal(signal.SIGTERM)
             await anyio.sleep_forever()
 
-    assert record == ["interrupted by SIGINT", "leave"]
+    stopping = "stopping; again to leave at once"
+    assert record == [stopping, "interrupted by SIGINT", "leave", "farewell"]
     assert interruption.exit_code == 130

@@ -287,7 +287,9 @@ def test_a_signal_before_the_run_began_ends_it_with_one_line(
 
     assert result.return_value == 143
     assert result.stdout == ""
-    assert result.stderr == "mma: interrupted before the run began\n"
+    assert result.stderr == (
+        "mma: stopping; again to leave at once\nmma: interrupted before the run began\n"
+    )
 
 
 def test_the_answers_are_the_result_of_a_run_without_files(project: Project) -> None:
