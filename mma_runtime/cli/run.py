@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,10 +252,9 @@ async def _conduct(
         with open_keyboard() as keyboard:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_tick, display)
-                if order.once is not None:
-                    tasks.start_soon(_answer_once, run, order.once)
-
-                if keyboard is not None and not display.is_silent:
+                is_alone = keyboard is None or display.is_silent
+                tasks.start_soon(partial(_answer, run, order.once, is_alone=is_alone))
+                if keyboard is not None and not is_alone:
                     tasks.start_soon(Answers(run, display, keyboard).give)
 
                 await _follow(run, order, display, results)
@@ -263,10 +263,16 @@ async def _conduct(
         return await run.outcome()
 
 
-async def _answer_once(run: Run, answer: Approval) -> None:
+async def _answer(run: Run, once: Approval | None, *, is_alone: bool) -> None:
+    """Say what needs nobody to be asked: *once*, or that nobody is there to ask."""
     async for question in run.asked():
-        if question.why and question in run.questions:
-            run.answer(question.id, answer)
+        if question not in run.questions:
+            continue
+
+        if question.why and once is not None:
+            run.answer(question.id, once)
+        elif is_alone:
+            run.pass_over(question.id, "nobody is at a terminal to answer")
 
 
 async def _tick(display: Display) -> None:

@@ -236,6 +236,15 @@ class Run:
         check_kind("approval", approval, Approval, "an `Approval`")
         self._job.questions.answer(question, approval)
 
+    def pass_over(self, question: str, reason: str) -> None:
+        """Wait no longer for an answer to the question with that id: none will come.
+
+        What becomes of it is what the scenario says of questions that nobody answers;
+        *reason* is told with it. Raises what `answer` raises.
+        """
+        check_text("reason", reason)
+        self._job.questions.pass_over(question, reason)
+
     def asked(self) -> Asked:
         """Return the run's questions, to iterate over with `async for`.
 

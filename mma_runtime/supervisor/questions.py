@@ -67,6 +67,7 @@ class _Waiting:
     answered: anyio.Event = field(default_factory=anyio.Event)
     limit: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     answer: Approval | None = None
+    unanswered: str = ""
 
 
 class Questions:
@@ -187,11 +188,7 @@ class Questions:
         Raises:
             Refused: it is not open, or that is no answer to it.
         """
-        if question not in self._waiting:
-            near = did_you_mean(question, self._waiting)
-            raise Refused(f"there is no open question {question!r}{near}")
-
-        asked = self._waiting[question].question
+        asked = self._open(question).question
         if problem := _unfit(asked, approval):
             raise Refused(f"that is no answer to the question {question!r}: {problem}")
 
@@ -205,6 +202,23 @@ class Questions:
                     self._settle(other.id, Approval.approve())
 
         self._changed.tell()
+
+    def pass_over(self, question: str, reason: str) -> None:
+        """Wait no longer for an answer to the question with that id, for a *reason*.
+
+        Raises:
+            Refused: it is not open.
+        """
+        waiting = self._open(question)
+        waiting.unanswered = reason
+        waiting.limit.cancel()
+
+    def _open(self, question: str) -> _Waiting:
+        if question not in self._waiting:
+            near = did_you_mean(question, self._waiting)
+            raise Refused(f"there is no open question {question!r}{near}")
+
+        return self._waiting[question]
 
     async def ask_ticket(self, origin: Origin) -> Approval:
         """Ask whether the ticket in *origin* may start, and wait for the answer."""
@@ -348,7 +362,8 @@ class Questions:
             return waiting.answer, True
 
         about = f"a call of {question.tool!r}" if question.tool else "its start"
-        reason = f"nobody answered within {self._seconds:g} s"
+        in_time = f"nobody answered within {self._seconds:g} s"
+        reason = waiting.unanswered or in_time
         if self._on_no_answer is NoAnswer.PAUSE:
             ticket = question.origin.ticket
             self.unanswered(f"ticket {ticket!r} waits for a word on {about}; {reason}")

@@ -167,6 +167,42 @@ async def test_what_nobody_answers_may_pause_the_run(tmp_path: Path) -> None:
     assert "'one' waits for a word on a call of 'run_command'" in outcome.reason
 
 
+async def test_a_question_that_is_passed_over_is_one_that_nobody_answers(
+    tmp_path: Path,
+) -> None:
+    models = runs(TOUCH)
+
+    async with started(models, tmp_path) as run:
+        async for question in run.asked():
+            run.pass_over(question.id, "nobody is here")
+
+        outcome = await run.outcome()
+
+    assert outcome.state is RunState.COMPLETED
+    assert "nobody is here" in last_result(models)
+
+
+async def test_a_question_that_is_passed_over_may_pause_the_run(
+    tmp_path: Path,
+) -> None:
+    pause = {**ASK, "on_no_answer": "pause"}
+
+    async with started(runs(TOUCH), tmp_path, approvals=pause) as run:
+        async for question in run.asked():
+            run.pass_over(question.id, "nobody is here")
+
+        outcome = await run.outcome()
+
+    assert outcome.state is RunState.PAUSED
+    assert outcome.reason.endswith("; nobody is here")
+
+
+async def test_only_an_open_question_is_passed_over(tmp_path: Path) -> None:
+    async with started(runs(TOUCH), tmp_path) as run:
+        with pytest.raises(Refused, match="there is no open question 'x'"):
+            run.pass_over("x", "nobody is here")
+
+
 async def test_rules_of_the_scenario_go_before(tmp_path: Path) -> None:
     models = runs(TOUCH)
     rules = {"policy": {"run_command": "deny"}}
