@@ -691,13 +691,20 @@ class JournalUnavailable(JournalError):
     """The journal cannot be written: the disk is full, read-only or gone.
 
     All that was acknowledged is safe. A run stops before its next effect and can be
-    resumed when the journal can be written again.
+    resumed when the journal can be written again; one that *has_begun* not is none.
     """
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(self, path: str, problem: str, *, has_begun: bool = True) -> None:
         self.path = path
         self.problem = problem
-        super().__init__(
-            f"the journal {path} cannot be written: {problem}. Nothing that was"
-            " acknowledged is lost; make room or access, then resume the run"
+        then = (
+            "Nothing that was acknowledged is lost; make room or access, then resume"
+            " the run"
         )
+        if not has_begun:
+            then = (
+                "The run has not begun; make room or access, or record it elsewhere"
+                " with `--journal FOLDER` or `home=`"
+            )
+
+        super().__init__(f"the journal {path} cannot be written: {problem}. {then}")

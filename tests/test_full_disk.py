@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from mma_runtime import Outcome, RunState, Runtime, Scenario
-from mma_runtime.errors import ActorFailed, JournalUnavailable, NoRoom, WorkspaceError
+from mma_runtime.errors import (
+    ActorFailed,
+    ConfigurationError,
+    JournalUnavailable,
+    NoRoom,
+    WorkspaceError,
+)
 from mma_runtime.journal import JournalReader
 from mma_runtime.llm.chat import ChatRequest, ToolTurn
 from mma_runtime.recording import JOURNAL, find_run, run_folders
@@ -257,5 +263,5 @@ async def test_a_read_only_disk_is_told_before_the_run_begins(
     given = a_scenario(tmp_path)
     assert mount("-o", "remount,ro", mounted) == 0
 
-    with pytest.raises((JournalUnavailable, OSError), match=r"[Rr]ead-only"):
+    with pytest.raises((JournalUnavailable, ConfigurationError), match=r"[Rr]ead-only"):
         await play(mounted / ".mma", a_team(), given)

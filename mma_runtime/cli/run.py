@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import anyio
@@ -118,7 +119,8 @@ class Played:
 @click.option(
     "--no-journal",
     is_flag=True,
-    help="Do not record the run; it can then not be resumed, replayed or forked.",
+    help="Do not record the run; it can then not be resumed, replayed or forked. What"
+    " it makes is kept in a temporary folder where FOLDER cannot be written to.",
 )
 @log_options
 @backend_option
@@ -175,6 +177,12 @@ def run_scenario(
         limits = scenario.budget.model_copy(update={"usd": budget})
         scenario = scenario.model_copy(update={"budget": limits})
 
+    if no_journal and scenario.workspace is not None and not _is_usable(home):
+        # In a folder of its own, beside which nobody else can put keys or settings.
+        home = Path(mkdtemp(prefix="mma-")) / home.name
+        text = f"what the run makes is kept in {home}"
+        say(f"mma: {text}", logs, "warning", "kept_elsewhere", home=str(home))
+
     order = Order(
         scenario=scenario,
         start=lambda runtime: runtime.start(
@@ -188,6 +196,12 @@ def run_scenario(
         svg=svg,
     )
     return anyio.run(play, order, results, backend=backend)
+
+
+def _is_usable(home: Path) -> bool:
+    """Whether *home* can be written to, or made where it is not there yet."""
+    there = next(one for one in (home, *home.absolute().parents) if one.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 async def play(order: Order, results: Results) -> Played:

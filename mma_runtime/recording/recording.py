@@ -197,9 +197,9 @@ async def begin(
         writer = await JournalWriter.open(
             folder / JOURNAL, run=folder.name, scrub=scrub
         )
-    except JournalUnavailable:
+    except JournalUnavailable as error:
         rmtree(folder, ignore_errors=True)
-        raise
+        raise _not_begun(error) from error
 
     try:
         workspace = None
@@ -224,10 +224,13 @@ async def begin(
 
         kept = contents if content else {}
         await writer.append(Entry(kind=BEGUN, facts=facts, contents=kept))
-    except BaseException:
+    except BaseException as error:
         await writer.aclose()
         # There was no run: what is left of it would be taken for an interrupted one.
         rmtree(folder, ignore_errors=True)
+        if isinstance(error, JournalUnavailable):
+            raise _not_begun(error) from error
+
         raise
 
     journal = Journal(writer, content=content, scrub=scrub)
@@ -238,6 +241,10 @@ async def begin(
         workspace=workspace,
         is_resumable=content and not start.by_agent,
     )
+
+
+def _not_begun(error: JournalUnavailable) -> JournalUnavailable:
+    return JournalUnavailable(error.path, error.problem, has_begun=False)
 
 
 async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:

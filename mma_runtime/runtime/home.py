@@ -10,6 +10,7 @@ from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
+from mma_runtime.errors import ConfigurationError
 from mma_runtime.journal import Journal, Scrubber
 from mma_runtime.recording import Session, Start, begin
 from mma_runtime.scenario.schema import Scenario
@@ -42,7 +43,7 @@ class Home:
         """Begin *run*, which is not recorded.
 
         Writes nothing where *scenario* has no workspace. Raises what `Workspace.open`
-        raises.
+        raises, and `ConfigurationError` where the folder cannot be written to.
         """
         workspace = None
         if scenario.workspace is not None:
@@ -61,7 +62,11 @@ class Home:
     async def record(
         self, start: Start, run: str, *, content: bool, scrub: Scrubber
     ) -> Session:
-        """Begin *run*, which is recorded; raises what `recording.begin` raises."""
+        """Begin *run*, which is recorded.
+
+        Raises what `recording.begin` raises, and `ConfigurationError` where the folder
+        cannot be written to.
+        """
         self._make()
         folder = self.run_folder(run)
         return await begin(folder, start, content=content, scrub=scrub)
@@ -72,11 +77,17 @@ class Home:
         return (parent,) if beside is None else (beside, parent)
 
     def _make(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
         ignore = self.path / ".gitignore"
-        if not ignore.exists():
-            # What runs leave here is nobody's source.
-            ignore.write_text("*\n", encoding="utf-8")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not ignore.exists():
+                # What runs leave here is nobody's source.
+                ignore.write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"runs cannot be kept in the folder {str(self.path)!r}:"
+                f" {error.strerror}; name another, with `--journal FOLDER` or `home=`"
+            ) from error
 
 
 def new_run() -> str:

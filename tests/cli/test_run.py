@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,35 @@ def test_a_home_that_cannot_be_made_is_exit_code_2(project: Project) -> None:
     assert result.return_value == 2
     assert result.stderr.startswith("mma: ")
     assert "Traceback" not in result.stderr
+
+
+def test_a_home_that_cannot_be_written_is_named_with_what_to_do(
+    project: Project,
+) -> None:
+    # A link to nowhere, in whose place no folder can be made.
+    project.home.symlink_to(project.folder / "gone" / "home")
+    home = str(project.home)
+
+    result = project.run()
+
+    assert f"runs cannot be kept in the folder {home!r}: " in result.stderr
+    assert "`--journal FOLDER`" in result.stderr
+
+
+def test_a_run_that_is_not_recorded_needs_no_home(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+
+    result = project.run("--no-journal")
+
+    assert result.return_value == 0, result.stderr
+    (made,) = tmp_path.glob("mma-*/home")
+    assert f"mma: what the run makes is kept in {made}\n" in result.stderr
+    (tree,) = made.glob("runs/*/tree")
+    assert (tree / "b.txt").read_text() == "two\n"
+    assert f"changed files: {tree}" in result.stdout
 
 
 @pytest.mark.parametrize(
