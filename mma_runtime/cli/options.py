@@ -74,7 +74,7 @@ class TierModelType(PairType):
 
 
 class RaiseType(click.ParamType[tuple[str, Decimal]]):
-    """What is added to a limit: dollars, or `[LEVEL.]UNIT=AMOUNT`."""
+    """What is added to a limit: dollars, or `[LEVEL.]UNIT=+AMOUNT`."""
 
     name = "amount"
 
@@ -91,6 +91,12 @@ class RaiseType(click.ParamType[tuple[str, Decimal]]):
             _, unit = limit_of(name)
         except ConfigurationError as error:
             self.fail(str(error), param, ctx)
+
+        if text[:1] not in "+-":
+            # Of `mma run` it is the whole limit; so it is not guessed here.
+            self.fail(
+                f"{text!r} is to be added to the limit: write '+{text}'", param, ctx
+            )
 
         said = "an amount in US dollars" if unit == "usd" else f"a number of {unit}"
         amount = DollarsType(said).convert(text, param, ctx)

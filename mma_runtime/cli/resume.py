@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import click
 
+from mma_runtime.cli.exit_codes import ExitCode
 from mma_runtime.cli.options import (
     LogChoice,
     apply_options,
@@ -23,7 +24,9 @@ from mma_runtime.cli.options import (
 from mma_runtime.cli.run import Order, play
 from mma_runtime.cli.terminal import RunResults, report_error, say
 from mma_runtime.errors import MMAError
-from mma_runtime.recording import find_run, mend, recorded_start
+from mma_runtime.journal.summary import summarise
+from mma_runtime.outcome import RunState
+from mma_runtime.recording import JOURNAL, find_run, mend, recorded_start
 from mma_runtime.tools.approval import Approval
 
 
@@ -54,7 +57,8 @@ def command(
 ) -> int:
     """Go on with RUN, the last one by default.
 
-    What was done and paid for is not done again. RUN may be the beginning of a name.
+    What was done and paid for is not done again; a completed run is left as it is. RUN
+    may be the beginning of a name.
     """
     if as_json and jsonl:
         raise click.UsageError("--json and --jsonl exclude each other.")
@@ -67,9 +71,16 @@ def command(
             say(f"mma: {loss}", logs, "warning", "journal_mended", loss=str(loss))
 
         scenario = recorded_start(folder).scenario
+        summary = summarise(folder / JOURNAL)
     except MMAError as error:
         told = results if as_json or jsonl else None
         return report_error(error, told, logs=logs, indent=None if jsonl else 2)
+
+    is_for_people = not as_json and not jsonl
+    if summary.state == RunState.COMPLETED and is_for_people and not handed_over:
+        # A program gets the whole outcome once more.
+        results.write(f"{folder.name} was completed already: there is nothing to do")
+        return ExitCode.COMPLETED
 
     changes = chosen_changes(models, raises, rounds)
     order = Order(

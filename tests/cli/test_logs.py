@@ -87,6 +87,7 @@ def test_no_secret_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_runs_that_go_on_are_logged_too(project: Project) -> None:
+    project.write(budget={"calls": 1})
     project.run()
     home = ("--home", str(project.home), "--log-format", "json")
 

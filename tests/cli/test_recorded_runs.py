@@ -665,7 +665,39 @@ def test_resume_adds_to_the_limit_that_ended_the_run(project: Project) -> None:
     assert more.return_value == 0, more.stderr
 
 
-@pytest.mark.parametrize("amount", ["calls=+1.5", "euros=3", "usd=", "-1", "x"])
+def test_what_is_added_to_a_limit_is_written_with_its_sign(project: Project) -> None:
+    project.run()
+
+    result = project.mma("resume", "--budget", "5", "--home", str(project.home))
+
+    assert isinstance(result.exception, UsageError)
+    assert "write '+5'" in str(result.exception)
+
+
+def test_a_completed_run_is_left_as_it_is_when_it_is_resumed(project: Project) -> None:
+    project.run()
+    (folder,) = run_folders(project.home)
+    before = (folder / JOURNAL).read_bytes()
+
+    result = project.mma("resume", "--home", str(project.home))
+
+    assert result.return_value == 0
+    told = f"{folder.name} was completed already: there is nothing to do\n"
+    assert result.stdout == told
+    assert result.stderr == ""
+    assert (folder / JOURNAL).read_bytes() == before
+
+
+def test_what_a_completed_run_made_can_still_be_handed_over(project: Project) -> None:
+    project.run()
+
+    result = project.mma("resume", "--apply", "--home", str(project.home))
+
+    assert result.return_value == 0, result.stderr
+    assert (project.workspace / "b.txt").read_text() == "two\n"
+
+
+@pytest.mark.parametrize("amount", ["calls=+1.5", "euros=+3", "usd=", "-1", "+x"])
 def test_what_cannot_be_added_is_told(project: Project, amount: str) -> None:
     project.run()
 

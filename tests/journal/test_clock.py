@@ -68,7 +68,7 @@ def test_a_run_under_such_a_clock_is_listed_shown_resumed_and_replayed(
     assert "0.00" in passed
     assert not any(one.startswith("-") for one in passed)
     assert project.mma("replay", *home).return_value == 0
-    assert project.mma("resume", *home).return_value == 0
+    assert project.mma("resume", "--json", *home).return_value == 0
 
     past = Past.read(find_run(project.home, "last") / JOURNAL)
     assert past.ended == "completed"
