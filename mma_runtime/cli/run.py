@@ -316,7 +316,7 @@ def _finish(
 ) -> int:
     """Show and write *outcome*; return the exit code."""
     display.close()
-    for part in end_tables(outcome):
+    for part in end_tables(outcome, display.console.width):
         if isinstance(part, Table):
             display.say("")
 

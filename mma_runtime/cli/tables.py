@@ -12,7 +12,7 @@ from mma_runtime.cli.wording import count, dollars, one_line, price, printable
 from mma_runtime.costs.escalation import Escalation
 from mma_runtime.costs.report import NOTHING_SPENT, CostReport, Spent
 from mma_runtime.firewall import Firewall
-from mma_runtime.outcome import Expectation, Outcome, TicketOutcome
+from mma_runtime.outcome import Expectation, Outcome
 from mma_runtime.workspace.diff import FileStat
 
 COLOURS = {
@@ -33,17 +33,29 @@ COLOURS = {
 # Marks of a diffstat at most; more changed lines share them.
 BAR = 30
 
+# Columns below which there is room for the figures that matter most alone.
+NARROW = 60
 
-def end_tables(outcome: Outcome) -> Iterator[RenderableType]:
+# Characters of a run's reason, which is told in full here and cut elsewhere.
+REASON = 4_000
+
+# Characters of the longest state of a ticket.
+_STATE = len("over_budget")
+
+
+def end_tables(outcome: Outcome, width: int) -> Iterator[RenderableType]:
     """Yield what is shown of *outcome*: tickets, costs, changes, expectations.
 
-    What climbed, and how much was kept from the upper tiers, goes with the costs.
+    What climbed, and how much was kept from the upper tiers, goes with the costs. Less
+    than 60 columns of *width* are for the figures that matter most.
     """
+    is_narrow = width < NARROW
     if outcome.tickets:
-        yield tickets_table(outcome.tickets, outcome.costs)
+        yield tickets_table(outcome, is_narrow=is_narrow)
 
     if outcome.costs.lines:
-        yield costs_table(outcome.costs, "tier", "model")
+        keys = ("tier",) if is_narrow else ("tier", "model")
+        yield costs_table(outcome.costs, *keys, is_narrow=is_narrow)
         if note := cost_note(outcome.costs):
             yield Text(note, style="dim")
 
@@ -60,26 +72,32 @@ def end_tables(outcome: Outcome) -> Iterator[RenderableType]:
         yield expectations_table(outcome.expectations)
 
 
-def tickets_table(tickets: tuple[TicketOutcome, ...], costs: CostReport) -> Table:
-    """Lay out how each ticket ended and what all tiers spent on it."""
+def tickets_table(outcome: Outcome, *, is_narrow: bool = False) -> Table:
+    """Lay out how each ticket ended and what all tiers spent on it.
+
+    A reason that is the run's as well is left to the result, which tells it in full.
+    """
     table = _table("Tickets")
     table.add_column("ticket", no_wrap=True)
-    table.add_column("outcome")
-    for name in ("rounds", "attempts", "tokens", "US dollars"):
+    table.add_column("outcome", min_width=_STATE)
+    for name in () if is_narrow else ("rounds", "attempts"):
         table.add_column(name, justify="right")
 
-    known = costs.tickets()
-    for ticket in tickets:
+    table.add_column("tokens", justify="right")
+    _add_money(table, "US dollars")
+    known = outcome.costs.tickets()
+    for ticket in outcome.tickets:
         spent = known.get(ticket.id, NOTHING_SPENT)
-        outcome = Text(ticket.state.value, style=COLOURS.get(ticket.state, ""))
-        if ticket.reason and ticket.state != "completed":
-            outcome.append(f": {one_line(ticket.reason)}", style="default")
+        ended = Text(ticket.state.value, style=COLOURS.get(ticket.state, ""))
+        is_told = ticket.state == "completed" or ticket.reason in outcome.reason
+        if ticket.reason and not is_told:
+            ended.append(f": {one_line(ticket.reason)}", style="default")
 
+        work = () if is_narrow else (str(ticket.rounds), str(ticket.attempts))
         table.add_row(
             printable(ticket.id),
-            outcome,
-            str(ticket.rounds),
-            str(ticket.attempts),
+            ended,
+            *work,
             f"{spent.usage.total:,}",
             _price(spent),
         )
@@ -87,18 +105,28 @@ def tickets_table(tickets: tuple[TicketOutcome, ...], costs: CostReport) -> Tabl
     return table
 
 
-def costs_table(costs: CostReport, *keys: str, title: str = "Costs") -> Table:
+def costs_table(
+    costs: CostReport, *keys: str, title: str = "Costs", is_narrow: bool = False
+) -> Table:
     """Lay out tokens and dollars by *keys*, such as `tier` and `model`.
 
-    What there is nothing of, such as cached tokens, has no column.
+    What there is nothing of, such as cached tokens, has no column; where it *is_narrow*
+    input, output and dollars alone have.
     """
     table = _table(title)
     for place, key in enumerate(keys):
         table.add_column(key, no_wrap=place == 0)
 
-    columns = [one for one in _COLUMNS if one.is_shown(costs.total)]
+    columns = [
+        one
+        for one in _COLUMNS
+        if one.is_shown(costs.total) and (one.matters_most or not is_narrow)
+    ]
     for column in columns:
-        table.add_column(column.name, justify="right")
+        if column.is_money:
+            _add_money(table, column.name)
+        else:
+            table.add_column(column.name, justify="right")
 
     for line in costs.by(*keys):
         names = [printable(getattr(line, key)) or "-" for key in keys]
@@ -206,7 +234,7 @@ def result_text(outcome: Outcome, folder: Path | None) -> str:
 
     *folder* is the user's own, for changes that were applied to it.
     """
-    reason = one_line(outcome.reason, 400)
+    reason = one_line(outcome.reason, REASON)
     lines = [f"{outcome.state.value}: {reason} ({outcome.seconds:.1f} s)"]
     if outcome.to_go_on_usd is not None:
         lines.append(f"to go on would take about {dollars(outcome.to_go_on_usd)} more")
@@ -265,6 +293,8 @@ class _Column:
     name: str
     figure: Callable[[Spent], str]
     is_shown: Callable[[Spent], bool] = _always
+    matters_most: bool = False
+    is_money: bool = False
 
 
 _COLUMNS = (
@@ -274,35 +304,43 @@ _COLUMNS = (
         lambda spent: f"{spent.attempts:,}",
         lambda total: total.attempts > total.calls,
     ),
-    _Column("input", lambda spent: f"{spent.usage.input:,}"),
+    _Column("input", lambda spent: f"{spent.usage.input:,}", matters_most=True),
     _Column(
         "cached",
         lambda spent: f"{spent.usage.cache_read:,}",
         lambda total: total.usage.cache_read > 0,
     ),
-    _Column("output", lambda spent: f"{spent.usage.output:,}"),
+    _Column("output", lambda spent: f"{spent.usage.output:,}", matters_most=True),
     _Column(
         "reasoning",
         lambda spent: f"{spent.usage.reasoning:,}",
         lambda total: total.usage.reasoning > 0,
     ),
-    _Column("US dollars", _price),
+    _Column("US dollars", _price, matters_most=True, is_money=True),
     _Column(
         "estimated",
         lambda spent: dollars(spent.estimated_usd),
         lambda total: total.estimated_calls > 0,
+        is_money=True,
     ),
     _Column(
         "at most more",
         lambda spent: dollars(spent.unknown_usd),
         lambda total: total.unknown_usd > 0,
+        is_money=True,
     ),
     _Column(
         "saved",
         lambda spent: dollars(spent.saved_usd),
         lambda total: total.saved_usd != 0,
+        is_money=True,
     ),
 )
+
+
+def _add_money(table: Table, name: str) -> None:
+    # As a column that does not wrap it is the last to be cut.
+    table.add_column(name, justify="right", no_wrap=True)
 
 
 def _table(title: str) -> Table:

@@ -65,15 +65,52 @@ def outcome(**changes: Any) -> Outcome:
     return Outcome(**values | changes)
 
 
-def shown(of: Outcome) -> list[str]:
+def shown(of: Outcome, width: int = 100) -> list[str]:
     console = Console(
-        file=StringIO(), width=100, markup=False, emoji=False, highlight=False
+        file=StringIO(), width=width, markup=False, emoji=False, highlight=False
     )
-    for part in end_tables(of):
+    for part in end_tables(of, width):
         console.print(part)
 
     assert isinstance(console.file, StringIO)
     return [" ".join(row.split()) for row in console.file.getvalue().splitlines()]
+
+
+def test_money_is_whole_where_there_is_little_room() -> None:
+    rows = shown(
+        outcome(
+            tickets=(
+                ticket(TicketState.OVER_BUDGET, reason="no money left", rounds=3),
+            ),
+            costs=CostReport(
+                lines=(
+                    line(spent("1234.56"), ticket="a"),
+                    line(spent(), tier="orchestrator"),
+                )
+            ),
+        ),
+        width=40,
+    )
+
+    assert "ticket outcome tokens US dollars" in rows
+    assert any(row.startswith("a over_budget: ") for row in rows)
+    assert any(row.endswith("1,050 $1,234.56") for row in rows)
+    assert "tier input output US dollars" in rows
+    assert "orchestrator 1,000 50 $0.1000" in rows
+
+
+def test_the_runs_own_reason_is_left_to_the_result_which_tells_it_in_full() -> None:
+    reason = (
+        "the key was refused: " + "because of this and that " * 20 + "do as follows"
+    )
+    of = outcome(
+        state=RunState.PROVIDER_FAILED,
+        reason=f"ticket 'a': {reason}",
+        tickets=(ticket(TicketState.FAILED, reason=reason, rounds=1, attempts=1),),
+    )
+
+    assert "a failed 1 1 0 $0.0000" in shown(of)
+    assert f"provider_failed: {of.reason} (" in result_text(of, None)
 
 
 def test_tickets_are_shown_with_what_was_spent_on_them() -> None:
