@@ -19,6 +19,7 @@ from mma_runtime.llm.chat import ToolCall
 from mma_runtime.plan import Ticket
 from mma_runtime.rounds import Aside, Bounded, Stuck, run_rounds
 from mma_runtime.rounds.circles import Circles
+from mma_runtime.rounds.known_files import FileNews
 from mma_runtime.tiers import (
     DoTicket,
     Equipment,
@@ -33,7 +34,7 @@ ATTEMPTS = 3
 """How many earlier attempts a fresh worker is told of."""
 
 # What may change a file is a change; of these that is only known by looking.
-_UNCERTAIN = {"run_command"}
+_UNCERTAIN = {"run_command", "write_file"}
 
 
 class Worker(TierAgent):
@@ -156,8 +157,8 @@ class Worker(TierAgent):
     async def _after_round(
         self, calls: Sequence[ToolCall], results: RoundResults
     ) -> Aside:
-        diff = await self._changes(calls, results)
-        changed = bool(diff) or self._has_written(calls, results)
+        news = await self._news(calls, results)
+        changed = news.changed or self._has_written(calls, results)
         if self._circles is None:
             self._circles = Circles()
 
@@ -175,20 +176,23 @@ class Worker(TierAgent):
             self._warned = True
             said.append(self.prompt("stuck", reason=reason))
 
+        diff = news.diff
         refresh = self.prompt("refresh", diff=fenced(diff, "diff")) if diff else ""
         return Aside(text="\n\n".join(said), refresh=refresh)
 
-    async def _changes(self, calls: Sequence[ToolCall], results: RoundResults) -> str:
+    async def _news(self, calls: Sequence[ToolCall], results: RoundResults) -> FileNews:
         known = self.equipment.known
         if known is None:
-            return ""
+            return FileNews()
 
-        diff = await known.changes(calls, results.results)
-        if diff:
-            origin = self.equipment.origin
-            self.equipment.emit(FilesRefreshed(origin=origin, characters=len(diff)))
+        news = await known.after_round(calls, results.results)
+        if news.diff:
+            size = len(news.diff)
+            self.equipment.emit(
+                FilesRefreshed(origin=self.equipment.origin, characters=size)
+            )
 
-        return diff
+        return news
 
     def _has_written(self, calls: Sequence[ToolCall], results: RoundResults) -> bool:
         done = [

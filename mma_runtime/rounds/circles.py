@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mma_runtime.llm.chat import ToolCall, ToolResult
 
 SAME_FAILURES = 3
-"""How often one call may fail in the same way."""
+"""How often one call may fail while nothing changes, whatever it prints."""
 
 IDLE_ROUNDS = 3
 """How many rounds may pass that change nothing and learn nothing."""
@@ -22,7 +22,7 @@ class Circles:
     __slots__ = ("_failures", "_idle", "_made")
 
     def __init__(self) -> None:
-        self._failures: dict[tuple[str, str, str], int] = {}
+        self._failures: dict[tuple[str, str], int] = {}
         self._made: set[tuple[str, str]] = set()
         self._idle = 0
 
@@ -39,8 +39,7 @@ class Circles:
         for call, result in zip(calls, results, strict=True):
             made = (call.name, _arguments(call))
             if result.is_error:
-                failure = (*made, str(result.content))
-                times = self._failures[failure] = self._failures.get(failure, 0) + 1
+                times = self._failures[made] = self._failures.get(made, 0) + 1
                 if times >= SAME_FAILURES:
                     reason = f"the same call of {call.name!r} failed {times} times"
             elif made not in self._made:

@@ -37,15 +37,27 @@ def test_the_third_identical_failure_is_a_circle() -> None:
     assert reason == "the same call of 'edit_file' failed 3 times"
 
 
-def test_failures_that_differ_are_no_circle() -> None:
+def test_failures_of_other_calls_are_no_circle() -> None:
     worker = Watched()
 
     worker.round("edit_file", "absent", fails=True, old="x")
     worker.round(path="other")
-    worker.round("edit_file", "ambiguous", fails=True, old="x")
+    worker.round("edit_file", "absent", fails=True, old="y")
     worker.round(path="another")
 
-    assert worker.round("edit_file", "absent", fails=True, old="y") == ""
+    assert worker.round("edit_file", "absent", fails=True, old="z") == ""
+
+
+def test_a_failing_command_is_the_same_whatever_it_prints() -> None:
+    worker = Watched()
+
+    said = []
+    for seconds in range(3):
+        worker.round(path=str(seconds))
+        output = f"1 failed in {seconds} s"
+        said.append(worker.round("run_command", output, fails=True, command="pytest"))
+
+    assert said == ["", "", "the same call of 'run_command' failed 3 times"]
 
 
 def test_rounds_that_repeat_what_was_read_are_idle() -> None:
