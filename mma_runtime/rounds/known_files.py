@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
@@ -59,24 +60,31 @@ class KnownFiles:
         is known as it was then: a later call of the same round may have changed it.
         """
         met: dict[str, str | None] = {}
+        written: set[str] = set()
         for call, result in zip(calls, results, strict=True):
             if call.name in _SHOWN and call.arguments and not result.is_error:
                 path = str(call.arguments["path"])
                 met[path] = _SHOWN[call.name](call, result) or met.get(path)
+                if call.name == "write_file":
+                    written.add(path)
 
         if not self._contents and not met:
             return FileNews()
 
-        return await to_thread.run_sync(partial(self._compare, met))
+        return await to_thread.run_sync(partial(self._compare, met, written))
 
-    def _compare(self, met: Mapping[str, str | None]) -> FileNews:
+    def _compare(
+        self, met: Mapping[str, str | None], written: AbstractSet[str]
+    ) -> FileNews:
         shown = {self._named(path): text for path, text in met.items()}
+        # What nobody had seen before has changed when it was written, not when read.
+        new = {self._named(path) for path in written} - self._contents.keys()
         unseen: list[FileChange] = []
-        changed = False
+        changed = bool(new)
         for path in {**self._contents, **shown}:
             content = self._read(path)
             known, before = path in self._contents, self._contents.get(path)
-            changed = changed or content != before
+            changed = changed or (known and content != before)
             text = shown.get(path)
             if text is not None:
                 known, before = True, _as_stored(text, content)

@@ -77,7 +77,7 @@ async def test_what_was_read_as_a_whole_is_known_as_it_was(
 ) -> None:
     (desk.tree / "b.py").write_bytes(text.encode())
     await desk.call("read_file", path="./b.py")
-    assert (await desk.end_round())[0] == []
+    assert await desk.end_round() == ([], False)
 
     await desk.call("read_file", path="b.py")
     (desk.tree / "b.py").write_bytes(text.encode() + b"\nz = 2\n")
