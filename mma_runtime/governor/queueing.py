@@ -69,6 +69,8 @@ class Queue:
     def __init__(self) -> None:
         self._lines: tuple[dict[str, list[tuple[float, int, Waiter]]], ...] = ({}, {})
         self._served: tuple[dict[str, int], ...] = ({}, {})
+        # How often the run that went last in each rank had been served before.
+        self._turn = [0, 0]
         self._count = count()
         self._above_in_a_row = 0
 
@@ -86,10 +88,7 @@ class Queue:
         if run not in runs:
             runs[run] = []
             # Whoever was away does not get to make up for it.
-            fewest = min(
-                (served[other] for other in runs if other in served), default=0
-            )
-            served[run] = max(served.get(run, 0), fewest)
+            served[run] = max(served.get(run, 0), self._turn[rank])
 
         heappush(runs[run], (waiter.since, next(self._count), waiter))
 
@@ -110,7 +109,9 @@ class Queue:
         """Take out the head."""
         run = waiter.demand.run
         heappop(self._lines[rank][run])
-        self._served[rank][run] += 1
+        served = self._served[rank]
+        self._turn[rank] = served[run]
+        served[run] += 1
         self._above_in_a_row = 0 if rank else self._above_in_a_row + 1
 
     def _first(self, rank: int) -> Waiter | None:
@@ -126,7 +127,6 @@ class Queue:
 
             del runs[run]
 
-        if len(served) > 1:
-            served.clear()
-
+        served.clear()
+        self._turn[rank] = 0
         return None

@@ -17,7 +17,7 @@ from mma_runtime.errors import (
 from mma_runtime.events import Event, ModelCallFailed, ModelCallQueued
 from mma_runtime.governor import Gate, Governor, shared_governor
 from mma_runtime.governor.pacing import Throttle
-from mma_runtime.governor.queueing import Demand, Permit
+from mma_runtime.governor.queueing import Demand, Permit, Queue, Waiter
 from mma_runtime.kernel import ActorSystem
 from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.usage import Usage
@@ -223,6 +223,59 @@ async def test_runs_take_turns() -> None:
 
     assert [demand.run for demand in order[:4]] == ["greedy", "modest"] * 2
     assert [demand.run for demand in order[4:]] == ["greedy"] * 2
+
+
+@pytest.mark.parametrize("away", [0.5, 150.0], ids=["for long", "for a moment"])
+async def test_a_run_that_was_away_gets_every_other_place_and_no_more(
+    away: float,
+) -> None:
+    gate = Gate(Limits(in_flight=1), adapts=False)
+    served: list[str] = []
+
+    async def call(run: str) -> None:
+        demand = Demand(run, "worker", 10, 10)
+        permit = gate.enter_nowait(demand) or await gate.enter(demand)
+        await anyio.sleep(1)
+        served.append(run)
+        gate.succeeded(permit, Usage(input=1, output=1))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(300):
+            group.start_soon(call, "long")
+        await anyio.sleep(away)
+        group.start_soon(call, "short")
+        await anyio.sleep(160 - away)
+        before = len(served)
+        for _ in range(100):
+            group.start_soon(call, "short")
+
+    after = served[before : before + 100]
+    assert after.count("short") == pytest.approx(50, abs=1)
+
+
+def test_a_run_that_had_the_queue_to_itself_takes_turns_after_it() -> None:
+    queue = Queue()
+
+    def come(run: str, times: int) -> None:
+        for _ in range(times):
+            queue.push(Waiter(Demand(run, "worker"), 0.0))
+
+    def go(times: int) -> str:
+        runs = ""
+        for _ in range(times):
+            head = queue.head(0.0)
+            assert head is not None
+            queue.pop(*head)
+            runs += head[0].demand.run
+        return runs
+
+    come("a", 50)
+    assert go(50) == "a" * 50
+    assert queue.head(0.0) is None
+    come("b", 10)
+    come("a", 10)
+
+    assert go(10) == "ba" * 5
 
 
 async def test_a_lower_tier_that_has_waited_long_gets_every_other_place() -> None:
