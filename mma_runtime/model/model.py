@@ -143,7 +143,9 @@ class Model:
         last = min(resting or [self._route], key=_rests)
         call.patience = LONG_WAIT
         call.request = replace(call.request, model=last.name)
-        return await self._ask(last, call)
+        completion = await self._ask(last, call)
+        last.breaker.answered()
+        return completion
 
     async def _try(
         self, route: Route, call: Call, *, has_others: bool

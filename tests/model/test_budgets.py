@@ -592,6 +592,30 @@ async def test_the_last_error_is_raised_when_no_model_is_to_be_had() -> None:
     assert [who[0] for who in seen] == ["a", "b", "a"]
 
 
+async def test_a_model_that_answers_when_all_are_left_alone_is_back() -> None:
+    seen: list[str] = []
+    healthy = False
+
+    def sometimes(_request: ChatRequest) -> Said:
+        return answer() if healthy else used_up(_request)
+
+    async with rig() as tried:
+        first = tried.route(named("a", sometimes, seen))
+        model = Model(first, tried.route(named("b", used_up, seen)))
+        with pytest.raises(QuotaExhausted):
+            await model.complete(ask())
+        healthy = True
+        for _ in range(2):
+            await model.complete(ask())
+
+        assert not first.breaker.is_open
+        fell = tried.of(ModelFellBack)
+
+    assert [who[0] for who in seen] == ["a", "b", "a", "a"]
+    # The last call went to the first at once.
+    assert len(fell) == 2
+
+
 async def test_what_another_model_cannot_mend_does_not_fall_back() -> None:
     def rejected(_request: ChatRequest) -> Said:
         raise fails(RequestRejected, status=400)
