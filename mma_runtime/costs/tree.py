@@ -3,7 +3,7 @@
 Plain state and pure decisions; knows nothing of actors, models or events.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 
 from mma_runtime.costs.budget import NO_LIMIT, Budgets
@@ -46,6 +46,10 @@ class BudgetTree:
         self._kept: dict[Origin, Amount] = {}
         self.granted: set[Reservation] = set()
         self.is_timed: bool = budgets.in_seconds
+        # What the run has used of its time in earlier sessions, in seconds, and who is
+        # told when the rest will be over, at its first call.
+        self.took: float = 0.0
+        self.run_ends: Callable[[float], None] = _nobody
         # Whether a wish is granted whenever it comes: there is no limit at all.
         self.is_open: bool = not (budgets.is_limited or self.is_timed)
         below = (budgets.track, budgets.ticket, *budgets.tiers.values())
@@ -198,16 +202,17 @@ class BudgetTree:
 
             if level.deadline == inf:
                 level.deadline = now + level.budget.seconds
-
-            # The run's own time is its supervisor's to keep.
-            if level is self.run:
-                continue
+                if level is self.run:
+                    level.deadline -= self.took
+                    self.run_ends(level.deadline)
 
             if now >= level.deadline:
                 self._refuse(wish, level)
                 return True
 
-            wish.deadline = min(wish.deadline, level.deadline)
+            # When the run's own time is up, its supervisor ends all that is under way.
+            if level is not self.run:
+                wish.deadline = min(wish.deadline, level.deadline)
 
         return False
 
@@ -298,6 +303,10 @@ class BudgetTree:
         floor = min(self.budgets.floor, wish.wanted)
         wish.error = _exhausted(level, wish.need(floor), kept)
         wish.decide(State.REFUSED)
+
+
+def _nobody(_deadline: float) -> None:
+    pass
 
 
 def _exhausted(level: Level, needed: Amount, kept: Amount) -> BudgetExhausted:

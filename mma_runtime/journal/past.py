@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ class Past:
     ended in, empty when it was killed. *settled* are the tickets that stay as they are:
     completed, or given up by somebody. *consents* are the rules of calls that were
     approved for all alike. *once* are the calls that must not happen twice, by name.
-    *legs* are the records from which on another scenario held.
+    *legs* are the records from which on another scenario held. *seconds* is how long
+    its sessions have worked, each from its first call on.
     """
 
     def __init__(self, path: Path, run: str) -> None:
@@ -138,6 +140,7 @@ class Past:
         self.once: dict[str, OnceCall] = {}
         self.costs: list[CostEvent] = []
         self.ended: str = ""
+        self.seconds: float = 0.0
         self.without_content: bool = False
         self.sessions: int = 1
         self.inherited: int = 0
@@ -148,6 +151,7 @@ class Past:
         self._ended = Counter[str]()
         self._intents: dict[str, Record] = {}
         self._answers: dict[tuple[str, int], list[str]] = {}
+        self._last_time = inf
 
     @classmethod
     def read(
@@ -290,7 +294,17 @@ class Past:
 
         return next((name for kind, name in self.done if kind in _USED), "")
 
+    def _take_time(self, record: Record) -> None:
+        """Count the time since the record before, of a session that is at work."""
+        if record.kind in (BEGUN, RESUMED, "RunFinished"):
+            self._last_time = inf
+        elif record.kind == INTENT or self._last_time < inf:
+            # The clock that records go by may be put back.
+            self.seconds += max(0.0, record.time - self._last_time)
+            self._last_time = record.time
+
     def _add(self, reader: JournalReader, record: Record) -> None:
+        self._take_time(record)
         if record.kind in (STEP, MERGE):
             self.steps.append(record)
             self.waiting.add(record.call)

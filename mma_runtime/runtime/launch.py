@@ -143,9 +143,11 @@ def handed_over(scenario: Scenario, apply: Apply | None) -> Scenario:
 
 
 def _count_past(job: Job, past: Past) -> None:
-    """Count what the run has spent before."""
+    """Count what the run has spent before, and how long it took."""
     for event in past.costs:
         job.ledger.add(event)
+
+    job.ledger.tree.took = past.seconds
 
 
 def _wanted(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 from anyio import TaskHandle
@@ -91,7 +92,7 @@ class Dispatch:
             if seconds is None:
                 await self._work(supervisor)
             else:
-                await self._work_in(seconds, supervisor)
+                await self._work_in_time(seconds, supervisor)
 
             if not self._is_done and self._board.ended is None:
                 self._board.problem = "internal error: the supervisor has failed"
@@ -109,13 +110,16 @@ class Dispatch:
         while self._job.tickets and not self._is_laid_out:
             await self._news.wait()
 
-    async def _work_in(self, seconds: float, supervisor: Ref) -> None:
-        with anyio.move_on_after(seconds):
+    async def _work_in_time(self, seconds: float, supervisor: Ref) -> None:
+        with anyio.CancelScope() as scope:
+            # From the first call on: what is only told again takes none of it.
+            self._job.ledger.tree.run_ends = partial(setattr, scope, "deadline")
             await self._work(supervisor)
             return
 
         spent = BudgetExhausted("run", "seconds", f"{seconds:g}", f"{seconds:g}")
         self._job.emit(reached(self.origin(), spent))
+        self._board.overspend(spent)
         self._board.end(RunState.OVER_BUDGET, str(spent))
 
     async def _work(self, supervisor: Ref) -> None:

@@ -212,6 +212,19 @@ def test_a_tickets_budget_in_seconds_sets_a_deadline_and_ends() -> None:
     assert exhausted(late).unit == "seconds"
 
 
+def test_a_runs_seconds_begin_with_its_first_call_where_they_were_left_off() -> None:
+    budgets, ends = tree(Budget(seconds=10)), list[float]()
+    budgets.took, budgets.run_ends = 7, ends.append
+    first, late = wish(), wish()
+
+    budgets.reserve(first, 100)
+    budgets.reserve(late, 103)
+
+    assert ends == [103]
+    assert first.state is State.GRANTED
+    assert (exhausted(late).level, exhausted(late).unit) == ("run", "seconds")
+
+
 # --- who waits ----------------------------------------------------------------
 
 

@@ -38,6 +38,31 @@ UNCOUNTED = Entry(
 )
 
 
+async def test_a_runs_time_is_that_of_its_sessions_from_their_first_calls_on(
+    tmp_path: Path,
+) -> None:
+    def at(entry: Entry, time: float) -> Entry:
+        return entry._replace(time=time)
+
+    path = tmp_path / "journal.db"
+    writer = await JournalWriter.open(path, run="run")
+    await writer.append(
+        at(BEGUN, 100),
+        at(INTENT, 110),
+        at(UNCOUNTED, 113),
+        at(INTENT, 112),  # The clock was put back.
+        at(UNCOUNTED, 114),
+        at(Entry(kind="RunFinished", facts={"state": "over_budget"}), 200),
+        at(Entry(kind="resumed", contents={"scenario": b"{}"}), 1_000),
+        at(Entry(kind="TicketStarted", origin=WORKER), 1_010),
+        at(INTENT, 1_020),
+        at(UNCOUNTED, 1_021),
+    )
+    await writer.aclose()
+
+    assert Past.read(path).seconds == 3 + 2 + 1
+
+
 @pytest.mark.parametrize(
     "end", [[], COUNTED, [UNCOUNTED]], ids=["killed", "broken off", "without usage"]
 )

@@ -531,6 +531,47 @@ async def test_a_run_over_its_budget_goes_on_with_more(
     assert files_of(outcome) == ALL_FILES
 
 
+async def test_a_run_whose_time_is_up_goes_on_with_more_and_not_without(
+    tmp_path: Path, home: Path
+) -> None:
+    given = scenario(
+        tickets=[
+            {"id": name, "description": "d", "depends_on": needs}
+            for name, needs in (("first", []), ("second", ["first"]))
+        ],
+        budget={"seconds": 0.1},
+    )
+
+    async def stuck(request: ChatRequest) -> Said:
+        if request.origin.ticket == "second":
+            await anyio.sleep_forever()
+        return "done"
+
+    _, first = await play(
+        home, FunctionProvider(stuck), lambda runtime: runtime.start(given)
+    )
+    assert first.state is RunState.OVER_BUDGET
+    run = f"mma resume {first.run} --budget seconds=+1"
+    assert first.resume_command.startswith(run)
+
+    nobody = FunctionProvider(lambda _: "done")
+    _, again = await play(home, nobody, lambda runtime: runtime.resume("last"))
+    assert again.state is RunState.OVER_BUDGET
+    assert "0.1 seconds" in again.reason
+    assert nobody.requests == []
+    states = [ticket.state for ticket in again.tickets]
+    assert states[0] is TicketState.COMPLETED
+    assert again.resume_command == first.resume_command
+
+    more = Changes(budget={"seconds": Decimal(60)})
+    _, outcome = await play(
+        home,
+        FunctionProvider(lambda _: "done"),
+        lambda runtime: runtime.resume("last", more),
+    )
+    assert outcome.state is RunState.COMPLETED, outcome.reason
+
+
 @pytest.mark.parametrize("name", ["dollars", "epic.usd", "ticket.", ""])
 def test_a_budget_that_there_is_not_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="there is no budget"):
