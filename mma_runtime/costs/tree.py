@@ -19,6 +19,7 @@ from mma_runtime.costs.reservations import (
 )
 from mma_runtime.errors import BudgetExhausted, ConfigurationError
 from mma_runtime.events import Origin
+from mma_runtime.events.event import LOWER_TIER
 
 ENOUGH = 4_096
 """An output limit that hardly any turn needs more of, in tokens.
@@ -34,8 +35,8 @@ class BudgetTree:
     """All levels of a run, and who waits for room at which.
 
     A call that fits is granted at once. One that would fit if calls in flight came out
-    cheaper than their worst case waits for them, in order. Then its output limit
-    shrinks to what fits; below the floor it is refused.
+    cheaper than their worst case waits for them, in order, workers after all other
+    tiers. Then its output limit shrinks to what fits; below the floor it is refused.
     """
 
     def __init__(self, budgets: Budgets) -> None:
@@ -69,7 +70,7 @@ class BudgetTree:
         blocked = self._line(wish) or self._try(wish)
         if blocked is not None:
             wish.state = State.WAITING
-            blocked.waiting.append(wish)
+            _stand(wish, blocked)
 
     def settle(self, held: Reservation, spent: Amount | None, now: float) -> None:
         """End a reservation: count *spent*, or for `None` its worst case."""
@@ -157,13 +158,20 @@ class BudgetTree:
 
                 level.waiting.popleft()
                 if blocked is not None:
-                    blocked.waiting.append(wish)
+                    _stand(wish, blocked)
 
     def _line(self, wish: Reservation) -> Level | None:
-        """Return the level at which others wait already, whom it does not overtake."""
+        """Return the level at which others wait already, whom it does not overtake.
+
+        Workers are overtaken by all other tiers. They do not wait for ever: each call
+        uses up some of the budget.
+        """
         if wish.wrap_up is not WrapUp.USE:
+            overtakes = wish.origin.tier != LOWER_TIER
             for level in wish.levels:
-                if level.waiting:
+                if level.waiting and not (
+                    overtakes and level.waiting[0].origin.tier == LOWER_TIER
+                ):
                     return level
 
         return None
@@ -303,6 +311,16 @@ class BudgetTree:
         floor = min(self.budgets.floor, wish.wanted)
         wish.error = _exhausted(level, wish.need(floor), kept)
         wish.decide(State.REFUSED)
+
+
+def _stand(wish: Reservation, level: Level) -> None:
+    """Let *wish* wait at *level*: workers at the end, others before all workers."""
+    place = len(level.waiting)
+    if wish.origin.tier != LOWER_TIER:
+        tiers = (other.origin.tier for other in level.waiting)
+        place = next((n for n, tier in enumerate(tiers) if tier == LOWER_TIER), place)
+
+    level.waiting.insert(place, wish)
 
 
 def _nobody(_deadline: float) -> None:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+LOWER_TIER = "worker"
+"""The tier that all others go before, where there is not room for all at once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import anyio
 
 from mma_runtime.errors import ProviderError
+from mma_runtime.events.event import LOWER_TIER
 from mma_runtime.governor.windows import NO_CHARGES, Charges
 
 PATIENCE = 30.0
@@ -15,9 +16,6 @@ PATIENCE = 30.0
 
 LONG_WAIT = 60.0
 """A rest of an account that callers are not left to wait for, in seconds."""
-
-LOWER_TIER = "worker"
-"""The tier that all others go before."""
 
 
 class Demand(NamedTuple):

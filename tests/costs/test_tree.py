@@ -266,6 +266,30 @@ def test_those_who_wait_are_served_in_order_and_refused_when_nothing_is_left() -
     assert exhausted(wishes[3]).spent == "2"
 
 
+@pytest.mark.parametrize("tier", ["orchestrator", "tech_lead", "qa"])
+def test_other_tiers_overtake_the_workers_that_wait(tier: str) -> None:
+    budgets = tree(Budget(tokens=20_000))
+    first = wish(10_000, 2_000)
+    workers = [wish(9_000, 2_000) for _ in range(3)]
+    small, large, late = (wish(size, 300, tier=tier) for size in (200, 9_000, 200))
+    for one in (first, *workers, small, large, late):
+        budgets.reserve(one, 0)
+
+    # It fits at once; the next does not, and is not overtaken by its like.
+    assert small.state is State.GRANTED
+    assert (large.state, late.state) == (State.WAITING, State.WAITING)
+
+    budgets.settle(first, Amount(tokens=9_000, calls=1), 0)
+    assert (large.state, late.state) == (State.GRANTED, State.GRANTED)
+
+    for one in (small, large, late):
+        budgets.settle(one, Amount(tokens=100, calls=1), 0)
+    # Nor do workers wait for ever.
+    assert workers[0].state is State.GRANTED
+    budgets.settle(workers[0], Amount(tokens=9_000, calls=1), 0)
+    assert [one.state for one in workers[1:]] == [State.REFUSED] * 2
+
+
 def test_a_withdrawn_wish_is_passed_over() -> None:
     budgets = tree(Budget(calls=1))
     first, second, third = wish(), wish(), wish()
