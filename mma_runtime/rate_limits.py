@@ -26,7 +26,8 @@ class RateLimit:
     """One limit per minute; `None` is what the provider did not say.
 
     *limit* and *remaining* are in requests or tokens, *reset* is in seconds from the
-    answer until all of the limit is there again.
+    answer until all of the limit is there again. A limit for another time, such as a
+    day, has no *limit* here: of that only what is left is known.
     """
 
     limit: int | None = None
@@ -46,3 +47,20 @@ class RateLimits:
     tokens: RateLimit | None = None
     input_tokens: RateLimit | None = None
     output_tokens: RateLimit | None = None
+
+    @property
+    def used_up(self) -> float:
+        """Seconds until there is something left again, of a limit for a day or so."""
+        return max(
+            (
+                one.reset or 0.0
+                for one in (
+                    self.requests,
+                    self.tokens,
+                    self.input_tokens,
+                    self.output_tokens,
+                )
+                if one is not None and one.limit is None and one.remaining == 0
+            ),
+            default=0.0,
+        )

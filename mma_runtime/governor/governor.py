@@ -42,12 +42,23 @@ class Gate:
 
     Without *adapts* only known limits hold: for models that are no service. Without
     *learns* what answers say of limits is not taken over: they speak of one model.
+    Without *counts_cached* input that was read from a cache is not limited. *provider*
+    and *model* are for errors.
     """
 
     def __init__(
-        self, limits: Limits = NO_LIMITS, *, adapts: bool = True, learns: bool = True
+        self,
+        limits: Limits = NO_LIMITS,
+        *,
+        adapts: bool = True,
+        learns: bool = True,
+        counts_cached: bool = True,
+        provider: str = "",
+        model: str = "",
     ) -> None:
         self.in_flight: int = 0
+        self._facts = ProviderFacts(provider=provider, model=model)
+        self._counts_cached = counts_cached
         self._learns = learns
         self._most: int | None = None
         self._windows = Windows()
@@ -65,6 +76,8 @@ class Gate:
         self._probe: Permit | None = None
         self._refusal: ProviderError | None = None
         self._output = 512.0
+        # The part of the input that counts.
+        self._uncached = 1.0
         self.configure(limits)
 
     @property
@@ -187,11 +200,11 @@ class Gate:
             throttle.succeeded(now - permit.sent_at, now)
 
         if permit.charges:
-            used = amounts_of(usage.input, usage.output)
-            self._windows.correct(permit.charges, used)
+            self._windows.correct(permit.charges, self._counted(usage))
 
         if limits is not None:
-            self.learn(limits)
+            is_last = self.in_flight == 1 and permit.sent_at == self._sent_at
+            self.learn(limits, is_last=is_last)
 
         if permit.is_probe:
             self.accepted(permit)
@@ -231,10 +244,22 @@ class Gate:
 
         self._leave(permit)
 
-    def learn(self, limits: RateLimits) -> None:
-        """Keep to what an answer, good or bad, has said of the limits."""
-        if self._learns:
-            self._windows.learn(limits, anyio.current_time())
+    def learn(self, limits: RateLimits, *, is_last: bool = False) -> None:
+        """Keep to what an answer, good or bad, has said of the limits.
+
+        *is_last* tells that no other request is under way, or was sent since. Where a
+        day's limit is used up, all callers rest until there is something left again.
+        """
+        if not self._learns:
+            return
+
+        now = anyio.current_time()
+        self._windows.learn(limits, now, is_last=is_last)
+        rest = limits.used_up
+        if rest:
+            self._paused_until = max(self._paused_until, now + rest)
+            self._refusal = RateLimited("nothing is left of a limit", self._facts)
+            self._turn_away(self._refusal, rest, now)
 
     # --- who may go -----------------------------------------------------------
 
@@ -266,7 +291,19 @@ class Gate:
         return permit
 
     def _amounts_of(self, demand: Demand) -> Amounts:
-        return amounts_of(demand.input, demand.output or self._output)
+        tokens = demand.input * self._uncached
+        return amounts_of(tokens, demand.output or self._output)
+
+    def _counted(self, usage: Usage) -> Amounts:
+        """Return what a call has used of the limits, and note it for the next ones."""
+        if self._counts_cached or not usage.input:
+            return amounts_of(usage.input, usage.output)
+
+        tokens = usage.input - usage.cache_read
+        share = tokens / usage.input
+        # Up at once, down by and by: a call that finds little there counts in full.
+        self._uncached = max(share, self._uncached + (share - self._uncached) / 8)
+        return amounts_of(tokens, usage.output)
 
     def _leave(self, permit: Permit) -> None:
         self.in_flight -= 1
@@ -385,7 +422,13 @@ class Governor:
         key = (_account(provider), "" if shared else model)
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(adapts=billed, learns=not shared)
+            gate = self._gates[key] = Gate(
+                adapts=billed,
+                learns=not shared,
+                counts_cached=provider.capabilities(model).counts_cached,
+                provider=name,
+                model=model,
+            )
 
         gate.configure(own or whole or NO_LIMITS)
         return gate

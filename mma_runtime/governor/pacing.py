@@ -92,6 +92,18 @@ class MinuteWindow:
             self._enter(elsewhere, now - MINUTE + left)
             self._level = min(self._level, float(remaining))
 
+    def believe(self, used: float) -> None:
+        """Count no more than *used* as sent in the last minute, the latest of it."""
+        sent = self._sent
+        while sent and self.used > used:
+            entry = sent[0]
+            less = min(entry[1], self.used - used)
+            entry[1] -= less
+            self.used -= less
+            if entry[1] <= 0:
+                sent.popleft()
+                entry[0] = -inf
+
     def _enter(self, amount: float, time: float) -> Entry:
         self.used += amount
         sent = self._sent

@@ -56,8 +56,12 @@ class Windows:
                 self._learnt.discard(name)
                 self._window(name, limit).allow(limit)
 
-    def learn(self, limits: RateLimits, now: float) -> None:
-        """Keep to what a provider says, and count what others have sent."""
+    def learn(self, limits: RateLimits, now: float, *, is_last: bool = False) -> None:
+        """Keep to what a provider says, and count what others have sent.
+
+        *is_last* tells that nothing of ours is under way or was sent since: then what
+        is left is believed, too, where it is more than we have reckoned.
+        """
         known: tuple[tuple[str, RateLimit | None], ...] = (
             ("requests", limits.requests),
             ("tokens", limits.tokens),
@@ -65,6 +69,10 @@ class Windows:
             ("output_tokens", limits.output_tokens),
         )
         for name, said in known:
+            if said is not None and said.limit is None:
+                # It turned out to be a limit for another time than a minute.
+                self._forget(name)
+
             if said is None or not said.limit:
                 continue
 
@@ -77,6 +85,8 @@ class Windows:
                 limit = min(limit, window.limit)
 
             window.learn(limit, said.remaining, said.reset, now)
+            if is_last and said.remaining is not None:
+                window.believe(limit - said.remaining)
 
     def wait(self, amounts: Amounts, now: float) -> float:
         """Return the seconds until *amounts* may be sent; 0 is now."""
@@ -113,13 +123,22 @@ class Windows:
     def _window(self, name: str, limit: int) -> MinuteWindow:
         if name not in self._windows:
             self._windows[name] = MinuteWindow(limit)
-            self._in_use = tuple(
-                (UNITS.index(unit), window) for unit, window in self._windows.items()
-            )
+            self._number()
 
         return self._windows[name]
 
+    def _forget(self, name: str) -> None:
+        if name in self._learnt:
+            self._learnt.discard(name)
+            del self._windows[name]
+            self._number()
 
-def amounts_of(tokens: int, output: float) -> Amounts:
+    def _number(self) -> None:
+        self._in_use = tuple(
+            (UNITS.index(unit), window) for unit, window in self._windows.items()
+        )
+
+
+def amounts_of(tokens: float, output: float) -> Amounts:
     """Return what a request with *tokens* of input counts for in each window."""
     return 1, tokens + output, tokens, output

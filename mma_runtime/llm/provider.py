@@ -27,7 +27,9 @@ class Capabilities:
     """What may be sent to a model; *shutdown* is the day it ends, if that is known.
 
     *max_output* is the most tokens that one answer may have, hidden reasoning included,
-    *context* how many tokens one request may have; `None` is unknown.
+    *context* how many tokens one request may have; `None` is unknown. *counts_cached*
+    tells whether input that is read from a cache counts against limits of tokens a
+    minute.
     """
 
     tools: bool = True
@@ -37,6 +39,7 @@ class Capabilities:
     shutdown: date | None = None
     max_output: int | None = None
     context: int | None = None
+    counts_cached: bool = True
 
 
 @runtime_checkable

@@ -226,6 +226,7 @@ class Client(Generic[SdkT]):
             shutdown=profile.shutdown,
             max_output=profile.max_output,
             context=profile.context,
+            counts_cached=profile.counts_cached,
         )
 
     def priced_as(self, model: str) -> tuple[str, str, bool]:

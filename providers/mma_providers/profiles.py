@@ -18,7 +18,8 @@ class Profile:
     `yes`, `no`, or `unless reasoning` where a reasoning effort rules it out. *thinking*
     is how an effort is said: `none`, `budget` in tokens, or `level`. *context* and
     *max_output* are in tokens, *shutdown* is the day the family ends; `None` is not
-    known.
+    known. *counts_cached* is whether input that was read from a cache counts against
+    the limits of tokens a minute.
     """
 
     output_limit: str = "max_completion_tokens"
@@ -37,6 +38,7 @@ class Profile:
     context: int | None = None
     max_output: int | None = None
     shutdown: date | None = None
+    counts_cached: bool = True
 
 
 _COMPATIBLE = Profile(output_limit="max_tokens", strict=False)
@@ -231,7 +233,10 @@ def openai_profile(model: str) -> Profile:
 
 def anthropic_profile(model: str) -> Profile:
     """Return the profile of a Claude model; one unknown counts as a new one."""
-    return _longest(_ANTHROPIC, model, _CLAUDE)
+    profile = _longest(_ANTHROPIC, model, _CLAUDE)
+    # Of Claude 3 and 3.5 the models differ in this: they are held to the stricter.
+    is_old = model.startswith("claude-3") and not model.startswith("claude-3-7")
+    return replace(profile, counts_cached=is_old)
 
 
 def gemini_profile(model: str) -> Profile:

@@ -7,6 +7,13 @@ from datetime import datetime
 
 from mma_runtime.rate_limits import RateLimit, RateLimits
 
+_LONGEST = 120.0
+"""How long a limit a minute takes at most until it is there again, in seconds.
+
+A minute, were all clocks right and all services exact. Limits a day have the same names
+at some (Groq, OpenAI's lowest tiers), and are told by that.
+"""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _SPAN = re.compile(r"([\d.]+)(ms|s|m|h|d)")
 
@@ -39,11 +46,8 @@ def _openai(headers: Mapping[str, str], what: str) -> RateLimit | None:
     if limit is None:
         return None
 
-    return RateLimit(
-        limit=limit,
-        remaining=_count(headers.get(f"x-ratelimit-remaining-{what}")),
-        reset=_span(headers.get(f"x-ratelimit-reset-{what}")),
-    )
+    remaining = _count(headers.get(f"x-ratelimit-remaining-{what}"))
+    return _told(limit, remaining, _span(headers.get(f"x-ratelimit-reset-{what}")))
 
 
 def _anthropic(headers: Mapping[str, str], what: str, now: float) -> RateLimit | None:
@@ -52,10 +56,14 @@ def _anthropic(headers: Mapping[str, str], what: str, now: float) -> RateLimit |
     if limit is None:
         return None
 
+    remaining = _count(headers.get(f"{begin}-remaining"))
+    return _told(limit, remaining, _until(headers.get(f"{begin}-reset"), now))
+
+
+def _told(limit: int, remaining: int | None, reset: float | None) -> RateLimit:
+    is_a_minutes = reset is None or reset <= _LONGEST
     return RateLimit(
-        limit=limit,
-        remaining=_count(headers.get(f"{begin}-remaining")),
-        reset=_until(headers.get(f"{begin}-reset"), now),
+        limit=limit if is_a_minutes else None, remaining=remaining, reset=reset
     )
 
 

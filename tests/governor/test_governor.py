@@ -23,7 +23,7 @@ from mma_runtime.llm.chat import ChatRequest
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.model.route import Route
-from mma_runtime.rate_limits import Limits
+from mma_runtime.rate_limits import Limits, RateLimit, RateLimits
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.testing.clock import virtual_backend
 from tests.account import Account, ask, crowd
@@ -157,6 +157,91 @@ async def test_halved_limits_are_found_again_within_a_minute(
     assert after.failed == 0
     assert after.share_refused <= 0.01
     assert after.accepted >= 0.85 * service.allows(240)
+
+
+@pytest.mark.parametrize(("counts", "least", "most"), [(False, 28, 40), (True, 1, 2)])
+async def test_input_from_a_cache_counts_only_where_the_provider_counts_it(
+    counts: bool, least: float, most: float
+) -> None:
+    gate = Gate(Limits(input_tokens_per_minute=40_000), counts_cached=counts)
+    usage = Usage(input=20_000, output=300, cache_read=19_000)
+    answered = 0
+
+    async def work() -> None:
+        nonlocal answered
+        demand = Demand("r", "worker", 20_000, 500)
+        while True:
+            permit = gate.enter_nowait(demand) or await gate.enter(demand)
+            await anyio.sleep(10)
+            gate.succeeded(permit, usage)
+            answered += 1
+
+    with anyio.move_on_after(MINUTES):
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(work)
+
+    assert least <= answered / 10 <= most
+
+
+async def test_what_is_left_is_believed_when_nothing_else_is_under_way() -> None:
+    def told(remaining: int) -> RateLimits:
+        limit = RateLimit(limit=40_000, remaining=remaining, reset=1.0)
+        return RateLimits(input_tokens=limit)
+
+    gate, demand = Gate(), Demand("r", "worker", 30_000, 10)
+    gate.learn(told(40_000))
+    first = gate.enter_nowait(demand)
+    assert first is not None
+    await anyio.sleep(50)
+    gate.succeeded(first, Usage(input=30_000), told(20_000))
+
+    # The 20,000 that have come back are there at once, and no more than those.
+    began = anyio.current_time()
+    permit = await gate.enter(Demand("r", "worker", 20_000, 10))
+    assert anyio.current_time() - began < 2
+    gate.succeeded(permit, Usage(input=20_000))
+    await gate.enter(Demand("r", "worker", 1_000, 10))
+    assert anyio.current_time() - began > 10
+
+
+async def test_a_days_limit_that_is_used_up_is_waited_for_or_told() -> None:
+    gate = Gate(provider="groq", model="llama")
+    permit = gate.enter_nowait(Demand())
+    assert permit is not None
+    nothing_left = RateLimit(limit=None, remaining=0, reset=10_796.0)
+    waits: list[str] = []
+
+    async def wait() -> None:
+        with pytest.raises(RateLimited) as raised:
+            await gate.enter(Demand())
+        waits.append(str(raised.value))
+
+    gate.configure(Limits(in_flight=1))
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        gate.succeeded(permit, Usage(output=1), RateLimits(requests=nothing_left))
+    assert gate.limits == {}
+    await anyio.sleep(63)
+    assert gate.enter_nowait(Demand()) is None
+    await wait()
+    await anyio.sleep(10_796 - 63 - 30)
+    await gate.enter(Demand())
+
+    assert ["10,796 s" in waits[0], "10,733 s" in waits[1]] == [True, True]
+    assert "groq" in waits[0]
+
+
+async def test_what_turns_out_to_be_a_days_limit_is_kept_to_no_longer() -> None:
+    gate = Gate()
+    gate.learn(RateLimits(requests=RateLimit(limit=500, remaining=499, reset=60)))
+    assert gate.limits == {"requests": 500}
+
+    gate.learn(RateLimits(requests=RateLimit(limit=None, remaining=490, reset=900)))
+
+    assert gate.limits == {}
+    assert gate.enter_nowait(Demand()) is not None
 
 
 # --- who goes first -----------------------------------------------------------
