@@ -1,8 +1,9 @@
 """Who waits for a model, and who is next: by tier, by run, by time."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import NamedTuple
 
 import anyio
@@ -48,24 +49,29 @@ class Permit:
 
 
 class Waiter:
-    """A caller that waits for a permit; `gone` is one that does not any more."""
+    """A caller that waits for *model*; `gone` is one that does not any more."""
 
-    __slots__ = ("demand", "error", "gone", "news", "permit", "since")
+    __slots__ = ("demand", "error", "gone", "model", "news", "permit", "since")
 
-    def __init__(self, demand: Demand, since: float) -> None:
+    def __init__(self, demand: Demand, since: float, model: str = "") -> None:
         self.demand: Demand = demand
         self.since: float = since
+        self.model: str = model
         self.permit: Permit | None = None
         self.error: ProviderError | None = None
         self.gone: bool = False
         self.news: anyio.Event = anyio.Event()
 
 
+_Line = list[tuple[float, int, Waiter]]
+
+
 class Queue:
     """Who waits for a place: by tier, then by turns between runs, then by time."""
 
     def __init__(self) -> None:
-        self._lines: tuple[dict[str, list[tuple[float, int, Waiter]]], ...] = ({}, {})
+        # By model and run: who waits for one model is in nobody's way at another.
+        self._lines: tuple[dict[tuple[str, str], _Line], ...] = ({}, {})
         self._served: tuple[dict[str, int], ...] = ({}, {})
         # How often the run that went last in each rank had been served before.
         self._turn = [0, 0]
@@ -74,25 +80,26 @@ class Queue:
 
     def __iter__(self) -> Iterator[Waiter]:
         """Iterate over all who wait, in no order."""
-        for runs in self._lines:
-            for line in runs.values():
+        for lines in self._lines:
+            for line in lines.values():
                 yield from (waiter for *_, waiter in line if not waiter.gone)
 
     def push(self, waiter: Waiter) -> None:
         """Put *waiter* in its line, by the time at which it first came."""
         rank = int(waiter.demand.tier == LOWER_TIER)
         run = waiter.demand.run
-        runs, served = self._lines[rank], self._served[rank]
-        if run not in runs:
-            runs[run] = []
+        lines, served = self._lines[rank], self._served[rank]
+        key = (waiter.model, run)
+        if key not in lines:
+            lines[key] = []
             # Whoever was away does not get to make up for it.
             served[run] = max(served.get(run, 0), self._turn[rank])
 
-        heappush(runs[run], (waiter.since, next(self._count), waiter))
+        heappush(lines[key], (waiter.since, next(self._count), waiter))
 
-    def head(self, now: float) -> tuple[Waiter, int] | None:
-        """Return who is next, and from which rank."""
-        above, below = (self._first(rank) for rank in (0, 1))
+    def head(self, now: float, held: Collection[str] = ()) -> tuple[Waiter, int] | None:
+        """Return who is next, and from which rank; nobody for a *held* model."""
+        above, below = (self._first(rank, held) for rank in (0, 1))
         if above is None or below is None:
             first = above or below
             return None if first is None else (first, int(above is None))
@@ -106,25 +113,29 @@ class Queue:
     def pop(self, waiter: Waiter, rank: int) -> None:
         """Take out the head."""
         run = waiter.demand.run
-        heappop(self._lines[rank][run])
+        heappop(self._lines[rank][waiter.model, run])
         served = self._served[rank]
         self._turn[rank] = served[run]
         served[run] += 1
         self._above_in_a_row = 0 if rank else self._above_in_a_row + 1
 
-    def _first(self, rank: int) -> Waiter | None:
-        runs, served = self._lines[rank], self._served[rank]
-        while runs:
-            run = min(runs, key=served.__getitem__)
-            line = runs[run]
+    def _first(self, rank: int, held: Collection[str]) -> Waiter | None:
+        lines, served = self._lines[rank], self._served[rank]
+        best, standing = None, (inf, inf, inf)
+        for key in tuple(lines):
+            line = lines[key]
             while line and line[0][2].gone:
                 heappop(line)
 
-            if line:
-                return line[0][2]
+            if not line:
+                del lines[key]
+            elif key[0] not in held:
+                since, number, waiter = line[0]
+                if (served[key[1]], since, number) < standing:
+                    best, standing = waiter, (served[key[1]], since, number)
 
-            del runs[run]
+        if not lines:
+            served.clear()
+            self._turn[rank] = 0
 
-        served.clear()
-        self._turn[rank] = 0
-        return None
+        return best

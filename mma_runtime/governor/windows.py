@@ -18,17 +18,17 @@ NO_CHARGES: Charges = ()
 class Windows:
     """How much may be sent in any minute, in requests and in tokens.
 
-    The limits come from the user or from what answers say; a limit that the user has
-    set stands where it is the lower one.
+    The limits come from users or from what answers say; a limit that a user has set
+    stands where it is the lower one, and of several that users have set the lowest.
     """
 
-    __slots__ = ("_in_use", "_learnt", "_windows")
+    __slots__ = ("_configured", "_in_use", "_windows")
 
     def __init__(self) -> None:
         self._windows: dict[str, MinuteWindow] = {}
         # The same with the place of each unit in `Amounts`: every call goes over it.
         self._in_use: tuple[tuple[int, MinuteWindow], ...] = ()
-        self._learnt: set[str] = set()
+        self._configured: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         """Whether any limit is known."""
@@ -53,8 +53,9 @@ class Windows:
             ("output_tokens", limits.output_tokens_per_minute),
         ):
             if limit is not None:
-                self._learnt.discard(name)
-                self._window(name, limit).allow(limit)
+                least = min(limit, self._configured.get(name, limit))
+                self._configured[name] = least
+                self._window(name, least).allow(least)
 
     def learn(self, limits: RateLimits, now: float, *, is_last: bool = False) -> None:
         """Keep to what a provider says, and count what others have sent.
@@ -76,14 +77,8 @@ class Windows:
             if said is None or not said.limit:
                 continue
 
-            if name not in self._windows:
-                self._learnt.add(name)
-
             window = self._window(name, said.limit)
-            limit = said.limit
-            if name not in self._learnt:
-                limit = min(limit, window.limit)
-
+            limit = min(said.limit, self._configured.get(name, said.limit))
             window.learn(limit, said.remaining, said.reset, now)
             if is_last and said.remaining is not None:
                 window.believe(limit - said.remaining)
@@ -128,8 +123,7 @@ class Windows:
         return self._windows[name]
 
     def _forget(self, name: str) -> None:
-        if name in self._learnt:
-            self._learnt.discard(name)
+        if name in self._windows and name not in self._configured:
             del self._windows[name]
             self._number()
 

@@ -1,5 +1,6 @@
 """The governor: 50 workers share an account whose limits are known, told or felt."""
 
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -552,20 +553,151 @@ async def test_a_gate_is_shared_by_account_and_model() -> None:
     assert governor.gate(one, "m", {}) is not governor.gate(stranger, "m", {})
 
 
-async def test_a_limit_for_a_whole_provider_makes_one_gate_of_its_models() -> None:
+async def sent_in(
+    seconds: float, gates: list[Gate], callers: int = 10
+) -> dict[Gate, int]:
+    """Return how many requests went through each gate in that time."""
+    sent = dict.fromkeys(gates, 0)
+
+    async def work(gate: Gate) -> None:
+        demand = Demand("r", "worker", 10, 10)
+        while True:
+            permit = gate.enter_nowait(demand) or await gate.enter(demand)
+            sent[gate] += 1
+            await anyio.sleep(0.5)
+            gate.succeeded(permit, Usage(input=1, output=1))
+
+    with anyio.move_on_after(seconds):
+        async with anyio.create_task_group() as group:
+            for gate in gates * callers:
+                group.start_soon(work, gate)
+
+    return sent
+
+
+async def test_a_limit_for_a_whole_provider_holds_for_all_its_models_together() -> None:
     provider = FunctionProvider(lambda _: "")
     limits = {
-        "function": Limits(in_flight=1),
-        "function:big": Limits(in_flight=7),
+        "function": Limits(requests_per_minute=60),
+        "function:big": Limits(requests_per_minute=20),
     }
     governor = Governor()
+    gates = [governor.gate(provider, model, limits) for model in ("big", "small")]
 
-    gate = governor.gate(provider, "m", limits)
+    sent = await sent_in(MINUTES, gates)
 
-    assert gate is governor.gate(provider, "n", limits)
-    assert gate is not governor.gate(provider, "big", limits)
-    assert gate.enter_nowait(Demand()) is not None
-    assert gate.enter_nowait(Demand()) is None
+    assert 0.9 * 60 <= sum(sent.values()) / 10 <= 60
+    # The smaller one takes what the other may not have.
+    assert 0.9 * 20 <= sent[gates[0]] / 10 <= 20
+
+
+async def test_runs_share_a_models_gate_whatever_they_configure() -> None:
+    provider = FunctionProvider(lambda _: "")
+    governor = Governor()
+
+    whole = governor.gate(provider, "m", {"function": Limits(in_flight=9)})
+    none = governor.gate(provider, "m", {})
+    strict = governor.gate(provider, "m", {"function:m": Limits(in_flight=2)})
+    loose = {"function:m": Limits(in_flight=5), "function": Limits(in_flight=50)}
+
+    assert whole is none is strict is governor.gate(provider, "m", loose)
+    # The stricter holds.
+    assert [whole.enter_nowait(Demand()) is None for _ in range(3)] == [0, 0, 1]
+    other = governor.gate(provider, "n", {})
+    assert sum(other.enter_nowait(Demand()) is not None for _ in range(20)) == 7
+
+
+async def test_a_higher_tier_goes_first_whichever_model_it_asks() -> None:
+    provider, governor = FunctionProvider(lambda _: ""), Governor()
+    limits = {"function": Limits(requests_per_minute=60)}
+    small = governor.gate(provider, "small", limits)
+    large = governor.gate(provider, "large", limits)
+    took: list[float] = []
+
+    async def ask_above() -> None:
+        await anyio.sleep(120)
+        for _ in range(5):
+            began = anyio.current_time()
+            permit = await large.enter(Demand("r", "orchestrator", 10, 10))
+            took.append(anyio.current_time() - began)
+            await anyio.sleep(2)
+            large.succeeded(permit, Usage(input=1, output=1))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask_above)
+        await sent_in(180, [small], callers=50)
+
+    # One place, and what the minute's entries are counted together by.
+    assert len(took) == 5
+    assert max(took) <= 62 / 60 + 0.5
+
+
+async def test_who_waits_for_one_model_is_not_in_the_way_at_another() -> None:
+    provider, governor = FunctionProvider(lambda _: ""), Governor()
+    slow = governor.gate(provider, "slow", {"function:slow": Limits(in_flight=1)})
+    fast = governor.gate(provider, "fast", {"function": Limits(in_flight=9)})
+    assert slow.enter_nowait(Demand()) is not None
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(slow.enter, Demand("r", "orchestrator"))
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(1):
+            await fast.enter(Demand("r", "worker"))
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["known", "not known"])
+async def test_a_refusal_stops_all_models_where_a_limit_on_all_is_known(
+    *, whole: bool
+) -> None:
+    provider, governor = FunctionProvider(lambda _: ""), Governor()
+    limits = {"function": Limits(requests_per_minute=600)} if whole else {}
+    one, other = (governor.gate(provider, model, limits) for model in "mn")
+    permit = one.enter_nowait(Demand())
+    assert permit is not None
+
+    one.refused(permit, limited(20.0))
+
+    assert one.paused_for() == 20
+    assert other.paused_for() == (20 if whole else 0)
+    assert (other.enter_nowait(Demand()) is None) is whole
+
+
+def test_a_provider_does_not_get_the_gate_of_one_that_is_gone() -> None:
+    governor = Governor()
+    gates: list[Gate] = []
+    for _ in range(50):
+        provider = FunctionProvider(lambda _: "")
+        gates.append(governor.gate(provider, "m", {}))
+        assert governor.gate(provider, "m", {}) is gates[-1]
+        del provider
+        gc.collect()
+
+    assert len(set(map(id, gates))) == 50
+
+
+def test_a_provider_that_cannot_be_watched_is_kept_with_its_gate() -> None:
+    class NoWeakReferences:
+        __slots__ = ("_inner",)
+        name = "slotted"
+
+        def __init__(self) -> None:
+            self._inner = FunctionProvider(lambda _: "")
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "account":
+                raise AttributeError(name)
+            return getattr(self._inner, name)
+
+    governor = Governor()
+    gates: list[Gate] = []
+    for _ in range(50):
+        provider: Any = NoWeakReferences()
+        gates.append(governor.gate(provider, "m", {}))
+        del provider
+        gc.collect()
+
+    assert len(set(map(id, gates))) == 50
 
 
 async def test_runtimes_of_one_event_loop_share_a_governor() -> None:
