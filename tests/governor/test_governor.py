@@ -317,6 +317,7 @@ async def test_a_run_that_was_away_gets_every_other_place_and_no_more(
 ) -> None:
     gate = Gate(Limits(in_flight=1), adapts=False)
     served: list[str] = []
+    before = 0
 
     async def call(run: str) -> None:
         demand = Demand(run, "worker", 10, 10)

@@ -39,6 +39,7 @@ def test_a_limit_a_day_is_none_a_minute() -> None:
         requests=RateLimit(limit=None, remaining=0, reset=10_796.0),
         tokens=RateLimit(limit=18_000, remaining=17_997, reset=7.66),
     )
+    assert limits is not None
     assert limits.used_up == 10_796.0
     headers["x-ratelimit-remaining-requests"] = "5"
     some_left = rate_limits(headers)
