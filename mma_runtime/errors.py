@@ -33,6 +33,7 @@
      │   ├─ ArgumentInvalid     what a program handed in is of the wrong kind
      │   ├─ ScenarioInvalid
      │   ├─ CredentialsMissing
+     │   ├─ CredentialsUnusable
      │   └─ UnknownProvider
      ├─ BudgetExhausted         a limit in dollars, tokens or seconds was reached
      ├─ PlanRejected            a plan that cannot be run: cycle, unknown id, duplicate
@@ -429,15 +430,41 @@ class ScenarioInvalid(ConfigurationError):
 
 
 class CredentialsMissing(ConfigurationError):
-    """A provider needs a key that was not found; names where it was looked for."""
+    """A provider needs a key that was not found; names where it was looked for.
 
-    def __init__(self, provider: str, looked_in: Sequence[str], advice: str) -> None:
+    *variables* are names of the environment, *files* paths.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        variables: Sequence[str],
+        files: Sequence[str],
+        advice: str,
+    ) -> None:
         self.provider = provider
-        self.looked_in: tuple[str, ...] = tuple(looked_in)
+        self.variables: tuple[str, ...] = tuple(variables)
+        self.files: tuple[str, ...] = tuple(files)
         self.advice = advice
+        looked_in = [f"environment variable {name}" for name in variables]
+        looked_in += files
         super().__init__(
-            f"no API key for {provider!r}; looked in {', '.join(self.looked_in)}."
-            f" {advice}"
+            f"no API key for {provider!r}; looked in {', '.join(looked_in)}. {advice}"
+        )
+
+
+class CredentialsUnusable(ConfigurationError):
+    """A provider's key holds what no key can; *source* says where it stands.
+
+    The key itself is never told. Not `AuthenticationFailed`: nothing was sent.
+    """
+
+    def __init__(self, provider: str, source: str) -> None:
+        self.provider = provider
+        self.source = source
+        super().__init__(
+            f"the API key for {provider!r} from {source} holds characters that no key"
+            " has (only printable ASCII can be sent); paste the whole key anew"
         )
 
 

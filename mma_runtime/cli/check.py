@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -21,7 +21,13 @@ from mma_runtime.cli.options import (
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count, dollars
-from mma_runtime.errors import ConfigurationError, CredentialsMissing, MMAError
+from mma_runtime.errors import (
+    ConfigurationError,
+    CredentialsMissing,
+    CredentialsUnusable,
+    MMAError,
+)
+from mma_runtime.llm.base_url import shown_url
 from mma_runtime.registry import Registry
 from mma_runtime.runtime.staffing import SCRIPTED, registry_of, tier_settings
 from mma_runtime.runtime.tool_servers import load_mcp
@@ -36,13 +42,20 @@ from mma_runtime.tools.servers import McpServer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """One tier's model; *key* says where its key was found, *problem* why not."""
+    """One tier's model; *key* says where its key was found, *problem* why not.
+
+    *server* is its address where it is not the service's own; *advice* says in short
+    what to do about the problem, *looked_in* names the files that may hold the key.
+    """
 
     tier: str
     model: str
     scripted: bool
-    key: str
-    problem: str
+    server: str = ""
+    key: str = ""
+    problem: str = ""
+    advice: str = ""
+    looked_in: tuple[str, ...] = ()
 
     @property
     def remark(self) -> str:
@@ -51,10 +64,10 @@ class Post:
             return "scripted, nothing is billed"
 
         if self.problem:
-            # What to do about it is the same for all; the JSON has it.
-            return f"real model, KEY MISSING: {self.problem.partition('. ')[0]}"
+            return f"real model, {self.advice}"
 
-        return f"real model, key from {self.key}" if self.key else "real model, no key"
+        at = f", at {self.server}" if self.server else ""
+        return f"real model, {f'key from {self.key}' if self.key else 'no key'}{at}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,19 +125,22 @@ def _posts(scenario: Scenario, registry: Registry) -> Iterable[Post]:
         registry.open_provider(SCRIPTED, script=scenario.script)
 
     for tier, address in zip(tiers, addresses, strict=True):
-        key = problem = ""
-        try:
-            key = registry.credentials_for(address.partition(":")[0]).source
-        except CredentialsMissing as error:
-            problem = str(error)
+        yield _post(tier.value, address, registry)
 
-        yield Post(
-            tier=tier.value,
-            model=address,
-            scripted=address.startswith(f"{SCRIPTED}:"),
-            key=key,
-            problem=problem,
-        )
+
+def _post(tier: str, address: str, registry: Registry) -> Post:
+    name = address.partition(":")[0]
+    post = Post(tier=tier, model=address, scripted=name == SCRIPTED)
+    try:
+        found = registry.credentials_for(name)
+    except CredentialsMissing as error:
+        variables = " or ".join(error.variables)
+        advice = f"KEY MISSING: set {variables}" if variables else "KEY MISSING"
+        return replace(post, problem=str(error), advice=advice, looked_in=error.files)
+    except CredentialsUnusable as error:
+        return replace(post, problem=str(error), advice=f"KEY UNUSABLE: {error}")
+
+    return replace(post, key=found.source, server=shown_url(found.base_url or ""))
 
 
 async def _walls(mode: SandboxMode) -> str:
@@ -189,6 +205,10 @@ def _lines(
         tier, model = post.tier.ljust(tier_width), post.model.ljust(model_width)
         yield f"  {tier}  {model}  {post.remark}"
 
+    looked_in = dict.fromkeys(file for post in posts for file in post.looked_in)
+    if looked_in:
+        yield f"  keys were looked for in the environment, {', '.join(looked_in)}"
+
 
 def _entry(scenario: Scenario) -> str:
     if scenario.epic is not None:
@@ -243,6 +263,7 @@ def _record(
             post.tier: {
                 "model": post.model,
                 "scripted": post.scripted,
+                "server": post.server or None,
                 "key": post.key or None,
                 "problem": post.problem or None,
             }

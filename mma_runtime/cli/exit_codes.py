@@ -5,6 +5,7 @@ from enum import IntEnum
 from mma_runtime.errors import (
     BudgetExhausted,
     CredentialsMissing,
+    CredentialsUnusable,
     MMAError,
     ProviderError,
 )
@@ -43,7 +44,7 @@ def code_of_state(state: RunState) -> ExitCode:
 def code_of_error(error: MMAError | OSError) -> ExitCode:
     """Return the code when *error* kept a run from being started."""
     match error:
-        case ProviderError() | CredentialsMissing():
+        case ProviderError() | CredentialsMissing() | CredentialsUnusable():
             return ExitCode.PROVIDER
         case BudgetExhausted():
             return ExitCode.OVER_BUDGET

@@ -1,7 +1,7 @@
 """`mma models`: what the keys at hand can use, with context and price."""
 
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
@@ -14,11 +14,15 @@ from mma_runtime.cli.options import json_option
 from mma_runtime.cli.records import to_json
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import printable
-from mma_runtime.errors import CredentialsMissing, MMAError, ProviderError
+from mma_runtime.errors import (
+    CredentialsMissing,
+    CredentialsUnusable,
+    MMAError,
+    ProviderError,
+)
 from mma_runtime.registry import Registry
 from mma_runtime.registry.listing import ListedModel, record
 from mma_runtime.runtime import Runtime
-from mma_runtime.runtime.staffing import SCRIPTED
 
 
 @click.command("models")
@@ -32,34 +36,58 @@ def command(*, provider: str | None, fresh: bool, as_json: bool) -> int:
     the provider did not answer.
     """
     results = Results(sys.stdout)
-    names = (provider,) if provider is not None else tuple(_with_keys())
     try:
+        keys = _keys(Registry(folders=(Path.cwd(),))) if provider is None else _Keys()
+        names = (provider,) if provider is not None else tuple(keys.found)
         listed, failed = anyio.run(_ask, names, fresh, provider is not None)
     except MMAError as error:
         return report_error(error, results if as_json else None)
 
-    for problem in failed:
+    problems = [*keys.unusable, *failed]
+    if not names and not problems:
+        problems = [_without_keys(keys)]
+
+    for problem in problems:
         click.echo(f"mma: {printable(problem)}", err=True)
-    if not names:
-        click.echo("mma: there is no key for any provider", err=True)
     if as_json:
         results.write(to_json({"models": [record(one) for one in listed]}, indent=2))
     elif listed:
         results.write(_text(listed))
-    return 6 if not listed and (failed or not names) else 0
+    return 6 if problems and not listed else 0
 
 
-def _with_keys() -> Iterator[str]:
-    """Yield the providers that have a key; one that needs none may not be running."""
-    registry = Registry(folders=(Path.cwd(),))
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The providers whose keys were *found*, and what is wrong with the others."""
+
+    found: list[str] = field(default_factory=list[str])
+    unusable: list[str] = field(default_factory=list[str])
+    missing: list[CredentialsMissing] = field(default_factory=list[CredentialsMissing])
+
+
+def _keys(registry: Registry) -> _Keys:
+    """Look for all keys; a provider that needs none may not be running."""
+    keys = _Keys()
     for name in registry.names:
-        if name == SCRIPTED:
-            continue
         try:
             if registry.credentials_for(name).source:
-                yield name
-        except CredentialsMissing:
-            continue
+                keys.found.append(name)
+        except CredentialsMissing as error:
+            keys.missing.append(error)
+        except CredentialsUnusable as error:
+            keys.unusable.append(str(error))
+
+    return keys
+
+
+def _without_keys(keys: _Keys) -> str:
+    variables = dict.fromkeys(name for one in keys.missing for name in one.variables)
+    files = dict.fromkeys(one.files[-1] for one in keys.missing)
+    return (
+        f"there is no key for any provider; set one of {', '.join(variables)}, or write"
+        f" one into {', '.join(files)}. A server that needs none is asked by its name,"
+        " as in `mma models ollama`"
+    )
 
 
 async def _ask(

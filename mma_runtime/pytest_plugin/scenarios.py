@@ -82,7 +82,8 @@ class ScenarioItem(pytest.Item):
                     self._outcome, self._scenario, home, backend=option.mma_backend
                 )
             except CredentialsMissing as error:
-                pytest.skip(f"no API key for {error.provider!r} ({error.looked_in[0]})")
+                where = ", ".join(error.variables) or error.files[-1]
+                pytest.skip(f"no API key for {error.provider!r} ({where})")
 
         spent = outcome.costs.total
         self.user_properties.extend(

@@ -16,7 +16,12 @@ from typing import Any
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from mma_runtime.errors import ConfigurationError, CredentialsMissing
+from mma_runtime.errors import (
+    ConfigurationError,
+    CredentialsMissing,
+    CredentialsUnusable,
+)
+from mma_runtime.llm.base_url import base_url_problem
 from mma_runtime.registry.folders import config_folder
 
 CREDENTIALS_FILE = "credentials.toml"
@@ -85,10 +90,17 @@ class CredentialStore:
     def find(self, provider: str, places: KeyPlaces) -> Credentials:
         """Return *provider*'s key and address; opens no connection, imports no SDK.
 
+        A provider that takes neither has none, and no file is read for it.
+
         Raises:
             CredentialsMissing: No place holds a key and the provider needs one.
-            ConfigurationError: A file with keys is broken, or others can read it.
+            CredentialsUnusable: The key holds what cannot be sent.
+            ConfigurationError: A file with keys is broken, others can read it, or the
+                address is none.
         """
+        if not places.keys and not places.base_urls:
+            return Credentials(api_key=None, base_url=None, source="")
+
         environment = (_Place("", self._environment), *self._env_files())
         base_url = _first(environment, places.base_urls)
         key = _first(environment, places.keys)
@@ -98,6 +110,16 @@ class CredentialStore:
             base_url = base_url or _first(tables, ["base_url"])
         if key is None and places.required:
             raise self._missing(provider, places)
+
+        # What can be in a header: SDKs fail on others in ways of their own.
+        if key is not None and not (key.value.isascii() and key.value.isprintable()):
+            raise CredentialsUnusable(provider, key.source)
+
+        if base_url is not None and (problem := base_url_problem(base_url.value)):
+            # Not told: it may be a key that was put into the wrong variable.
+            raise ConfigurationError(
+                f"the address for {provider!r} from {base_url.source} {problem}"
+            )
 
         return Credentials(
             api_key=None if key is None else SecretStr(key.value),
@@ -116,8 +138,13 @@ class CredentialStore:
         Of a `.env` that is what is called like a secret. A file with keys that cannot
         be used has none.
         """
-        (dotenv,) = self._env_files()
-        found = [v for name, v in dotenv.values.items() if SECRET_NAME.search(name)]
+        found: list[str] = []
+        with suppress(ConfigurationError):
+            (dotenv,) = self._env_files()
+            found += [
+                v for name, v in dotenv.values.items() if SECRET_NAME.search(name)
+            ]
+
         for path in self.files:
             with suppress(ConfigurationError):
                 if path not in self._tables:
@@ -143,13 +170,12 @@ class CredentialStore:
             yield _Place(str(path), section)
 
     def _missing(self, provider: str, places: KeyPlaces) -> CredentialsMissing:
-        looked_in = [f"environment variable {name}" for name in places.keys]
-        looked_in += [str(folder / ENV_FILE) for folder in self._folders]
-        looked_in += [str(path) for path in self.files]
+        files = [folder / ENV_FILE for folder in self._folders]
         first = f"Set {places.keys[0]}, or write" if places.keys else "Write"
         return CredentialsMissing(
             provider,
-            looked_in,
+            places.keys,
+            [str(path) for path in (*files, *self.files)],
             f"{first} this into {self.files[-1]} and `chmod 600` it:\n"
             f'\n    [{provider}]\n    api_key = "..."\n',
         )

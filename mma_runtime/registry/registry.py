@@ -5,7 +5,7 @@ Third parties add theirs by an entry point of the group `mma.providers`.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -135,9 +135,12 @@ class Registry:
         Raises:
             UnknownProvider: Nothing has that name.
             CredentialsMissing: No key was found; says where it was looked for.
+            ConfigurationError: The key or the address cannot be used, or a file that
+                may hold them.
         """
         spec = self.spec(name)
-        return self._credentials.find(name, spec.places)
+        found = self._credentials.find(name, spec.places)
+        return replace(found, base_url=found.base_url or spec.options.get("base_url"))
 
     def secrets(self) -> tuple[str, ...]:
         """Return the keys that files hold, of any provider, to keep them hidden."""
@@ -155,6 +158,7 @@ class Registry:
         Raises:
             UnknownProvider: Nothing has that name, or it cannot be loaded.
             CredentialsMissing: It needs a key and none was found.
+            ConfigurationError: As in `credentials_for`.
         """
         spec = self.spec(name)
         settings = dict(spec.options)

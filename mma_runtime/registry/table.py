@@ -4,11 +4,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mma_runtime.errors import ConfigurationError
+from mma_runtime.llm.base_url import base_url_problem
 from mma_runtime.registry.credentials import KeyPlaces
 
 SETTINGS_FILE = "mma.toml"
@@ -38,15 +39,29 @@ class ProviderSpec:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+def _checked(address: str) -> str:
+    if problem := base_url_problem(address):
+        raise ValueError(problem)
+
+    return address
+
+
+# The pattern is for editors: it says less than the check.
+_BaseUrl = Annotated[
+    str,
+    AfterValidator(_checked),
+    Field(json_schema_extra={"pattern": "^https?://"}),
+]
+
+
 class ProviderEntry(BaseModel):
     """A provider of a `providers` table: a server that speaks a known interface."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind = Field(default="openai", description="The interface that it speaks.")
-    base_url: str | None = Field(
+    base_url: _BaseUrl | None = Field(
         default=None,
-        pattern="^https?://",
         description="Its address, as the interface's own client takes it.",
     )
     api_key_env: str | None = Field(
@@ -110,7 +125,8 @@ def read_providers(folder: Path) -> tuple[ProviderSpec, ...]:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(key) for key in one['loc'])}: {one['msg']}"
+            f"{'.'.join(str(key) for key in one['loc'])}:"
+            f" {one['msg'].removeprefix('Value error, ')}"
             for one in error.errors(include_input=False)
         )
         raise ConfigurationError(f"{path}: {problems}") from error

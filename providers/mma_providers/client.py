@@ -33,6 +33,7 @@ from mma_runtime.errors import (
     ProviderTimedOut,
     RequestRejected,
 )
+from mma_runtime.llm.base_url import is_loopback, shown_url
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
@@ -141,7 +142,8 @@ class Client(Generic[SdkT]):
     def __repr__(self) -> str:
         """Show name and address; the key has no place here."""
         kind = type(self).__name__
-        return f"{kind}(name={self._name!r}, base_url={self._base_url!r})"
+        url = shown_url(self._base_url)
+        return f"{kind}(name={self._name!r}, base_url={url!r})"
 
     @property
     def name(self) -> str:
@@ -322,19 +324,31 @@ class Client(Generic[SdkT]):
             case _:
                 found = self._meaning(error) or ProtocolViolated
         message = "" if isinstance(found, Report) else _words(error)
+        sent = not never_connected(error)
+        if found is ConnectionFailed or not sent:
+            message += f" ({self._server(answers=sent)})"
+
         failure = provider_error(
             self._name,
             found,
             progress,
             message=message,
             secret=self._key,
-            sent=not never_connected(error),
+            sent=sent,
         )
         failure.limits = progress.limits or _limits_in(error)
         if failure.limits is None and isinstance(found, Report):
             failure.limits = found.limits
 
         return failure
+
+    def _server(self, *, answers: bool) -> str:
+        """Say where requests go, and what to look at first if nobody *answers*."""
+        url = shown_url(self._base_url)
+        if answers or not is_loopback(self._base_url):
+            return f"server {url}"
+
+        return f"server {url}; is it started?"
 
     def _cause(self, error: Exception) -> Exception | None:
         """Return what to chain: the SDK's error, unless it repeats the key."""

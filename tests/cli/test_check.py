@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.conftest import Project
 
+TIERS = ("worker", "qa")
+
 
 def test_a_valid_scenario_is_summed_up(project: Project) -> None:
     project.write(name="demo", budget={"usd": "0.5", "tokens": 1000, "seconds": 60})
@@ -32,12 +34,68 @@ def test_keys_are_looked_for_and_never_shown(
 
     missing = project.mma(*args)
     assert missing.return_value == 0
-    assert "real model, KEY MISSING: no API key for 'openai'" in missing.stdout
+    assert "real model, KEY MISSING: set OPENAI_API_KEY\n" in missing.stdout
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     found = project.mma(*args)
     assert "real model, key from OPENAI_API_KEY" in found.stdout
     assert "sk-very-secret" not in found.output + project.mma(*args, "--json").output
+
+
+def test_the_files_that_may_hold_keys_are_told_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    models = ["openai:gpt-4o-mini", "anthropic:claude-sonnet-5"]
+    project.write(
+        tiers={name: {"model": one} for name, one in zip(TIERS, models, strict=True)}
+    )
+
+    result = project.mma("check", str(project.scenario))
+
+    assert result.stdout.count("KEY MISSING") == 2
+    assert result.stdout.count(str(project.folder / ".env")) == 1
+    assert "  keys were looked for in the environment, " in result.stdout
+
+
+def test_a_key_that_cannot_be_sent_is_told_by_its_place_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret…")
+    args = (str(project.scenario), "--model", "worker=openai:gpt-4o-mini")
+
+    checked, run = project.mma("check", *args), project.mma("run", *args)
+
+    assert (checked.return_value, run.return_value) == (0, 6)
+    assert "KEY UNUSABLE: the API key for 'openai' from OPENAI_API_KEY" in (
+        checked.stdout
+    )
+    assert "from OPENAI_API_KEY holds characters that no key has" in run.stderr
+    assert "sk-secret" not in checked.output + run.output
+
+
+def test_an_address_that_is_none_is_refused_by_its_place_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "sk-secret")
+    args = (str(project.scenario), "--model", "worker=openai:gpt-4o-mini")
+
+    for result in (project.mma("check", *args), project.mma("run", *args)):
+        assert result.return_value == 2
+        assert "for 'openai' from OPENAI_BASE_URL is no http(s)" in result.stderr
+        assert "sk-secret" not in result.output
+
+
+def test_the_server_of_a_model_is_shown_without_passwords(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_BASE_URL", "http://ada:secret@127.0.0.1:1/v1")
+    args = ("check", str(project.scenario), "--model", "worker=ollama:qwen3")
+
+    result = project.mma(*args)
+
+    assert "real model, no key, at http://127.0.0.1:1/v1\n" in result.stdout
 
 
 def test_all_problems_are_told_at_once(project: Project) -> None:

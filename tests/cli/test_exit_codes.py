@@ -5,6 +5,7 @@ from mma_runtime.errors import (
     AuthenticationFailed,
     BudgetExhausted,
     CredentialsMissing,
+    CredentialsUnusable,
     MMAError,
     ProviderFacts,
     ScenarioInvalid,
@@ -41,7 +42,8 @@ def test_no_end_is_without_a_code() -> None:
         (WorkspaceError("no"), 2),
         (OSError("no"), 2),
         (BudgetExhausted("run", "usd", "1", "2"), 3),
-        (CredentialsMissing("openai", [], "Set it"), 6),
+        (CredentialsMissing("openai", [], [], "Set it"), 6),
+        (CredentialsUnusable("openai", "OPENAI_API_KEY"), 6),
         (AuthenticationFailed("", ProviderFacts(provider="openai")), 6),
     ],
 )

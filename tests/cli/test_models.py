@@ -91,7 +91,8 @@ def test_without_a_name_all_keys_are_asked(
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        ((), 6, "no key for any provider"),
+        ((), 6, "no key for any provider; set one of OPENAI_API_KEY, ANTHROPIC_API"),
+        ((), 6, "config/mma-runtime/credentials.toml. A server that needs none"),
         (("openai",), 6, "no API key for 'openai'"),
         (("opnai",), 2, "did you mean `openai`"),
     ],
@@ -103,6 +104,20 @@ def test_what_is_missing_is_said(
 
     assert result.return_value == code
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("args", [(), ("openai",)])
+def test_a_key_that_cannot_be_sent_is_named_and_not_told(
+    wire: ScriptedServer, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret…")
+
+    result = mma(*args)
+
+    assert result.return_value == 6
+    assert "for 'openai' from OPENAI_API_KEY holds characters" in result.stderr
+    assert "sk-secret" not in result.output
+    assert wire.requests == []
 
 
 def test_a_refused_key_ends_with_the_providers_code(

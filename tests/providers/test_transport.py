@@ -50,6 +50,18 @@ async def test_plain_http_builds_none(trusts: list[ssl.SSLContext]) -> None:
     assert trusts == []
 
 
+async def test_a_server_that_is_not_there_is_named_without_passwords() -> None:
+    for service in SERVICES:
+        provider = service.provider(api_key="k", base_url="http://a:b@127.0.0.1:9/v1")
+        with pytest.raises(ConnectionFailed) as caught:
+            await collect(provider, service.ask())
+        await provider.aclose()
+
+        assert "(server http://127.0.0.1:9/v1; is it started?)" in str(caught.value)
+        assert "a:b@" not in f"{caught.value} {provider!r}"
+        assert not caught.value.facts.sent
+
+
 async def test_a_client_is_made_once_and_closed_once() -> None:
     owner = Transport(secure=False, limits=Limits())
 

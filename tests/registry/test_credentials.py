@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mma_runtime.errors import ConfigurationError, CredentialsMissing
+from mma_runtime.errors import (
+    ConfigurationError,
+    CredentialsMissing,
+    CredentialsUnusable,
+)
 from mma_runtime.registry.credentials import CredentialStore, KeyPlaces
 
 PLACES = KeyPlaces(keys=("A_KEY", "B_KEY"), base_urls=("A_URL",))
@@ -81,6 +85,50 @@ def test_a_provider_that_needs_no_key_goes_without() -> None:
     places = KeyPlaces(keys=("A_KEY",), required=False)
 
     assert CredentialStore({}).find("a", places).api_key is None
+
+
+@pytest.mark.parametrize("key", ["sk-topsecret…", "sk-top\nsecret", "топсекрет"])
+def test_a_key_that_cannot_be_sent_is_named_and_not_told(
+    tmp_path: Path, user_folder: Path, key: str
+) -> None:
+    path = user_folder / "credentials.toml"
+    write_private(path, f'[a]\napi_key = """{key}"""\n')
+
+    for environment, source in (({"A_KEY": key}, "A_KEY"), ({}, f"api_key in {path}")):
+        with pytest.raises(CredentialsUnusable) as caught:
+            CredentialStore(environment, [tmp_path]).find("a", PLACES)
+
+        assert f"for 'a' from {source} holds" in str(caught.value)
+        assert not any(part in str(caught.value) for part in ("secret", "сек"))
+
+
+@pytest.mark.parametrize(
+    "url", ["notaurl", "ftp://host", "http://", "http://h:port", "http://h:99999"]
+)
+def test_an_address_that_is_none_is_named_and_not_told(
+    user_folder: Path, url: str
+) -> None:
+    path = user_folder / "credentials.toml"
+    write_private(path, f'[a]\napi_key = "k"\nbase_url = "{url}"\n')
+
+    with pytest.raises(ConfigurationError) as caught:
+        CredentialStore({"A_KEY": "k", "A_URL": url}).find("a", PLACES)
+    assert "for 'a' from A_URL is no http(s) address" in str(caught.value)
+    assert repr(url) not in str(caught.value)
+
+    with pytest.raises(ConfigurationError, match="from base_url in "):
+        CredentialStore({}).find("a", PLACES)
+
+
+def test_a_file_of_no_use_is_no_trouble_to_who_needs_no_key(
+    tmp_path: Path, user_folder: Path
+) -> None:
+    (user_folder / "credentials.toml").write_text("broken")
+    (tmp_path / ".env").write_bytes(b"\xff")
+    store = CredentialStore({}, [tmp_path])
+
+    assert store.find("scripted", KeyPlaces(required=False)).api_key is None
+    assert store.secrets() == ()
 
 
 def test_a_file_that_others_can_read_is_refused(user_folder: Path) -> None:

@@ -88,7 +88,7 @@ async def test_a_server_of_mma_toml_is_a_provider(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("[providers.x", "is not TOML"),
-        ('[providers.x]\nbase_url = "localhost"', "providers.x.base_url: String"),
+        ('[providers.x]\nbase_url = "localhost"', "providers.x.base_url: is no"),
         ('[providers.x]\nkind = "soap"', "providers.x.kind: Input should be"),
     ],
 )

@@ -258,6 +258,10 @@ def test_every_problem_is_found_at_once_in_the_order_of_the_file(
     [
         ("version: 2", "should be at most 1, not '2'"),
         ("name: [x]", "should be text, not a list"),
+        (
+            "providers: {x: {base_url: localhost}}",
+            "is no http(s) address, as https://HOST/v1 or http://127.0.0.1:8000/v1",
+        ),
         ("name:", "should be text, not empty"),
         ("workspace: here", "should be a table of keys, not 'here'"),
         (
