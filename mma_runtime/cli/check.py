@@ -99,10 +99,16 @@ def command(
     results = Results(sys.stdout)
     try:
         here = Registry(folders=[Path.cwd()])
-        scenario = load(file, inputs=dict(inputs), environ=os.environ, registry=here)
+        scenario = load(
+            file,
+            inputs=dict(inputs),
+            environ=os.environ,
+            registry=here,
+            models=dict(models),
+        )
         folders = (file.absolute().parent, Path.cwd())
         registry = registry_of(scenario, Registry(), folders)
-        posts = tuple(_posts(scenario.with_models(dict(models)), registry))
+        posts = tuple(_posts(scenario, registry))
         settings = load_settings(registry.folders)
         walls = anyio.run(_walls, sandbox_mode(scenario, settings))
         servers = tuple(_servers(scenario, settings, registry))

@@ -167,6 +167,7 @@ def run_scenario(
             inputs=dict(inputs),
             environ=os.environ,
             registry=Registry(folders=[home.absolute().parent]),
+            models=dict(models),
         )
     except MMAError as error:
         told = results if as_json or jsonl else None
@@ -186,7 +187,7 @@ def run_scenario(
     order = Order(
         scenario=scenario,
         start=lambda runtime: runtime.start(
-            scenario, models=dict(models), apply=handed_over, folder=file.parent
+            scenario, apply=handed_over, folder=file.parent
         ),
         home=home,
         journal=not no_journal,

@@ -40,7 +40,7 @@ class ScenarioFile(pytest.File):
         models = dict(self.config.option.mma_model)
         scenario: Scenario | MMAError
         try:
-            scenario = load(self.path, environ=os.environ).with_models(models)
+            scenario = load(self.path, environ=os.environ, models=models)
             name = scenario.name
         except MMAError as error:
             scenario, name = error, self.path.stem

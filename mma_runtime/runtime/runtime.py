@@ -174,13 +174,12 @@ class Runtime(AsyncContextManagerMixin):
             check_texts("inputs", inputs, "a table of names and texts")
 
         if not isinstance(scenario, Scenario):
-            scenario = self._stock.read(Path(scenario), inputs, beside)
+            scenario = self._stock.read(Path(scenario), inputs, models or {}, beside)
         elif inputs:
             raise ConfigurationError(
                 "inputs are for scenario files; this scenario has been built"
             )
-
-        if models:
+        elif models:
             scenario = scenario.with_models(models)
 
         around = self._stock.around(scenario, beside)

@@ -32,6 +32,7 @@ from mma_runtime.observing import RunObserver
 from mma_runtime.rate_limits import Limits
 from mma_runtime.registry import Registry
 from mma_runtime.rounds import CONTEXT_TOKENS, PLAIN, Sampling, default_max_rounds
+from mma_runtime.scenario.checks import ENTRIES, NEEDED, without_model
 from mma_runtime.scenario.money import account_limits, budgets, price_overrides
 from mma_runtime.scenario.schema import Scenario, TierSetup, tier_name
 from mma_runtime.scenario.settings import NO_SETTINGS, Settings
@@ -176,12 +177,8 @@ def needed_tiers(scenario: Scenario) -> tuple[Tier, ...]:
     An epic needs Tier 1 and 2, a track Tier 2, and all need Tier 3. Tier 4 gives hints
     and Tier 2 reviews wherever they have a model of their own.
     """
-    needed = {Tier.WORKER}
-    if scenario.epic is not None:
-        needed |= {Tier.ORCHESTRATOR, Tier.TECH_LEAD}
-    elif scenario.track is not None:
-        needed |= {Tier.TECH_LEAD}
-
+    entry = next(one for one in ENTRIES if getattr(scenario, one) is not None)
+    needed = {Tier(name) for name in NEEDED[entry]}
     named = {tier for tier in Tier if getattr(scenario.tiers, tier).model is not None}
     if scenario.epic is None:
         named.discard(Tier.ORCHESTRATOR)
@@ -210,10 +207,7 @@ def tier_settings(
     for tier in needed_tiers(scenario):
         own = scenario.tier(tier.value)
         if own.model is None:
-            raise ConfigurationError(
-                f"tier {tier.value!r} has no model; set `tiers.{tier.value}.model` or"
-                f" `defaults.model`, or give `--model {tier.value}=PROVIDER:MODEL`"
-            )
+            raise ConfigurationError(without_model(tier.value))
 
         settings[tier] = TierSettings(
             agent=agents.get(tier) or load_agent(tier),

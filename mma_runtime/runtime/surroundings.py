@@ -58,9 +58,13 @@ class Stock:
         return Surroundings(self, registry_of(scenario, self.registry, places))
 
     def read(
-        self, path: Path, inputs: Mapping[str, str] | None, beside: Path | None
+        self,
+        path: Path,
+        inputs: Mapping[str, str] | None,
+        models: Mapping[str, str],
+        beside: Path | None,
     ) -> Scenario:
-        """Read the scenario in the file *path*; raises `ScenarioInvalid`."""
+        """Read the scenario in *path*, with *models*; raises `ScenarioInvalid`."""
         places = self.home.places(beside)
         # By name: who builds scenarios in Python does not load what reads YAML.
         room = import_module("mma_runtime.scenario.load")
@@ -70,6 +74,7 @@ class Stock:
             environ=self.environment,
             tools=[tool.name for tool in self.tools],
             registry=self.registry.extended(folders=places),
+            models=models,
         )
         return scenario
 

@@ -17,6 +17,12 @@ from mma_runtime.registry import Registry
 from mma_runtime.scenario.references import written_out
 
 ENTRIES = ("epic", "track", "tickets")
+NEEDED = {
+    "epic": ("orchestrator", "tech_lead", "worker"),
+    "track": ("tech_lead", "worker"),
+    "tickets": ("worker",),
+}
+"""The tiers that each entry cannot do without."""
 
 _SERVER = re.compile(r"[A-Za-z0-9-]{1,24}")
 
@@ -85,6 +91,14 @@ def findings(data: Mapping[str, Any], names: Names | None = None) -> list[Findin
         found += _tools(data, names.tool_problem)
 
     return found
+
+
+def without_model(tier: str) -> str:
+    """Say that *tier* has no model, and what to do about it."""
+    return (
+        f"tier {tier!r} has no model; set `tiers.{tier}.model` or `defaults.model`, or"
+        f" give `--model {tier}=PROVIDER:MODEL`"
+    )
 
 
 def _list(value: object) -> Sequence[Any]:

@@ -163,8 +163,8 @@ class _Reader:
             return None
 
         if node.tag not in _TAGS:
+            # Read as if it were not there, so that nothing else is wrong with it.
             self._say(node, loc, f"the tag {node.tag!r} means nothing here; drop it")
-            return None
 
         self._open.add(id(node))
         value = self._by_kind(node, loc)

@@ -18,7 +18,16 @@ from mma_runtime.errors import (
 )
 from mma_runtime.registry import Registry
 from mma_runtime.registry.table import ProviderEntry, ProviderSpec
-from mma_runtime.scenario.checks import Finding, Names, findings, is_true, table_of
+from mma_runtime.scenario.checks import (
+    ENTRIES,
+    NEEDED,
+    Finding,
+    Names,
+    findings,
+    is_true,
+    table_of,
+    without_model,
+)
 from mma_runtime.scenario.document import (
     MAX_BYTES,
     Document,
@@ -27,7 +36,7 @@ from mma_runtime.scenario.document import (
     read,
 )
 from mma_runtime.scenario.references import expander
-from mma_runtime.scenario.schema import CHECKED, Scenario
+from mma_runtime.scenario.schema import CHECKED, TIERS, Scenario, tier_name
 from mma_runtime.scenario.settings import load_settings
 from mma_runtime.scenario.wording import words
 from mma_runtime.tiers.sight import read_prompt
@@ -42,6 +51,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     tools: Iterable[str] = (),
     registry: Registry | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> Scenario:
     """Read the scenario file *path*; paths in it are relative to its folder.
 
@@ -61,6 +71,7 @@ def load(
         environ=environ,
         tools=tools,
         registry=registry,
+        models=models,
     )
     return (
         scenario if scenario.name else scenario.model_copy(update={"name": path.stem})
@@ -76,6 +87,7 @@ def loads(
     environ: Mapping[str, str] | None = None,
     tools: Iterable[str] = (),
     registry: Registry | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> Scenario:
     """Read a scenario from YAML *text*; *file* is its name in errors.
 
@@ -83,6 +95,7 @@ def loads(
 
     Raises:
         ScenarioInvalid: It cannot be used; the error lists every problem.
+        ConfigurationError: *models* names a tier that there is not.
     """
     try:
         document = _document(text, inputs or {}, environ or {})
@@ -95,6 +108,11 @@ def loads(
             servers={*servers, *load_settings(known.folders).mcp_servers},
         )
         names = Names(problem_of, known)
+        if models is not None:
+            for finding in _unmanned(table_of(document.data), models):
+                problem = document.problem(finding.loc, finding.message)
+                document.problems.append(problem)
+
         scenario = _scenario(document, folder.absolute(), names)
     except Unreadable as error:
         raise ScenarioInvalid(file, [error.problem]) from error
@@ -103,7 +121,7 @@ def loads(
         document.problems.sort(key=lambda problem: (problem.line, problem.column))
         raise ScenarioInvalid(file, document.problems)
 
-    return scenario
+    return scenario.with_models(models) if models else scenario
 
 
 def _text(path: Path) -> str:
@@ -203,12 +221,32 @@ def _providers(data: Any) -> Iterator[ProviderSpec]:
             yield ProviderEntry.model_validate(entry).spec(name)
 
 
+def _unmanned(data: Mapping[str, Any], models: Mapping[str, str]) -> Iterator[Finding]:
+    """Find the tiers that are needed and have no model, of *models* or their own."""
+    entry = next((entry for entry in ENTRIES if entry in data), None)
+    tiers = data.get("tiers", {})
+    # A tier with a wrong name is told as that.
+    if entry is None or not isinstance(tiers, Mapping) or set(tiers) - set(TIERS):
+        return
+
+    manned = {tier_name(tier) for tier in models}
+    manned |= {name for name, own in tiers.items() if "model" in table_of(own)}
+    if "model" not in table_of(data.get("defaults")):
+        for tier in NEEDED[entry]:
+            if tier not in manned:
+                yield Finding(("tiers", tier), without_model(tier))
+
+
 def _absent(data: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
     """Find the paths that the scenario names and that are not there."""
     workspace = data.get("workspace")
     path = table_of(workspace).get("path")
     if isinstance(path, str) and not _absolute(folder, path).is_dir():
-        message = f"there is no folder {str(_absolute(folder, path))!r}"
+        absolute = _absolute(folder, path)
+        message = f"there is no folder {str(absolute)!r}"
+        if absolute.exists():
+            message = f"{str(absolute)!r} is a file; name a folder"
+
         yield Finding(("workspace", "path"), message)
 
     elif isinstance(path, str) and table_of(workspace).get("apply") == "branch":

@@ -123,7 +123,9 @@ def test_a_tier_without_a_model_is_a_problem(project: Project) -> None:
     result = project.mma("check", str(project.scenario))
 
     assert result.return_value == 2
-    assert "tier 'worker' has no model" in result.stderr
+    assert f"{project.scenario}:8:1: tiers.worker: tier 'worker' has no model" in (
+        result.stderr
+    )
 
 
 def test_nothing_is_run(project: Project) -> None:

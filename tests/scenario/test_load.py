@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mma_runtime.errors import Problem, ScenarioInvalid
+from mma_runtime.errors import ConfigurationError, Problem, ScenarioInvalid
 from mma_runtime.plan import Priority
 from mma_runtime.registry import Registry
 from mma_runtime.registry.table import ProviderSpec
@@ -462,6 +462,48 @@ def test_a_missing_folder_and_a_missing_script_are_problems(tmp_path: Path) -> N
     assert script.message == f"there is no file '{tmp_path / 'gone.yaml'}'"
 
 
+def test_a_file_is_no_folder_to_work_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    text = "workspace: {path: file}\n" + SMALLEST
+
+    (problem,) = problems_of(text, folder=tmp_path)
+
+    assert problem.message == f"'{tmp_path / 'file'}' is a file; name a folder"
+
+
+def test_tiers_without_a_model_are_problems_like_all_others() -> None:
+    text = "name: a\nepic: do it\ntiers:\n  tech_lead: {}\n  worker: {count: no}\n"
+
+    assert [line.partition(";")[0] for line in lines_of(text, models={})] == [
+        "3:1 tiers.orchestrator: tier 'orchestrator' has no model",
+        "4:14 tiers.tech_lead: tier 'tech_lead' has no model",
+        "5:11 tiers.worker: tier 'worker' has no model",
+        "5:19 tiers.worker.count: should be a whole number, not 'no'",
+    ]
+
+
+def test_models_from_outside_count_and_are_set() -> None:
+    scenario = loads(SMALLEST, models={"tier3": "openai:gpt-4o-mini"})
+
+    assert scenario.tier("worker").model == "openai:gpt-4o-mini"
+    with pytest.raises(ConfigurationError, match="there is no tier 'tier9'"):
+        loads(SMALLEST, models={"tier9": "openai:gpt-4o-mini"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tiers: {wroker: {model: 'openai:gpt-4o'}}",
+        "tiers: [worker]",
+        "defaults: {model: nobody}",
+    ],
+)
+def test_a_tier_that_is_wrong_otherwise_is_not_told_to_have_no_model(line: str) -> None:
+    (problem,) = problems_of(f"{line}\n{SMALLEST}", models={})
+
+    assert "has no model" not in problem.message
+
+
 def test_only_workers_have_a_count_and_attempts() -> None:
     text = (
         "tiers:\n"
@@ -608,10 +650,11 @@ def test_tags_and_keys_that_are_no_words_are_problems() -> None:
 
     lines = lines_of(text)
 
-    assert (
+    (told,) = [line for line in lines if " name: " in line]
+    assert told == (
         "1:7 name: the tag 'tag:yaml.org,2002:python/object:os.system'"
         " means nothing here; drop it"
-    ) in lines
+    )
     assert "2:7 epic: the tag '!foo' means nothing here; drop it" in lines
     assert "3:3 : a key has to be a word" in lines
 
