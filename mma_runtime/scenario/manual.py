@@ -11,8 +11,12 @@ _HEAD = """\
 
 A scenario is a YAML file: a team, a task, and what is expected of it. `mma check FILE`
 says what is wrong with one, all at once and with lines; a missing API key is told, but
-is no fault of the file. `mma schema` prints the same keys for editors. This page is
-written by `mma schema --markdown`.
+is no fault of the file. This page is written by `mma schema --markdown`.
+
+`mma schema` prints the same keys for editors: save that as `scenario.schema.json`, and
+an editor with a YAML language server completes and checks scenarios whose first line is
+`# yaml-language-server: $schema=scenario.schema.json` (a path beside the scenario, or a
+URL).
 
 Unknown keys are errors. `${name}` stands for an input or an environment variable,
 `${name:-text}` for one with a default.
@@ -79,7 +83,9 @@ def _kind(value: Mapping[str, Any]) -> str:
         case {"$ref": reference}:
             name = _name(str(reference))
             kind = f"[{name}](#{name.lower()})"
-        case {"enum": options} | {"const": options}:
+        case {"const": option}:
+            kind = f"`{option}`"
+        case {"enum": options}:
             kind = ", ".join(f"`{one}`" for one in options)
         case {"anyOf": options}:
             kinds = [_kind(one) for one in options if one.get("type") != "null"]

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -32,3 +33,10 @@ def test_the_page_for_people_is_the_current_one() -> None:
     assert current == result.stdout, "run `mma schema --markdown > docs/scenarios.md`"
     assert "| `max_tool_rounds` | whole number |" in current
     assert "[TierOptions](#tieroptions)" in current
+
+
+def test_no_cell_of_the_page_spells_a_word_out_in_letters() -> None:
+    page = (PUBLISHED.parent / "scenarios.md").read_text(encoding="utf-8")
+
+    assert "| `apply` | boolean or `branch` |" in page
+    assert re.findall(r"`\w`, `\w`", page) == []
