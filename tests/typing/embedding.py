@@ -5,6 +5,7 @@ from typing import assert_type
 
 from pydantic import BaseModel
 
+import mma_runtime
 from mma_agents import TierAgent
 from mma_runtime import (
     Actor,
@@ -89,3 +90,8 @@ async def hosting() -> None:
         await runtime.spawn("counter", int, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     Runtime(agents={"tech_lead": int})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+def naming() -> None:
+    assert_type(mma_runtime.Runtime(), Runtime)
+    mma_runtime.Runtim()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
