@@ -51,6 +51,7 @@
          ├─ JournalInUse        another process writes it
          ├─ JournalTooNew       written by a newer version
          ├─ JournalUnreadable   missing, not a journal, or nothing of it can be read
+         ├─ RunUnknown          no recorded run has that name, or several begin so
          └─ JournalUnavailable  it cannot be written: the disk is full or read-only
 
 An error takes the facts and words itself. All are picklable: they hold plain values.
@@ -712,6 +713,36 @@ class JournalUnreadable(JournalError):
         self.path = path
         self.problem = problem
         super().__init__(f"the journal {path} cannot be read: {problem}")
+
+
+class RunUnknown(JournalError):
+    """No run in the folder *home* is named so, or more than one begins so.
+
+    *known* are the names of all that were recorded there, *alike* those that begin with
+    the *name*. Not `JournalUnreadable`: no journal was opened.
+    """
+
+    def __init__(
+        self, home: str, name: str, known: Sequence[str], alike: Sequence[str] = ()
+    ) -> None:
+        self.home = home
+        self.name = name
+        self.known: tuple[str, ...] = tuple(known)
+        self.alike: tuple[str, ...] = tuple(alike)
+        if not known:
+            text = (
+                f"no run was recorded in {home}; `mma run FILE` records one, and"
+                " `--journal` names another folder"
+            )
+        elif alike:
+            text = f"several runs begin with {name!r}: {', '.join(alike)}; write more"
+        else:
+            hint = (
+                did_you_mean(name, known) or "; `mma runs` lists those that there are"
+            )
+            text = f"there is no run {name!r} in {home}{hint}"
+
+        super().__init__(text)
 
 
 class JournalUnavailable(JournalError):

@@ -14,7 +14,7 @@ from mma_runtime.errors import (
     ConfigurationError,
     JournalUnavailable,
     JournalUnreadable,
-    did_you_mean,
+    RunUnknown,
 )
 from mma_runtime.journal import (
     Entry,
@@ -115,7 +115,7 @@ def run_folders(home: Path) -> Iterator[Path]:
 def find_run(home: Path, name: str) -> Path:
     """Return the folder of the run *name*, or of the one that begins so.
 
-    `last` is the newest. Raises `JournalUnreadable` when there is none, or several.
+    `last` is the newest. Raises `RunUnknown` when there is none, or several.
     """
     check_text("run", name, "a run's name, its beginning, or 'last'")
     folders = list(run_folders(home))
@@ -129,11 +129,7 @@ def find_run(home: Path, name: str) -> Path:
         return found[0]
 
     known = [folder.name for folder in folders]
-    problem = f"there is no run {name!r}{did_you_mean(name, known)}"
-    if found:
-        problem = f"several runs begin with {name!r}: {', '.join(map(_name, found))}"
-
-    raise JournalUnreadable(str(home / "runs"), problem)
+    raise RunUnknown(str(home), name, known, [folder.name for folder in found])
 
 
 def recorded_start(folder: Path) -> Start:
@@ -436,7 +432,3 @@ def _snapshot(past: Past) -> tuple[dict[str, FileEntry], RepositoryStart | None]
         return files, None
 
     return files, RepositoryStart(facts["commit"], frozenset(facts["tracked"]))
-
-
-def _name(folder: Path) -> str:
-    return folder.name

@@ -750,7 +750,7 @@ def test_a_run_that_is_not_there_is_told(
     result = project.mma(*command, "--home", str(tmp_path / "nowhere"))
 
     assert result.return_value == 2
-    assert "there is no run" in result.stderr
+    assert "mma: no run was recorded in" in result.stderr
 
 
 def test_the_command_at_a_spent_budget_goes_on_to_the_end(project: Project) -> None:

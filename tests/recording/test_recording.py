@@ -16,6 +16,7 @@ from mma_runtime.errors import (
     JournalInUse,
     JournalUnreadable,
     ProviderFacts,
+    RunUnknown,
     WorkspaceError,
 )
 from mma_runtime.events import TicketFinished
@@ -622,9 +623,36 @@ async def test_a_file_of_the_run_that_was_changed_from_outside_is_told(
 
 
 @pytest.mark.parametrize("name", ["last", "nothing", ""])
-def test_a_run_that_is_not_there_is_told(home: Path, name: str) -> None:
-    with pytest.raises(JournalUnreadable, match="there is no run"):
+def test_where_no_run_was_recorded_the_next_step_is_told(home: Path, name: str) -> None:
+    with pytest.raises(RunUnknown) as caught:
         find_run(home, name)
+
+    assert str(caught.value) == (
+        f"no run was recorded in {home}; `mma run FILE` records one, and `--journal`"
+        " names another folder"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "there is no run '' in "),
+        ("zzz", "; `mma runs` lists those that there are"),
+        ("20261128-1O", "; did you mean `20261128-10`?"),
+        ("2026", "several runs begin with '2026': 20261128-10, 20261129-11; write"),
+    ],
+)
+def test_a_name_that_is_of_no_run_or_of_several_is_told(
+    home: Path, name: str, told: str
+) -> None:
+    for run in ("20261128-10", "20261129-11"):
+        (home / "runs" / run).mkdir(parents=True)
+        (home / "runs" / run / JOURNAL).touch()
+
+    with pytest.raises(RunUnknown) as caught:
+        find_run(home, name)
+
+    assert told in str(caught.value)
 
 
 async def test_a_run_without_a_journal_writes_none(tmp_path: Path, home: Path) -> None:
