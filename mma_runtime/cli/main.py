@@ -15,6 +15,7 @@ from mma_runtime.cli.streams import OutputLost, discard, open_missing
 
 # Name: where the command is, and its line in the help.
 COMMANDS = {
+    "new": ("mma_runtime.cli.new:command", "Write a first scenario to begin with."),
     "run": ("mma_runtime.cli.run:command", "Run a scenario with its team."),
     "check": ("mma_runtime.cli.check:command", "Check a scenario; run nothing."),
     "prompt": ("mma_runtime.cli.prompt:command", "Print what a model would receive."),

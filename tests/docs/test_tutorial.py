@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mma_runtime.cli.new import FILES
 from mma_runtime.testing import Answer, Call, wire_server
 from tests.docs.blocks import ROOT, blocks, save_files
 
@@ -29,8 +30,13 @@ def _commands() -> list[tuple[str, list[str]]]:
     return found
 
 
+def test_the_files_of_the_page_are_those_that_mma_new_writes() -> None:
+    shown = {block.file: block.text for block in blocks() if block.page == PAGE}
+
+    assert {name: shown[name] for name in FILES} == FILES
+
+
 def test_every_command_does_what_the_page_says(tmp_path: Path) -> None:
-    save_files(PAGE, tmp_path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with wire_server(
         Answer(calls=[Call(name="edit_file", arguments=EDIT)]),
