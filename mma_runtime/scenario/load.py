@@ -224,9 +224,10 @@ def _providers(data: Any) -> Iterator[ProviderSpec]:
 def _unmanned(data: Mapping[str, Any], models: Mapping[str, str]) -> Iterator[Finding]:
     """Find the tiers that are needed and have no model, of *models* or their own."""
     entry = next((entry for entry in ENTRIES if entry in data), None)
-    tiers = data.get("tiers", {})
-    # A tier with a wrong name is told as that.
-    if entry is None or not isinstance(tiers, Mapping) or set(tiers) - set(TIERS):
+    tiers = table_of(data.get("tiers", {}))
+    # What is no table, or a tier with a wrong name, is told as that.
+    is_table = isinstance(data.get("tiers", {}), Mapping)
+    if entry is None or not is_table or set(tiers) - set(TIERS):
         return
 
     manned = {tier_name(tier) for tier in models}
