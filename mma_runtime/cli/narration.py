@@ -63,6 +63,9 @@ from mma_runtime.events import (
     WorkerStuck,
 )
 
+_SOON = 0.05
+"""Seconds below which a wait is none to tell of."""
+
 _WALLS = {
     "bubblewrap": "behind bubblewrap's walls",
     "limits only": "under limits only: bubblewrap is not used",
@@ -296,9 +299,8 @@ def _(event: ModelCallFailed) -> str:
         # What the call was for ends with it, and says why.
         return ""
 
-    return (
-        f"{_who(event)}: {one_line(event.error)}; tries again in {event.retry_in:.1f} s"
-    )
+    when = f"in {event.retry_in:.1f} s" if event.retry_in >= _SOON else "at once"
+    return f"{_who(event)}: {one_line(event.error)}; tries again {when}"
 
 
 @narrate.register

@@ -52,6 +52,7 @@ def _lines(found: Iterable[Summary], width: int | None) -> Iterator[str]:
     out whole.
     """
     rows = [_TITLES, *map(_row, found)]
+    widths: dict[int, int] = {}
     for kept in _LAYOUTS:
         widths = {at: max(len(row[at]) for row in rows) for at in kept}
         over = sum(widths.values()) + len(kept) - 1 - (width or inf)

@@ -118,10 +118,14 @@ def test_a_picture_without_a_folder_is_refused_before_anything_runs(
     assert not project.home.exists()
 
 
+def may_not_write(_path: object, mode: int) -> bool:
+    return not mode & os.W_OK
+
+
 def test_a_picture_for_a_folder_without_access_is_refused_before_anything_runs(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    monkeypatch.setattr(os, "access", may_not_write)
 
     result = project.run("--svg", str(project.folder / "end.svg"))
 
@@ -263,7 +267,7 @@ def test_a_run_that_is_not_recorded_needs_no_home(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    monkeypatch.setattr(os, "access", may_not_write)
 
     result = project.run("--no-journal")
 

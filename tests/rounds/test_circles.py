@@ -51,7 +51,7 @@ def test_failures_of_other_calls_are_no_circle() -> None:
 def test_a_failing_command_is_the_same_whatever_it_prints() -> None:
     worker = Watched()
 
-    said = []
+    said: list[str] = []
     for seconds in range(3):
         worker.round(path=str(seconds))
         output = f"1 failed in {seconds} s"
