@@ -3,6 +3,8 @@
 Needs the extra `mcp`; nothing else imports this module but whoever has servers.
 """
 
+import binascii
+import json
 import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -22,6 +24,7 @@ from mcp_types import (
     TextResourceContents,
 )
 from mcp_types import Tool as ListedTool
+from pydantic import ValidationError
 
 from mma_runtime.errors import (
     ActorFailed,
@@ -35,6 +38,7 @@ from mma_runtime.errors import (
 from mma_runtime.kernel import Actor, Ref, Request, handles
 from mma_runtime.kernel.supervision import Restart
 from mma_runtime.llm.chat import Image, Text, ToolSpec
+from mma_runtime.llm.images import image_type
 from mma_runtime.tools.mcp_connection import (
     LOST,
     Connect,
@@ -50,7 +54,7 @@ from mma_runtime.tools.tool import Content
 _PAGES = 50
 _NAME_LENGTH = 64
 _HASH_LENGTH = 8
-_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_MOST_IMAGE = 5_000_000
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -84,14 +88,22 @@ async def open_server(spawn: Spawn, server: McpServer) -> tuple["McpTool", ...]:
             f" {first_cause(error)}"
         ) from error
 
+    except ValidationError as error:
+        keeper.stop()
+        raise ConfigurationError(
+            f"the MCP server {server.name!r} lists tools that are none:"
+            f" {_problem(error)}"
+        ) from error
+
     names = [each.name for each in listed]
+    problem = next((f"lists two tools {n!r}" for n in names if names.count(n) > 1), "")
     for wanted in server.tools or ():
         if wanted not in names:
-            keeper.stop()
-            raise ConfigurationError(
-                f"the MCP server {server.name!r} has no tool"
-                f" {wanted!r}{did_you_mean(wanted, names)}"
-            )
+            problem = f"has no tool {wanted!r}{did_you_mean(wanted, names)}"
+
+    if problem:
+        keeper.stop()
+        raise ConfigurationError(f"the MCP server {server.name!r} {problem}")
 
     return tuple(
         McpTool(connection, server, each)
@@ -123,7 +135,7 @@ class McpTool:
     async def call(self, arguments: Mapping[str, Any]) -> Content:
         """Have the server do the work, and return what the model gets to see.
 
-        When the connection is lost it is made anew. A tool that only reads is then
+        When the connection is lost it is made anew. A tool that is `read_only` is then
         called once more; any other may have done its work already. Cancellation
         tells the server.
 
@@ -135,7 +147,7 @@ class McpTool:
                 try:
                     return await self._call(arguments)
                 except ConnectionLost:
-                    if not self._hint:
+                    if not self.read_only:
                         raise
 
                 return await self._call(arguments)
@@ -170,6 +182,10 @@ class McpTool:
 
             self._connection.tell(Lost(client))
             raise ConnectionLost(self._server.name) from error
+        except ValidationError as error:
+            raise ToolFailed(
+                f"{self.name} gave an answer that is none: {_problem(error)}"
+            ) from error
         except LOST as error:
             self._connection.tell(Lost(client))
             raise ConnectionLost(self._server.name) from error
@@ -245,9 +261,9 @@ def _parts(result: CallToolResult) -> Iterator[Text | Image]:
         match block:
             case TextContent():
                 yield Text(block.text)
-            case ImageContent() if block.mime_type in _IMAGES:
-                yield Image(block.mime_type, b64decode(block.data))
-            case ImageContent() | AudioContent():
+            case ImageContent():
+                yield _image(block)
+            case AudioContent():
                 yield Text(f"({block.mime_type} is left out)")
             case EmbeddedResource(resource=TextResourceContents() as resource):
                 yield Text(resource.text)
@@ -255,3 +271,28 @@ def _parts(result: CallToolResult) -> Iterator[Text | Image]:
                 yield Text(f"({resource.uri} is no text and is left out)")
             case link:
                 yield Text(str(link.uri))
+
+    if not result.content and result.structured_content is not None:
+        yield Text(json.dumps(result.structured_content, ensure_ascii=False))
+
+
+def _image(block: ImageContent) -> Text | Image:
+    """Return an image by what it is, not by what the server calls it."""
+    try:
+        content = b64decode(block.data, validate=True)
+    except binascii.Error:
+        content = b""
+
+    kind = image_type(content)
+    if kind is None:
+        return Text(f"({block.mime_type} that models cannot see is left out)")
+
+    if len(content) > _MOST_IMAGE:
+        return Text(f"({kind} of {len(content):,} bytes is too big and is left out)")
+
+    return Image(kind, content)
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

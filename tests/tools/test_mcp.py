@@ -54,6 +54,12 @@ def free_port() -> int:
         return port
 
 
+def crooked(kind: str) -> McpServer:
+    """Return a server that answers as none should."""
+    program = str(Path(__file__).with_name("mcp_crooked.py"))
+    return McpServer(name="crooked", command=(sys.executable, program, kind))
+
+
 @asynccontextmanager
 async def served(
     transport: str, events: list[Event] | None = None, **settings: object
@@ -159,8 +165,17 @@ async def test_a_server_that_dies_is_started_again_by_its_supervisor() -> None:
 
 
 async def test_a_call_that_only_reads_is_made_again_by_itself(tmp_path: Path) -> None:
+    mark = str(tmp_path / "x")
+    async with served("stdio", trusted=True) as tools:
+        assert await said(tools["die_once"], mark=mark) == "alive again"
+
+
+async def test_who_is_not_trusted_is_not_called_twice(tmp_path: Path) -> None:
     async with served("stdio") as tools:
-        assert await said(tools["die_once"], mark=str(tmp_path / "x")) == "alive again"
+        with pytest.raises(ToolFailed, match="may have been carried out or not"):
+            await tools["die_once"].call({"mark": str(tmp_path / "x")})
+
+        assert (await said(tools["look"])).startswith("seen by")
 
 
 async def test_a_server_over_http_that_comes_back_is_used_again() -> None:
@@ -239,6 +254,52 @@ async def test_a_server_gets_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_only_the_tools_that_are_named_are_given() -> None:
     async with served("stdio", tools=("add", "look")) as tools:
         assert list(tools) == ["add", "look"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("no base64", Text("(image/png that models cannot see is left out)")),
+        ("no image", Text("(image/png that models cannot see is left out)")),
+        ("another image", Image("image/jpeg", b"\xff\xd8\xff rest")),
+        (
+            "big image",
+            Text("(image/png of 6,000,008 bytes is too big and is left out)"),
+        ),
+        ("structure", Text('{"answer": 42}')),
+    ],
+)
+async def test_what_a_server_returns_is_taken_for_what_it_is(
+    kind: str, content: Text | Image
+) -> None:
+    with fail_after(60):
+        async with ActorSystem() as system:
+            (tool,) = await open_server(system.spawn, crooked(kind))
+
+            assert await tool.call({}) == (content,)
+
+
+async def test_an_answer_that_is_none_is_told_to_the_model() -> None:
+    with fail_after(60):
+        async with ActorSystem() as system:
+            (tool,) = await open_server(system.spawn, crooked("no result"))
+
+            with pytest.raises(ToolFailed, match="mcp__crooked__t gave an answer that"):
+                await tool.call({})
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("no schema", "'crooked' lists tools that are none: tools.0.inputSchema"),
+        ("twice", "'crooked' lists two tools 't'"),
+    ],
+)
+async def test_a_list_of_tools_that_is_none_is_refused(kind: str, told: str) -> None:
+    with fail_after(60):
+        async with ActorSystem() as system:
+            with pytest.raises(ConfigurationError, match=told):
+                await open_server(system.spawn, crooked(kind))
 
 
 @pytest.mark.parametrize("trusted", [True, False])
