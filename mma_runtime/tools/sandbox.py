@@ -47,6 +47,9 @@ _SCRATCH = ("/tmp", "/var/tmp")  # noqa: S108 - hidden, not used
 _SOCKETS = ("/run",)
 """Where other programs can be spoken to."""
 
+_KERNEL = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
+"""What of `/proc` speaks to the kernel, which obeys root there without capabilities."""
+
 
 class SandboxMode(StrEnum):
     """How commands are walled in.
@@ -170,8 +173,14 @@ def _probe(program: str | None) -> tuple[str | None, str]:
 def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
     # No `--die-with-parent`: to the kernel the parent is the thread that started it,
     # and trio's do not live as long. See `watch`.
-    yield from ("--unshare-net", "--unshare-pid", "--unshare-ipc")
+    # No `--new-session` either: the command has a session, and leads a group in it.
+    yield from ("--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts")
+    # For root, whom bubblewrap leaves all power, such as that to mount.
+    yield from ("--unshare-cgroup-try", "--cap-drop", "ALL")
     yield from ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+    for name in _KERNEL:
+        yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
+
     hidden = [Path(place) for place in (*_SCRATCH, *_SOCKETS) if _is_folder(place)]
     for place in hidden:
         yield from ("--tmpfs", os.fspath(place))

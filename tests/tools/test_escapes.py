@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import socket
 import sys
 import tempfile
@@ -273,6 +274,80 @@ async def test_no_command_changes_what_is_outside(
 
     assert everything(tmp_path, trapped.root) == before
     assert sorted(each.name for each in outside.iterdir()) == ["secret.py"]
+
+
+POWERS = {
+    "remount writable": "mount -o remount,rw /",
+    "mount": "mount -t tmpfs none /mnt",
+    "unmount what hides": "umount /run",
+    "set the name of the machine": "hostname $(hostname)",
+    "set the core pattern": (
+        "cp /proc/sys/kernel/core_pattern ~/was"
+        " && cat ~/was > /proc/sys/kernel/core_pattern"
+    ),
+    "set a limit of the machine": "echo 1 >> /proc/sys/kernel/no-such-limit",
+    "move interrupts": "echo >> /proc/irq/default_smp_affinity",
+    "make a device": "mknod ~/device b 8 0",
+    "change the root": "chroot / true",
+    "change the owner": "chown 1 README.md",
+    "load a module": "python -c \"open('/proc/sys/kernel/modprobe', 'a')\"",
+    "open the disk": "head -c1 /dev/vda || head -c1 /dev/sda",
+    "enter the first process": "nsenter -t 1 -m true",
+    "remount in a new namespace": "unshare -rm mount -o remount,rw,bind /",
+    "kernel settings in a new namespace": (
+        "unshare -rm sh -c 'mount -o remount,rw,bind /proc/sys'"
+    ),
+}
+"""What would do no harm if it came through, and must fail whoever runs us."""
+
+
+@pytest.mark.parametrize("name", POWERS)
+@pytest.mark.usefixtures("walled")
+async def test_no_command_has_power_over_the_machine(
+    name: str, checkout: Checkout
+) -> None:
+    result = await run_command(
+        ["/bin/sh", "-c", POWERS[name]],
+        checkout.root,
+        home=checkout.home,
+        sandbox=SandboxMode.STRICT,
+    )
+
+    assert not result.succeeded, result.output
+
+
+REMOUNTS = {
+    "at once": "mount -o remount,rw /; touch {outside}/new",
+    "in a new namespace": "unshare -rm sh -c 'mount -o remount,rw /; {touch}'",
+    "with more power": "unshare -rm sh -c 'mount -o remount,rw,bind /; {touch}'",
+    "by the root of the first process": "touch /proc/1/root{outside}/new",
+    "by changing the root": "chroot / touch {outside}/new",
+}
+
+
+@pytest.mark.parametrize("name", REMOUNTS)
+@pytest.mark.usefixtures("walled")
+async def test_no_command_writes_beside_the_system(
+    name: str, checkout: Checkout
+) -> None:
+    # Not in `/tmp`, which is a mount of its own: behind the walls, this is a part of /.
+    try:
+        outside = tempfile.mkdtemp(prefix="mma-test-", dir="/opt")
+    except OSError:
+        pytest.skip("there is no folder outside of /tmp that we may write to")
+
+    try:
+        line = REMOUNTS[name].replace("{touch}", "touch {outside}/new")
+        await run_command(
+            ["/bin/sh", "-c", line.replace("{outside}", outside)],
+            checkout.root,
+            home=checkout.home,
+            sandbox=SandboxMode.STRICT,
+        )
+
+        assert not await to_thread.run_sync(os.listdir, outside)
+    finally:
+        shutil.rmtree(outside)
 
 
 @pytest.mark.usefixtures("walled")
