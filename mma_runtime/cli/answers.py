@@ -105,7 +105,7 @@ class Answers:
                 return answer
 
             match word.lower():
-                case "e" | "edit" if _varies(question) and not reason:
+                case "e" | "edit" if question.is_editable and not reason:
                     if (answer := await self._edit(question)) is not None:
                         return answer
                 case "s" | "show" if question.arguments and not reason:
@@ -132,6 +132,8 @@ class Answers:
         ticket = question.origin.ticket
         who = f"ticket {ticket}" if ticket else "what the run expects at its end"
         wants = f"wants to call {question.tool}{' again' if question.why else ''}"
+        if question.is_planned:
+            wants = "is planned to be judged by a command"
         if not question.tool:
             known = self._display.progress.tickets.get(ticket)
             title = known.title if known is not None else ticket
@@ -181,7 +183,7 @@ def choices(question: Question) -> str:
         every = question.tool if rule.subject == "*" else rule.subject
         found.append(f"a yes to all: {one_line(visible(every), WIDTH)}")
 
-    if question.arguments:
+    if question.is_editable and question.arguments:
         found.append("e edit")
 
     return "  " + " · ".join(found)
@@ -196,12 +198,7 @@ def _word(question: Question, word: str, reason: str) -> Approval | None:
             return Approval.reject(reason)
         case "h" | "happened" if question.why:
             return Approval.happened(reason)
-        case "a" | "all" if _varies(question) and not reason:
+        case "a" | "all" if question.has_alike and not reason:
             return Approval.approve(all_alike=True)
         case _:
             return None
-
-
-def _varies(question: Question) -> bool:
-    """Whether what is asked about may be other than it is, or stand for others."""
-    return bool(question.tool) and not question.why

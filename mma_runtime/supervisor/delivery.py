@@ -134,17 +134,29 @@ class Delivery:
         return ended
 
     async def _may_start(self) -> bool:
-        """Ask whether the ticket may start, where that is to be asked."""
+        """Ask whether the ticket may start, where that is to be asked.
+
+        Where it is not, what a model has planned to run may be: no money is spent on
+        what cannot be judged in the end.
+        """
         job, card = self._job, self._card
-        wanted = job.questions.is_stepped or card.ticket.step
-        if not wanted:
-            return True
+        commands = card.ticket.commands if job.workspace is not None else ()
+        if job.questions.is_stepped or card.ticket.step:
+            answer = await job.questions.ask_ticket(self._origin(), commands)
+            if not answer.approved:
+                card.reason = answer.reason or "rejected, without a reason"
 
-        answer = await job.questions.ask_ticket(self._origin())
-        if not answer.approved:
-            card.reason = answer.reason or "rejected, without a reason"
+            return answer.approved
 
-        return answer.approved
+        # Tickets of a track are a model's, those of a scenario are in none.
+        for command in commands if card.track else ():
+            answer = await job.questions.ask_command(self._origin(), command)
+            if not answer.approved:
+                because = answer.reason or "without a reason"
+                card.reason = f"its command {command!r} was rejected: {because}"
+                return False
+
+        return True
 
     def _climb(self) -> None:
         """Take the model of this attempt: the next rung, while there is one."""

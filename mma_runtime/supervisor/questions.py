@@ -45,9 +45,11 @@ class Question:
     """Something that waits for somebody's word.
 
     It is about a call of *tool* with *arguments*; without a tool it is whether the
-    ticket in *origin* may start. *id* is for the answer; no two of a run are the same.
-    *why* tells what is special: what is to happen once may have happened already. To
-    that there is a third answer besides yes and no, `Approval.happened`.
+    ticket in *origin* may start, and *arguments* show the `commands` that judge it.
+    *id* is for the answer; no two of a run are the same. *why* tells what is special:
+    what is to happen once may have happened already. To that there is a third answer
+    besides yes and no, `Approval.happened`. With *is_planned* it is about a command
+    that a model's plan wants to judge the ticket by: it runs as it is or not at all.
     """
 
     id: str
@@ -55,6 +57,17 @@ class Question:
     tool: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     why: str = ""
+    is_planned: bool = False
+
+    @property
+    def is_editable(self) -> bool:
+        """Whether it may be approved with other arguments."""
+        return bool(self.tool) and not self.why and not self.is_planned
+
+    @property
+    def has_alike(self) -> bool:
+        """Whether a yes may hold for all calls like it."""
+        return bool(self.tool) and not self.why
 
     def as_call(self) -> ToolCall:
         """Return the call that it is about, for rules."""
@@ -101,6 +114,8 @@ class Questions:
         self._waiting: dict[str, _Waiting] = {}
         self._asked = 0
         self._names: dict[str, int] = {}
+        self._planned: dict[str, anyio.Lock] = {}
+        self._permitted = set[str]()
         self._attending = 0
         self._is_over = False
         self._changed = News()
@@ -166,7 +181,8 @@ class Questions:
     def policy(self, commands: tuple[str, ...], *, is_stepped: bool) -> Policy:
         """Return what holds for a ticket: its own acceptance *commands* may run.
 
-        They are run to judge it in any case. What is denied stays denied.
+        They are run to judge it in any case: what a model has planned was asked about
+        before. What is denied stays denied.
         """
         if is_stepped or self.is_stepped:
             return self._policy.step_by_step()
@@ -220,21 +236,77 @@ class Questions:
 
         return self._waiting[question]
 
-    async def ask_ticket(self, origin: Origin) -> Approval:
-        """Ask whether the ticket in *origin* may start, and wait for the answer."""
-        question = Question(id=self._id(origin), origin=origin)
-        self._emit(ApprovalAsked(origin=origin, call="", tool=""))
+    async def ask_ticket(
+        self, origin: Origin, commands: tuple[str, ...] = ()
+    ) -> Approval:
+        """Ask whether the ticket in *origin* may start, and wait for the answer.
+
+        A yes is one to the *commands* that judge it.
+        """
+        shown = {"commands": list(commands)} if commands else {}
+        question = Question(id=self._id(origin), origin=origin, arguments=shown)
+        return await self._told(question, f"{origin.ticket}/start")
+
+    async def ask_command(self, origin: Origin, command: str) -> Approval:
+        """Ask whether a model's plan may have *command* judge the ticket in *origin*.
+
+        What the policy lets workers run, or somebody has said yes to in this run, is
+        not asked about. What the policy denies is a no.
+        """
+        line = command_line(command)
+        call = ToolCall("", "run_command", {"command": command}, command)
+        # Of tickets that want the same one asks, and the others wait for the answer.
+        async with self._planned.setdefault(line, anyio.Lock()):
+            tier = Tier.WORKER.value
+            decision = self._policy.decide(call, tier=tier, read_only=False)
+            if decision is Decision.DENY:
+                return Approval.reject("the policy denies it")
+
+            if (
+                decision is Decision.AUTO
+                or line in self._permitted
+                or self.consents.cover(call)
+            ):
+                return Approval.approve()
+
+            question = Question(
+                id=self._id(origin),
+                origin=origin,
+                tool=call.name,
+                arguments={"command": command},
+                is_planned=True,
+            )
+            about = blake2b(line.encode(errors="surrogatepass"), digest_size=6)
+            name = f"{origin.ticket}/plan/{about.hexdigest()}"
+            answer = await self._told(question, name, alike(call))
+            if answer.approved:
+                self._permitted.add(line)
+                if answer.all_alike:
+                    self.consents.add(alike(call))
+
+            return answer
+
+    async def _told(
+        self, question: Question, name: str, rule: Rule | None = None
+    ) -> Approval:
+        """Wait for the answer to what is no call of a model, and tell of both."""
+        origin, tool = question.origin, question.tool
+        self._emit(ApprovalAsked(origin=origin, call="", tool=tool))
         began = anyio.current_time()
-        answer = await self._answer_to(question, f"{origin.ticket}/start")
+        answer = await self._answer_to(question, name, rule)
+        reason = answer.reason
+        if answer.has_happened:
+            reason = "it has happened" + (f": {reason}" if reason else "")
+
         self._emit(
             ApprovalGiven(
                 origin=origin,
                 call="",
-                tool="",
-                approved=answer.approved,
+                tool=tool,
+                approved=answer.approved or answer.has_happened,
                 edited=False,
                 seconds=anyio.current_time() - began,
-                reason=answer.reason,
+                reason=reason,
             )
         )
         return answer
@@ -262,26 +334,8 @@ class Questions:
             arguments=call.arguments or {},
             why=why,
         )
-        self._emit(ApprovalAsked(origin=origin, call="", tool=call.name))
-        began = anyio.current_time()
         name = f"{origin.ticket}/{origin.attempt}/again/{call.name}-{about}.{times}"
-        answer = await self._answer_to(question, name)
-        reason = answer.reason
-        if answer.has_happened:
-            reason = "it has happened" + (f": {reason}" if reason else "")
-
-        self._emit(
-            ApprovalGiven(
-                origin=origin,
-                call="",
-                tool=call.name,
-                approved=answer.approved or answer.has_happened,
-                edited=False,
-                seconds=anyio.current_time() - began,
-                reason=reason,
-            )
-        )
-        return answer
+        return await self._told(question, name)
 
     async def _answer_to(
         self, question: Question, name: str, rule: Rule | None = None
@@ -362,6 +416,9 @@ class Questions:
             return waiting.answer, True
 
         about = f"a call of {question.tool!r}" if question.tool else "its start"
+        if question.is_planned:
+            about = f"its command {question.arguments['command']!r}"
+
         in_time = f"nobody answered within {self._seconds:g} s"
         reason = waiting.unanswered or in_time
         if self._on_no_answer is NoAnswer.PAUSE:
@@ -403,6 +460,9 @@ def _unfit(asked: Question, answer: Approval) -> str:
 
     if asked.why and (answer.all_alike or answer.arguments is not None):
         return "whether a call may happen again is said of this one alone, as it is"
+
+    if asked.is_planned and answer.arguments is not None:
+        return "what a ticket is judged by runs as it was planned, or not at all"
 
     return ""
 

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,11 @@ def test_what_cannot_be_seen_is_shown_as_its_escape() -> None:
         ),
         (question("list"), "  y yes · n [why] no · a yes to all: list"),
         (question(""), "  y yes · n [why] no"),
+        (question("", commands=["pytest"]), "  y yes · n [why] no"),
+        (
+            replace(question("run_command", command="sh -c ls"), is_planned=True),
+            "  y yes · n [why] no · a yes to all: sh -c ls",
+        ),
     ],
 )
 def test_only_what_can_be_answered_is_offered(asked: Question, shown: str) -> None:

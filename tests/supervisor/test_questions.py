@@ -1,5 +1,6 @@
 """What people are asked while a run goes on, and what their answers do."""
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,13 +10,13 @@ import pytest
 
 from mma_runtime import Run, RunState, Runtime, tool
 from mma_runtime.errors import Refused
-from mma_runtime.events import ApprovalAsked, ApprovalGiven
+from mma_runtime.events import AcceptanceChecked, ApprovalAsked, ApprovalGiven
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, ToolCall, ToolTurn
 from mma_runtime.outcome import Outcome
 from mma_runtime.supervisor.questions import Question
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
-from tests.team import Said, project, scenario, team, use
+from tests.team import Said, project, scenario, team, tracks, use
 
 TOUCH = "python -c \"open('made.txt', 'w').close()\""
 ASK = {"seconds": 30}
@@ -144,6 +145,95 @@ async def test_a_tickets_own_acceptance_command_needs_no_word(
 
     assert outcome.state is RunState.COMPLETED
     assert not [e async for e in run.events() if isinstance(e, ApprovalAsked)]
+
+
+SHELL = "sh -c 'touch made.txt'"
+
+
+def planned(*commands: str, tickets: int = 1, **keys: object) -> dict[str, str]:
+    """Return the words of a team that plans tickets to be judged by *commands*."""
+    plan = [
+        {"id": f"t{n}", "description": "d", "acceptance": commands, **keys}
+        for n in range(tickets)
+    ]
+    return {
+        "plan_epic": tracks("all"),
+        "plan_track": json.dumps({"tickets": plan}),
+    }
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
+async def test_a_command_that_a_model_has_planned_is_asked_about_once_in_a_run(
+    sandbox: str, tmp_path: Path
+) -> None:
+    models = team(**planned("python -m compileall .", SHELL, tickets=3))
+    async with started(models, tmp_path, epic="e", sandbox=sandbox) as run:
+        asked = await answered(run, Approval.approve())
+        outcome = await run.outcome()
+        events = [event async for event in run.events()]
+
+    assert [(q.tool, q.arguments) for q in asked] == [
+        ("run_command", {"command": SHELL})
+    ]
+    assert asked[0].is_planned
+    assert outcome.state is RunState.COMPLETED
+    assert len([e for e in events if isinstance(e, ApprovalGiven)]) == 1
+
+
+async def test_a_planned_command_that_is_rejected_runs_nowhere_and_nothing_is_paid(
+    tmp_path: Path,
+) -> None:
+    models = team(**planned(SHELL))
+    async with started(models, tmp_path, epic="e") as run:
+        await answered(run, Approval.reject("no shells"))
+        outcome = await run.outcome()
+        events = [event async for event in run.events()]
+
+    (ticket,) = outcome.tickets
+    assert ticket.state.value == "cancelled"
+    assert ticket.reason == f"its command {SHELL!r} was rejected: no shells"
+    assert not [e for e in events if isinstance(e, AcceptanceChecked)]
+    assert "ticket" not in [request.origin.task for request in models.requests]
+
+
+async def test_a_planned_command_that_nobody_answers_for_may_pause_the_run(
+    tmp_path: Path,
+) -> None:
+    soon = {"seconds": 0.01, "on_no_answer": "pause"}
+
+    models = team(**planned(SHELL))
+    async with started(models, tmp_path, epic="e", approvals=soon) as run:
+        outcome = await run.outcome()
+
+    assert outcome.state is RunState.PAUSED
+    assert "a word on its command" in outcome.reason
+
+
+async def test_a_planned_command_runs_as_it_is_or_not_at_all(tmp_path: Path) -> None:
+    models = team(**planned(SHELL))
+    async with started(models, tmp_path, epic="e") as run:
+        async for question in run.asked():
+            with pytest.raises(Refused, match="runs as it was planned"):
+                run.answer(question.id, Approval.approve({"command": "true"}))
+
+            run.answer(question.id, Approval.approve(all_alike=True))
+
+        outcome = await run.outcome()
+
+    assert outcome.state is RunState.COMPLETED
+
+
+@pytest.mark.parametrize("mode", ["auto", "step"])
+async def test_the_question_of_a_start_shows_the_commands_and_a_yes_is_one_to_them(
+    mode: str, tmp_path: Path
+) -> None:
+    models = team(**planned(SHELL, step=True))
+    async with started(models, tmp_path, epic="e", mode=mode) as run:
+        asked = await answered(run, Approval.approve())
+        outcome = await run.outcome()
+
+    assert [(q.tool, q.arguments) for q in asked] == [("", {"commands": [SHELL]})]
+    assert outcome.state is RunState.COMPLETED
 
 
 async def test_what_nobody_answers_is_rejected_in_time(tmp_path: Path) -> None:
@@ -285,7 +375,7 @@ async def test_what_is_denied_is_neither_asked_nor_run_whoever_wants_it(
         asked = await answered(run, Approval.approve(), Approval.approve())
         await run.outcome()
 
-    assert "python" not in str([question.arguments for question in asked])
+    assert [question.tool for question in asked] == [""] * (mode == "step")
     assert "is not allowed" in last_result(models)
 
 
