@@ -388,11 +388,11 @@ class Delivery:
         tools = self._job.once.guard(tools, self._origin())
         keep = checkout.keep_output if checkout is not None else None
         toolbox = Toolbox(
-            tools, keep=keep, gate=self._gate(), observer=self._job.observer
+            tools, keep=keep, gate=self._gate(checkout), observer=self._job.observer
         )
         return self._recorded(toolbox, bench)
 
-    def _gate(self) -> Gate:
+    def _gate(self, checkout: Checkout | None) -> Gate:
         ticket, questions = self._card.ticket, self._job.questions
         return Gate(
             # What is to happen once is for the judgement, not for the way there.
@@ -403,6 +403,7 @@ class Delivery:
             tier=Tier.WORKER.value,
             approve=partial(questions.ask_call, self._origin()),
             consents=questions.consents,
+            aliases=checkout.aliases if checkout is not None else None,
         )
 
     def _recorded(self, toolbox: Toolbox, bench: Bench | None) -> Toolbox:

@@ -72,6 +72,11 @@ class Approval:
 Approver = Callable[[ToolCall], Awaitable[Approval]]
 """Asks somebody about a call and waits for the answer. Several may wait at once."""
 
+Aliases = Callable[[str], tuple[str, ...]]
+"""Returns all that a path is called, as rules put it: see `Files.aliases`."""
+
+_STRICTNESS = tuple(Decision).index
+
 
 @dataclass(slots=True)
 class Consents:
@@ -100,7 +105,8 @@ class Gate:
     """Stands before an agent's tools and lets calls through, as they are or changed.
 
     Without *approve* nobody is there to ask, and what would be asked is rejected.
-    *consents* are shared between the gates of a run.
+    *consents* are shared between the gates of a run. Of the names that *aliases* gives
+    a call's path the one counts for which the policy is strictest.
     """
 
     def __init__(
@@ -110,29 +116,56 @@ class Gate:
         tier: str = "",
         approve: Approver | None = None,
         consents: Consents | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
         self._policy = policy
         self._tier = tier
         self._approve = approve
         self._consents = consents or Consents()
+        self._aliases = aliases
 
     def decide(self, call: ToolCall, *, read_only: bool) -> Decision:
         """Tell what becomes of *call* by the policy and what was approved before."""
-        decision = self._policy.decide(call, tier=self._tier, read_only=read_only)
+        decision = max(
+            (
+                self._policy.decide(each, tier=self._tier, read_only=read_only)
+                for each in self._called(call)
+            ),
+            key=_STRICTNESS,
+        )
         if decision is Decision.ASK and self._consents.cover(call):
             return Decision.AUTO
 
         return decision
 
-    def refuse_denied(self, call: ToolCall, *, read_only: bool) -> None:
-        """Raise if *call* is never to run.
+    def _called(self, call: ToolCall) -> list[ToolCall]:
+        arguments = call.arguments or {}
+        path = arguments.get("path")
+        if self._aliases is None or not isinstance(path, str):
+            return [call]
+
+        return [
+            replace(call, arguments={**arguments, "path": name})
+            for name in self._aliases(path)
+        ]
+
+    def refuse_unasked(self, call: ToolCall, *, read_only: bool) -> None:
+        """Raise if *call*, about which nobody was asked, is not to run.
 
         Raises:
-            ToolFailed: the policy denies it; worded for the model.
+            ToolFailed: the policy denies it, or wants it asked about by now, as a call
+                before it has put a link in its way; worded for the model.
         """
-        if self.decide(call, read_only=read_only) is Decision.DENY:
+        decision = self.decide(call, read_only=read_only)
+        if decision is Decision.DENY:
             raise ToolFailed(
                 f"{call.name} is not allowed for {subject(call)!r} here; do without it"
+            )
+
+        if decision is Decision.ASK:
+            raise ToolFailed(
+                f"{call.name} for {subject(call)!r} has to be asked about by now;"
+                " call it again"
             )
 
     async def ask(self, call: ToolCall) -> Approval:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from posixpath import normpath
+from posixpath import basename, normpath
 from typing import cast
 
 from mma_runtime.arguments import check_kind
@@ -22,6 +22,25 @@ SHELL_SIGN = "sh: "
 
 _COMMAND = "command"
 _SUBJECTS = (_COMMAND, "path", "url")
+# Shells; interpreters; what takes a command; what runs a package by its name.
+_NAMES = """
+ash bash busybox csh dash fish ksh mksh pwsh sh tcsh toybox zsh
+awk bun clojure deno elixir erl gawk ghci groovy jshell julia lua mawk nawk node nodejs
+ocaml osascript perl php pypy python R racket Rscript ruby scala sed swift tclsh ts-node
+tsx
+chroot chrt command cpulimit doas entr env eval exec expect faketime fakeroot find flock
+gdb ionice linux lldb ltrace nice nohup nsenter numactl parallel prlimit proot rlwrap
+runuser schroot screen script setarch setpriv setsid ssh start-stop-daemon stdbuf strace
+su sudo systemd-run taskset time timeout tmux unbuffer unshare valgrind watch xargs
+xvfb-run
+bunx npx pipx pnpx uvx
+"""
+_STARTERS = frozenset(_NAMES.split())
+"""Programs whose arguments say what runs: a yes to one line is none to another."""
+
+_STARTING = frozenset({"dlx", "eval", "exec", "run", "x"})
+"""Subcommands of which the same is true, as of `uv run` and `docker exec`."""
+
 _GLOB_SIGNS = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
 
 
@@ -154,24 +173,39 @@ def alike(call: ToolCall) -> Rule:
     """Return the rule that lets calls like *call* run, for "approve all like this".
 
     Of a plain command the program and its subcommand count, of a shell's command the
-    whole line; of other tools the tool alone.
+    whole line, and so it does where the program is told what to run by its arguments
+    (`_STARTERS`), has an option first, or stands alone; of other tools the tool alone.
     """
     arguments = call.arguments or {}
     pattern = "*"
     if _COMMAND in arguments:
         line = subject(call)
-        words = line.split(" ")
-        kept = 2 if len(words) > 1 and not words[1].startswith("-") else 1
-        if words[1:2] == ["-m"]:
-            kept = 3
-
-        whole = line.startswith(SHELL_SIGN) or words[1:2] == ["-c"]
-        pattern = line if whole else " ".join(words[:kept])
-        pattern = pattern.translate(_GLOB_SIGNS) + ("" if whole else " *")
+        kept = None if line.startswith(SHELL_SIGN) else _shared(line)
+        pattern = (kept or line).translate(_GLOB_SIGNS) + (" *" if kept else "")
 
     return Rule(
         decision=Decision.AUTO, tool=call.name.translate(_GLOB_SIGNS), subject=pattern
     )
+
+
+def _shared(line: str) -> str | None:
+    """Return the words that commands like *line* begin with; `None`: all of it."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return None
+
+    if len(words) < 2 or shlex.join(words) != line:  # noqa: PLR2004 - and a subcommand
+        return None
+
+    name = basename(words[0]).rstrip("0123456789.")
+    if name == "python" and words[1] == "-m":
+        return shlex.join(words[:3])
+
+    if name in _STARTERS or words[1].startswith("-") or words[1] in _STARTING:
+        return None
+
+    return shlex.join(words[:2])
 
 
 def _rules(table: Table, tier: str) -> Iterator[Rule]:

@@ -312,7 +312,7 @@ class Toolbox:
 
         if approval is None:
             if self._gate is not None:
-                self._refuse_denied(self._gate, call, at, read_only=found.read_only)
+                self._refuse_unasked(self._gate, call, at, read_only=found.read_only)
 
             return await found.call(call.arguments)
 
@@ -324,11 +324,11 @@ class Toolbox:
         ran = json.dumps(approved.arguments, default=str)
         return (Text(f"(approved with other arguments: {ran})"), *content)
 
-    def _refuse_denied(
+    def _refuse_unasked(
         self, gate: Gate, call: ToolCall, at: _Place, *, read_only: bool
     ) -> None:
         try:
-            gate.refuse_denied(call, read_only=read_only)
+            gate.refuse_unasked(call, read_only=read_only)
         except ToolFailed:
             at.emit(
                 ToolCallDenied(

@@ -65,6 +65,23 @@ class Files:
         """Return a resolved *place* as a POSIX path from the root, `.` for itself."""
         return place.relative_to(self.root).as_posix()
 
+    def aliases(self, path: str) -> tuple[str, ...]:
+        """Return *path* from the root, for rules: as it is named, and where it leads.
+
+        They differ where there is a link on the way. What leads out is left as it is;
+        nothing is raised for it.
+        """
+        try:
+            real = self.relative(self.resolve(path))
+        except (WorkspaceError, ValueError):
+            return (path,)
+
+        named = Path(os.path.normpath(self.root / path))
+        if named != self.root and self.root not in named.parents:
+            return (real,)
+
+        return tuple(dict.fromkeys((self.relative(named), real)))
+
     def list_files(self, path: str) -> Iterator[str]:
         """Yield the regular files at or below *path*, as POSIX paths from the root.
 

@@ -278,4 +278,4 @@ def test_denied_is_said_with_what_it_was_for() -> None:
     gate = Gate(Policy.of({"write_file": "deny"}))
 
     with pytest.raises(ToolFailed, match=r"write_file is not allowed for 'a\.py' here"):
-        gate.refuse_denied(call("1", "write_file", path="./a.py"), read_only=False)
+        gate.refuse_unasked(call("1", "write_file", path="./a.py"), read_only=False)

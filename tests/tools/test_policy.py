@@ -115,10 +115,10 @@ def test_a_decision_that_there_is_not_is_named() -> None:
     ("asked", "same", "other"),
     [
         ("git status", "git status -s", "git push"),
-        ("ls -l", "ls", "lsof"),
+        ("ls a", "ls a b", "ls ab"),
         ("python -m tool a", "python -m tool b", "python -m other"),
-        ("python script.py 1", "python script.py 2", "python -c 'evil'"),
-        ("python -c 'x'", "python -c 'x'", "python -c 'y'"),
+        ("python3.11 -m tool a", "python3.11 -m tool b", "python3.11 -c 'evil'"),
+        ("tool 'a b' c", "tool 'a b' d", "tool 'a c'"),
         ("make [a-z]", "make [a-z] -j", "make b"),
     ],
 )
@@ -131,6 +131,40 @@ def test_calls_alike_have_program_and_subcommand_in_common(
     assert decide(policy, command(same)) == "auto"
     assert decide(policy, command(other)) == "ask"
     assert decide(policy, command(asked, shell=True)) == "ask"
+
+
+@pytest.mark.parametrize(
+    ("asked", "other"),
+    [
+        ("ls -l", "ls"),
+        ("python script.py 1", "python script.py 2"),
+        ("python -c 'x'", "python -c 'y'"),
+        ("python -Ic 'x'", "python -Ic 'y'"),
+        ("bash -lc pytest", "bash -c pytest"),
+        ("/bin/sh -ec ls", "/bin/sh -ec rm"),
+        ("node -e 1", "node -e 2"),
+        ("git -C . status", "git -C . push"),
+        ("git -c a=b status", "git -c a=!sh status"),
+        ("xargs -n1 ls", "xargs -n1 rm"),
+        ("env A=1 ls", "env A=1 rm"),
+        ("timeout 5 ls", "timeout 5 rm"),
+        ("sudo ls", "sudo ls -l"),
+        ("find . -name x", "find . -delete"),
+        ("awk 'BEGIN {x}'", "awk 'BEGIN {y}'"),
+        ("busybox sh -c x", "busybox sh -c y"),
+        ("uv run pytest", "uv run python"),
+        ("docker exec box ls", "docker exec box rm"),
+        ("git", "git push"),
+        ("say 'never ended", "say 'never ended at all"),
+    ],
+)
+def test_where_arguments_say_what_runs_only_the_very_same_is_alike(
+    asked: str, other: str
+) -> None:
+    policy = Policy((alike(command(asked)),))
+
+    assert decide(policy, command(asked)) == "auto"
+    assert decide(policy, command(other)) == "ask"
 
 
 def test_of_a_shells_command_only_the_very_same_is_alike() -> None:
