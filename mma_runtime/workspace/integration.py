@@ -8,7 +8,7 @@ from typing import Self
 from mma_runtime.errors import MergeConflict, WorkspaceError
 from mma_runtime.workspace.diff import Diff, FileChange
 from mma_runtime.workspace.merging import merge_change
-from mma_runtime.workspace.repository import Repository
+from mma_runtime.workspace.repository import Repository, uncommitted
 from mma_runtime.workspace.tree import (
     Entry,
     Snapshot,
@@ -49,7 +49,7 @@ class Integration:
             copy_tree(source, tree)
             return cls(folder, take_snapshot(tree), None)
 
-        carried = repository.uncommitted()
+        carried = uncommitted(source)
         repository.attach(tree, integration=True)
         copy_tree(source, tree, known=repository.tracked)
         repository.settle(tree)

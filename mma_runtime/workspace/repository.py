@@ -142,38 +142,6 @@ class Repository:
         commit = self._git("rev-parse", f"refs/heads/{self.branch}").decode().strip()
         return RepositoryStart(commit, self.tracked)
 
-    def uncommitted(self) -> list[str]:
-        """Return the paths in the user's folder that no commit holds as they are."""
-        shown = _git(
-            self._source,
-            "--no-optional-locks",
-            "status",
-            "--porcelain=v1",
-            "--no-renames",
-            "--untracked-files=all",
-            "-z",
-        )
-        return [entry[3:] for entry in _paths(shown)]
-
-    def refuse_uncommitted(self) -> None:
-        """Raise if there is anything uncommitted in the user's folder.
-
-        Raises:
-            WorkspaceError: there is; it says what and what can be done.
-        """
-        paths = self.uncommitted()
-        if not paths:
-            return
-
-        more = len(paths) - _SHOWN_PATHS
-        shown = ", ".join(paths[:_SHOWN_PATHS]) + (
-            f" and {more} more" if more > 0 else ""
-        )
-        raise WorkspaceError(
-            f"there are uncommitted changes in {self._source}: {shown}; commit or stash"
-            " them, or set `dirty: carry` in the scenario's `workspace` to work on them"
-        )
-
     def attach(self, root: Path, *, integration: bool = False) -> None:
         """Make *root*, which must not exist, an empty work tree at the last commit.
 
@@ -247,6 +215,57 @@ class Repository:
 
     def _git(self, *arguments: str) -> bytes:
         return _git(self._folder, *arguments)
+
+
+def uncommitted(source: Path) -> list[str]:
+    """Return the paths in *source* that no commit holds as they are.
+
+    They are from *source*, which may be any folder of a git work tree, with submodules
+    and without a commit too. There are none where there is no git or no work tree.
+
+    Raises:
+        WorkspaceError: git cannot tell.
+    """
+    try:
+        prefix = _git(source, "rev-parse", "--show-prefix").decode().rstrip("\n")
+    except FileNotFoundError:
+        return []
+    except WorkspaceError as error:
+        if "not a git repository" in str(error):
+            return []
+
+        raise
+
+    shown = _git(
+        source,
+        "--no-optional-locks",
+        "status",
+        "--porcelain=v1",
+        "--no-renames",
+        "--untracked-files=all",
+        "-z",
+        "--",
+        ".",
+    )
+    return [entry[3:].removeprefix(prefix) for entry in _paths(shown)]
+
+
+def refuse_uncommitted(source: Path) -> None:
+    """Raise if there is anything uncommitted in *source*, the user's folder.
+
+    Raises:
+        WorkspaceError: there is, it says what and what can be done; or git cannot tell.
+    """
+    paths = uncommitted(source)
+    if not paths:
+        return
+
+    more = len(paths) - _SHOWN_PATHS
+    shown = ", ".join(paths[:_SHOWN_PATHS]) + (f" and {more} more" if more > 0 else "")
+    raise WorkspaceError(
+        f"there are uncommitted changes in {source}: {shown}; commit or stash them, or"
+        " set `dirty: carry` in the scenario's `workspace` to work on them"
+    )
 
 
 def _paths(listed: bytes) -> Collection[str]:

@@ -13,7 +13,11 @@ from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.diff import Diff, FileChange
 from mma_runtime.workspace.files import Files
 from mma_runtime.workspace.integration import Integration
-from mma_runtime.workspace.repository import Repository, RepositoryStart
+from mma_runtime.workspace.repository import (
+    Repository,
+    RepositoryStart,
+    refuse_uncommitted,
+)
 from mma_runtime.workspace.tree import (
     EXCLUDED,
     Snapshot,
@@ -81,8 +85,8 @@ class Workspace:
         Raises:
             WorkspaceError: the source is missing, no folder, unreadable, or would
                 contain its own copy; the folder holds another run's tree; there are
-                uncommitted changes, and they are to be refused; or there can be no
-                branch, and there is to be one.
+                uncommitted changes, or git cannot tell, and they are to be refused; or
+                there can be no branch, and there is to be one.
         """
         return await to_thread.run_sync(
             partial(cls._open, source, folder, dirty=dirty, branch=branch)
@@ -122,8 +126,8 @@ class Workspace:
             if branch:
                 _demand(repository, source)
 
-            if repository is not None and dirty == "refuse":
-                repository.refuse_uncommitted()
+            if dirty == "refuse":
+                refuse_uncommitted(real_source)
 
             integration = Integration.copied(real_source, real_folder, repository)
         except BaseException:

@@ -186,6 +186,57 @@ async def test_a_dirty_folder_is_refused_where_that_is_wanted(
     await Workspace.open(project, tmp_path / "run", dirty="refuse")
 
 
+@pytest.mark.parametrize("kind", ["below the top", "submodules", "no commit"])
+async def test_a_dirty_folder_is_refused_wherever_it_lies_in_a_work_tree(
+    kind: str, project: Path, tmp_path: Path
+) -> None:
+    opened = project
+    if kind == "below the top":
+        opened = project / "pkg"
+    elif kind == "submodules":
+        module = ("-c", "protocol.file.allow=always", "submodule", "add", "-q")
+        git(project, *module, str(project), "vendor")
+        git(project, "commit", "-qam", "vendor")
+    else:
+        opened = tmp_path / "new"
+        opened.mkdir()
+        git(opened, "init", "-q")
+
+    if kind != "no commit":
+        (project / "a.txt").touch()
+        await Workspace.open(opened, tmp_path / "clean", dirty="refuse")
+
+    (opened / "dirty.py").write_text("lost if overwritten\n")
+    if kind == "below the top":
+        # Beside the folder all may be as it likes.
+        (project / "beside.py").touch()
+
+    with pytest.raises(WorkspaceError, match=r": dirty\.py; commit or stash"):
+        await Workspace.open(opened, tmp_path / "run", dirty="refuse")
+
+
+async def test_where_there_is_no_work_tree_nothing_is_uncommitted(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "a.txt").touch()
+
+    await Workspace.open(plain, tmp_path / "run-1", dirty="refuse")
+    (project / "dirty.py").touch()
+    monkeypatch.setenv("PATH", "/nowhere")
+    await Workspace.open(project, tmp_path / "run-2", dirty="refuse")
+
+
+async def test_a_work_tree_that_git_cannot_read_is_refused(
+    project: Path, tmp_path: Path
+) -> None:
+    (project / ".git" / "index").write_bytes(b"broken")
+
+    with pytest.raises(WorkspaceError, match="`git"):
+        await Workspace.open(project / "pkg", tmp_path / "run", dirty="refuse")
+
+
 async def test_what_is_tracked_though_ignored_belongs_to_the_project(
     opened: Workspace,
 ) -> None:
