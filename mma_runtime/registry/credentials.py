@@ -87,6 +87,11 @@ class CredentialStore:
         folders = (*self._folders, config_folder())
         return tuple(folder / CREDENTIALS_FILE for folder in folders)
 
+    @property
+    def key_files(self) -> tuple[Path, ...]:
+        """All files that may hold keys, there or not."""
+        return (*self.files, *(folder / ENV_FILE for folder in self._folders))
+
     def find(self, provider: str, places: KeyPlaces) -> Credentials:
         """Return *provider*'s key and address; opens no connection, imports no SDK.
 

@@ -142,6 +142,11 @@ class Registry:
         found = self._credentials.find(name, spec.places)
         return replace(found, base_url=found.base_url or spec.options.get("base_url"))
 
+    @property
+    def key_files(self) -> tuple[Path, ...]:
+        """The files in which keys are looked for, there or not."""
+        return self._credentials.key_files
+
     def secrets(self) -> tuple[str, ...]:
         """Return the keys that files hold, of any provider, to keep them hidden."""
         return self._credentials.secrets()

@@ -66,6 +66,7 @@ async def check_expectations(
                 split(command),
                 checkout.root,
                 home=checkout.home,
+                hidden=checkout.hidden,
                 sandbox=sandbox,
             )
             detail = await _failure(command, run, once or Once())

@@ -67,6 +67,8 @@ async def make_run(
     journal.emit = emit
     ground = NO_GROUND
     if workspace is not None:
+        beside = registry.extended(folders=[workspace.source])
+        workspace.hidden = beside.key_files
         ground = await read_ground(workspace.files, scenario.rules, scenario.context)
         _check_images(ground, team)
 

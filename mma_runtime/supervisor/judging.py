@@ -155,6 +155,7 @@ class Judging:
             split(command),
             checkout.root,
             home=checkout.home,
+            hidden=checkout.hidden,
             sandbox=self._job.sandbox,
         )
         result = await recorded_command(

@@ -83,6 +83,7 @@ async def run_command(
     home: Path | None = None,
     variables: Mapping[str, str] | None = None,
     writable: Sequence[Path] = (),
+    hidden: Sequence[Path] = (),
     limits: Limits = LIMITS,
     sandbox: SandboxMode = SandboxMode.AUTO,
 ) -> CommandResult:
@@ -103,6 +104,8 @@ async def run_command(
         variables: Set in its environment besides what `environment` sets.
         writable: The folders that it may change behind bubblewrap's walls, by default
             *cwd*; its home is always one.
+        hidden: Files and folders that it does not see behind bubblewrap's walls, but
+            for what is writable.
         limits: What each of its processes may use up.
         sandbox: Whether to use bubblewrap.
 
@@ -123,7 +126,11 @@ async def run_command(
         mark = token_hex(16)
         surroundings = environment(own) | dict(variables or {}) | {MARK: mark}
         walled = confinement.command(
-            argv, cwd, writable=(*(writable or (cwd,)), own), limits=limits
+            argv,
+            cwd,
+            writable=(*(writable or (cwd,)), own),
+            hidden=hidden,
+            limits=limits,
         )
         async with AsyncExitStack() as stack:
             try:

@@ -58,6 +58,7 @@ class CommandTools:
             folder,
             seconds=seconds,
             home=self._checkout.home,
+            hidden=self._checkout.hidden,
             writable=(self._checkout.root,),
             sandbox=self._sandbox,
         )

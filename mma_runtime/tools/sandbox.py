@@ -30,14 +30,48 @@ _SIGNALS = 128
 _SECRET = (
     ".aws",
     ".azure",
+    ".bash_history",
+    ".bundle/config",
+    ".cache/huggingface/token",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".claude",
+    ".codex",
+    ".composer/auth.json",
+    ".config/chromium",
+    ".config/composer/auth.json",
+    ".config/containers",
     ".config/gcloud",
     ".config/gh",
+    ".config/git/credentials",
+    ".config/glab-cli",
+    ".config/google-chrome",
+    ".config/hub",
+    ".config/pypoetry/auth.toml",
+    ".config/rclone",
     ".docker",
+    ".gem/credentials",
+    ".git-credentials",
     ".gnupg",
+    ".gradle/gradle.properties",
     ".kube",
+    ".local/share/keyrings",
+    ".local/share/uv/credentials",
+    ".m2/settings.xml",
+    ".mozilla",
+    ".my.cnf",
     ".netrc",
+    ".npmrc",
+    ".nuget/NuGet/NuGet.Config",
+    ".oci",
+    ".password-store",
+    ".pgpass",
     ".pypirc",
     ".ssh",
+    ".terraform.d/credentials.tfrc.json",
+    ".vault-token",
+    ".yarnrc.yml",
+    ".zsh_history",
 )
 """What of the user's home no command gets to see behind the walls."""
 
@@ -97,18 +131,19 @@ class Confinement:
         *,
         writable: Sequence[Path],
         limits: Limits,
+        hidden: Sequence[Path] = (),
     ) -> list[str]:
         """Return the command that runs *argv* in *cwd* inside of all of it.
 
         Behind walls only the *writable* folders can be changed, and there is no
-        network. The rest of the file system can be read, but for where secrets and
-        other programs' sockets are wont to be.
+        network. The rest of the file system can be read, but for what is *hidden*, and
+        where secrets and other programs' sockets are wont to be.
         """
         launched = [_SHELL, "-c", _LAUNCH, "sh", *_words(limits), *argv]
         if self.bubblewrap is None:
             return launched
 
-        return [self.bubblewrap, *_walls(cwd, writable), "--", *launched]
+        return [self.bubblewrap, *_walls(cwd, writable, hidden), "--", *launched]
 
     def exit_code(self, code: int | None) -> int | None:
         """Return a command's exit code, negative where a signal ended it.
@@ -170,7 +205,9 @@ def _probe(program: str | None) -> tuple[str | None, str]:
     return program, ""
 
 
-def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
+def _walls(
+    cwd: Path, writable: Sequence[Path], hidden: Sequence[Path] = ()
+) -> Iterator[str]:
     # No `--die-with-parent`: to the kernel the parent is the thread that started it,
     # and trio's do not live as long. See `watch`.
     # No `--new-session` either: the command has a session, and leads a group in it.
@@ -181,8 +218,8 @@ def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
     for name in _KERNEL:
         yield from ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")
 
-    hidden = [Path(place) for place in (*_SCRATCH, *_SOCKETS) if _is_folder(place)]
-    for place in hidden:
+    emptied = [Path(place) for place in (*_SCRATCH, *_SOCKETS) if _is_folder(place)]
+    for place in emptied:
         yield from ("--tmpfs", os.fspath(place))
 
     # A project among other programs' files can be read whole, as it can elsewhere: git
@@ -192,7 +229,7 @@ def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
             shown = os.fspath(place / folder.relative_to(place).parts[0])
             yield from ("--ro-bind", shown, shown)
 
-    for secret in _secrets():
+    for secret in _real(*_secrets(), *hidden):
         if secret.is_dir():
             yield from ("--tmpfs", os.fspath(secret))
         else:
@@ -204,7 +241,7 @@ def _walls(cwd: Path, writable: Sequence[Path]) -> Iterator[str]:
     installed = (sys.prefix, sys.base_prefix, *sys.path, *programs)
     for program in dict.fromkeys(installed):
         above = Path(program).parents
-        if any(each in above for each in hidden) and Path(program).is_dir():
+        if any(each in above for each in emptied) and Path(program).is_dir():
             yield from ("--ro-bind", program, program)
 
     for folder in writable:
@@ -220,7 +257,15 @@ def _secrets() -> list[Path]:
         # Nobody has this user id: there is no home to hide anything of.
         return []
 
-    return [(home / each).resolve() for each in _SECRET if (home / each).exists()]
+    return [home / each for each in _SECRET]
+
+
+def _real(*places: Path) -> Iterator[Path]:
+    """Yield those of *places* that there are, free of links."""
+    for place in places:
+        # Not `exists` of the path: it raises where we may not look.
+        if os.path.exists(place):  # noqa: PTH110
+            yield Path(os.path.realpath(place))
 
 
 def _is_folder(place: str) -> bool:

@@ -31,10 +31,19 @@ class Checkout(Files):
 
     Made by `Workspace.checkout`. `root` is free of links. `home` is a private folder
     beside it for what commands keep outside of the project (`HOME`, `TMPDIR`).
+    `hidden` is what commands in it are not to see, the run's other checkouts above all.
     `outputs` counts what `keep_output` has stored.
     """
 
-    __slots__ = ("_base", "_content_of", "folder", "home", "name", "outputs")
+    __slots__ = (
+        "_base",
+        "_content_of",
+        "folder",
+        "hidden",
+        "home",
+        "name",
+        "outputs",
+    )
 
     def __init__(
         self,
@@ -43,11 +52,14 @@ class Checkout(Files):
         base: Snapshot,
         content_of: Callable[[str, Entry], bytes],
         views: Views,
+        *,
+        hidden: tuple[Path, ...] = (),
     ) -> None:
         super().__init__(folder / "tree", views)
         self.name: str = name
         self.folder: Path = folder
         self.home: Path = folder / "home"
+        self.hidden: tuple[Path, ...] = (folder.parent, *hidden)
         self._base = base
         self._content_of = content_of
         self.outputs: int = 0

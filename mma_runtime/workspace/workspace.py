@@ -60,6 +60,8 @@ class Workspace:
         self._integration = integration
         self._repository = repository
         self._lock = Lock()
+        self.hidden: tuple[Path, ...] = ()
+        """What commands in checkouts are not to see besides the other checkouts."""
 
     @property
     def branch(self) -> str | None:
@@ -206,7 +208,12 @@ class Workspace:
 
         integration = self._integration
         checkout = Checkout(
-            name, folder, integration.current, integration.content_of, self._views
+            name,
+            folder,
+            integration.current,
+            integration.content_of,
+            self._views,
+            hidden=self.hidden,
         )
         try:
             integration.copy_to(checkout.root)

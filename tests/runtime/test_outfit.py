@@ -216,6 +216,39 @@ async def test_without_a_workspace_nothing_is_said_of_walls(tmp_path: Path) -> N
     assert outcome.sandbox == ""
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_commands_do_not_see_the_files_that_keys_are_looked_for_in(
+    tmp_path: Path,
+) -> None:
+    if (await find_confinement(SandboxMode.AUTO)).bubblewrap is None:
+        pytest.skip("there is no bubblewrap here")
+
+    folder = project(tmp_path / "project", a__txt="a\n", __gitignore=".env\n")
+    files = [place / ".env" for place in (folder, tmp_path, tmp_path / "beside")]
+    files.append(folder / "credentials.toml")
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+        file.chmod(0o600)
+        file.write_text("[x]\n" if file.suffix else "MY_KEY=hidden\n")
+
+    command = f"sh -c 'test -r {folder}/a.txt && ! grep -q . {{}}'"
+    commands = [command.format(file) for file in files]
+    async with Runtime(home=tmp_path / "home", providers=[team()]) as runtime:
+        run = await runtime.start(
+            scenario(
+                workspace={"path": folder},
+                tickets=[{"id": "one", "description": "d", "acceptance": commands}],
+                expect={"commands": commands},
+            ),
+            folder=tmp_path / "beside",
+        )
+        outcome = await run.outcome()
+
+    assert outcome.state is RunState.COMPLETED, outcome.reason
+    assert all(one.passed for one in outcome.expectations)
+
+
 @pytest.mark.parametrize("sandbox", ["auto", "off"])
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_same_walls_stand_around_acceptance_and_expectations(

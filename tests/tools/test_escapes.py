@@ -393,6 +393,36 @@ async def test_no_command_sees_other_processes_or_secrets(
 
 
 @pytest.mark.usefixtures("walled")
+async def test_no_command_sees_keys_or_the_work_of_other_tickets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, project = tmp_path / "user", tmp_path / "project"
+    kept = [".git-credentials", ".npmrc", ".cargo/credentials.toml", ".pgpass"]
+    for place in [*(home / each for each in kept), project / ".env"]:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(SECRET)
+
+    (project / "link").symlink_to(".env")
+    (project / "a.txt").write_text("seen\n")
+    (project / ".gitignore").write_text(".env\nlink\n")
+    monkeypatch.setenv("HOME", str(home))
+    workspace = await Workspace.open(project, tmp_path / "run")
+    workspace.hidden = (project / "link", project / "credentials.toml")
+    other, own = await workspace.checkout("T1"), await workspace.checkout("T2")
+    other.write_bytes("half.py", SECRET.encode())
+    (other.home / "x").write_text(SECRET)
+    places = [*(home / each for each in kept), project / ".env", project / "link"]
+    run_tool = native_tools(own, ["run_command"])[0]
+
+    for secret in (*map(str, places), "../../for-T1/tree/half.py"):
+        command = f"cat {secret}; cat ../../*/home/x; cat {project}/a.txt a.txt"
+        said = await run_tool.call({"command": command, "shell": True})
+
+        assert SECRET not in str(said), secret
+        assert str(said).count("seen") == 2
+
+
+@pytest.mark.usefixtures("walled")
 async def test_inside_of_the_walls_all_works(trapped: Checkout) -> None:
     result = await run_command(
         ["/bin/sh", "-c", "echo in > new && cat new && echo ~ > ~/x && python -V"],
