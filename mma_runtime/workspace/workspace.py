@@ -286,7 +286,13 @@ class Workspace:
                 " nothing was written. Apply the run's patch by hand, or run again"
             )
 
-        apply_changes(self.source, pending)
+        # Not in the user's folder, where a kill would leave them among the sources.
+        staging = self.folder / "applying"
+        try:
+            apply_changes(self.source, pending, staging=staging)
+        finally:
+            remove_tree(staging)
+
         return diff.files
 
     def demand_branch(self) -> None:

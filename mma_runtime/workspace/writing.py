@@ -9,15 +9,18 @@ from secrets import token_hex
 
 from mma_runtime.errors import OutsideWorkspace, WorkspaceError
 from mma_runtime.workspace.diff import FileChange
-from mma_runtime.workspace.tree import EXECUTABLE, LINK
+from mma_runtime.workspace.tree import EXECUTABLE, LINK, remove_tree
 
 
-def apply_changes(root: Path, changes: Sequence[FileChange]) -> None:
+def apply_changes(
+    root: Path, changes: Sequence[FileChange], *, staging: Path | None = None
+) -> None:
     """Write *changes* below *root*. When one fails, those before it are taken back.
 
-    Each file is written beside and then moved into its place; what was there is kept
-    beside until all is done, so that taking back needs no room. Whether the files there
-    are as the changes expect is the caller's to check.
+    Each file is written elsewhere and then moved into its place; what was there is kept
+    until all is done, so that taking back needs no room. Whether the files there are as
+    the changes expect is the caller's to check. Elsewhere is *staging*, if files can be
+    moved from there, or else *root* itself: what a kill leaves lies about there.
 
     Raises:
         WorkspaceError: something cannot be written; nothing has changed.
@@ -25,6 +28,7 @@ def apply_changes(root: Path, changes: Sequence[FileChange]) -> None:
     for change in changes:
         _refuse_links_above(root, change.path)
 
+    room = root if staging is None else _staged_in(staging, root)
     # Deletions come first: a file may have to make room for a folder of its name.
     ordered = sorted(changes, key=lambda change: change.after is not None)
     staged: dict[str, Path] = {}
@@ -32,10 +36,10 @@ def apply_changes(root: Path, changes: Sequence[FileChange]) -> None:
     try:
         for change in ordered:
             if change.after is not None:
-                staged[change.path] = _stage(root, change)
+                staged[change.path] = _stage(root, room, change)
 
         for change in ordered:
-            begun.append(_Write(root, change, _beside(root)))
+            begun.append(_Write(root, change, _beside(room)))
             begun[-1].do(staged.get(change.path))
     except BaseException as error:
         # First: on a full disk it makes the room that folders need.
@@ -124,9 +128,25 @@ def _refuse_links_above(root: Path, path: str) -> None:
         raise OutsideWorkspace(path)
 
 
-def _stage(root: Path, change: FileChange) -> Path:
-    """Write the new content beside its place: what may fail mostly fails here."""
-    temporary = _beside(root)
+def _staged_in(staging: Path, root: Path) -> Path:
+    """Return *staging*, made anew, or *root* where nothing can be moved from there."""
+    remove_tree(staging)
+    try:
+        staging.mkdir(parents=True)
+        # Tried: one file system can be mounted twice, and then only that tells.
+        probe, beside = _beside(staging), _beside(root)
+        probe.touch()
+        probe.rename(beside)
+        beside.unlink()
+    except OSError:
+        return root
+
+    return staging
+
+
+def _stage(root: Path, room: Path, change: FileChange) -> Path:
+    """Write the new content to *room*: what may fail mostly fails here."""
+    temporary = _beside(room)
     content = change.after or b""
     if change.mode_after == LINK:
         temporary.symlink_to(os.fsdecode(content))

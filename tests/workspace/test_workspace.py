@@ -1,4 +1,7 @@
+import errno
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -412,6 +415,75 @@ async def test_applying_again_changes_nothing(
 
     assert await workspace.apply() == ("a.txt", "new.txt")
     assert (source / "a.txt").stat() == written
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mma_runtime.workspace import writing
+from mma_runtime.workspace.diff import FileChange
+
+source, staging = map(Path, sys.argv[1:])
+do, done = writing._Write.do, []
+
+def once(write, staged):
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    done.append(do(write, staged))
+
+writing._Write.do = once
+changes = [
+    FileChange(
+        path=name,
+        before=(source / name).read_bytes(),
+        after=b"changed",
+        mode_before=0o100644,
+        mode_after=0o100644,
+    )
+    for name in ("a.txt", "pkg/b.py")
+]
+writing.apply_changes(source, changes, staging=staging)
+"""
+
+
+async def test_applying_again_finishes_what_a_kill_has_left_and_nothing_lies_about(
+    workspace: Workspace, source: Path
+) -> None:
+    files = {"a_txt": "changed", "pkg__b.py": "changed"}
+    await workspace.merge(await changed(workspace, "T1", **files))
+    staging = workspace.folder / "applying"
+    program = [sys.executable, "-c", KILLED, str(source), str(staging)]
+
+    killed = await anyio.run_process(program, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert (source / "a.txt").read_text() == "changed"
+    assert (source / "pkg" / "b.py").read_text() != "changed"
+    assert not list(source.glob(".mma-*"))
+    assert list(staging.iterdir())
+    await workspace.apply()
+    assert (source / "pkg" / "b.py").read_text() == "changed"
+    assert not staging.exists()
+
+
+async def test_where_nothing_can_be_moved_to_the_folder_it_is_staged_in_there(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await workspace.merge(await changed(workspace, "T1", a_txt="changed"))
+    rename = Path.rename
+
+    def other_disk(path: Path, target: Path) -> Path:
+        if path.parent.name == "applying":
+            raise OSError(errno.EXDEV, "another disk")
+
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", other_disk)
+    await workspace.apply()
+
+    assert (source / "a.txt").read_text() == "changed"
+    assert not list(source.glob(".mma-*"))
 
 
 @pytest.mark.parametrize("path", ["a.txt", "new.txt"])
