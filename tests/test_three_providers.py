@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,7 +104,11 @@ def test_three_services_and_a_compatible_server_do_one_epic(
         **KEYS,
     }
 
-    command = [sys.executable, "-m", "mma_runtime", "run", str(SCENARIO)]
+    shutil.copytree(SCENARIO.parent / "greeter", tmp_path / "greeter")
+    allowed = "\napprovals: {policy: {run_command: {'python -c *': auto}}}\n"
+    here = tmp_path / SCENARIO.name
+    here.write_text(SCENARIO.read_text() + allowed)
+    command = [sys.executable, "-m", "mma_runtime", "run", str(here)]
     done = subprocess.run(
         [*command, "--jsonl", "--backend", backend],
         cwd=tmp_path,
