@@ -12,6 +12,10 @@ class Usage:
     that were in the provider's cache, *cache_write* those tokens that came there, and
     *cache_write_1h* those among them that stay for an hour. *output* counts all tokens
     that are billed as output, *reasoning* those among them that were not shown.
+
+    Raises:
+        TypeError: A count is no whole number.
+        ValueError: A count is less than 0; it would lower what is charged.
     """
 
     input: int = 0
@@ -20,6 +24,17 @@ class Usage:
     cache_write: int = 0
     cache_write_1h: int = 0
     reasoning: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no count: budgets and bills go by it."""
+        for name in self.__slots__:
+            count = getattr(self, name)
+            # Not `isinstance`: true and false are whole numbers to it.
+            if type(count) is not int:
+                raise TypeError(f"{name} is no number of tokens: {count!r}")
+
+            if count < 0:
+                raise ValueError(f"{name} is less than no tokens: {count}")
 
     @property
     def total(self) -> int:

@@ -48,9 +48,22 @@ class Call:
 
 
 class Attempt:
-    """One attempt on its way, and what has come of it."""
+    """One attempt on its way, and what has come of it.
 
-    __slots__ = ("began", "call", "number", "received", "request", "wish")
+    `has_left` is whether its permit has been given back, `is_counted` whether its cost
+    has been told or its reservation released.
+    """
+
+    __slots__ = (
+        "began",
+        "call",
+        "has_left",
+        "is_counted",
+        "number",
+        "received",
+        "request",
+        "wish",
+    )
 
     def __init__(self, request: ChatRequest, number: int, wish: Reservation) -> None:
         self.request: ChatRequest = request
@@ -59,6 +72,8 @@ class Attempt:
         self.call: str = call_name(request.origin, request.turn, number)
         self.received: list[str] = []
         self.began: float = time.monotonic()
+        self.has_left: bool = False
+        self.is_counted: bool = False
 
     def take(self, chunk: Chunk) -> None:
         """Keep the text of *chunk*, to estimate what an unfinished answer costs."""

@@ -142,11 +142,14 @@ class Route:
         else:
             sending = self._send_watched(attempt, permit, on_chunk)
 
-        if wish.deadline == inf:
-            return await sending
+        try:
+            if wish.deadline == inf:
+                return await sending
 
-        with anyio.CancelScope(deadline=wish.deadline):
-            return await sending
+            with anyio.CancelScope(deadline=wish.deadline):
+                return await sending
+        finally:
+            self._leave_nothing(attempt, permit)
 
         raise self._admission.out_of_time(attempt)
 
@@ -214,8 +217,8 @@ class Route:
         self, attempt: Attempt, permit: Permit, on_chunk: OnChunk | None
     ) -> Completion:
         completion: Completion | None = None
-        stream = self.provider.stream(attempt.request)
         try:
+            stream = self.provider.stream(attempt.request)
             try:
                 async for chunk in stream:
                     if isinstance(chunk, Completion):
@@ -249,7 +252,16 @@ class Route:
 
     def _not_sent(self, attempt: Attempt, permit: Permit) -> None:
         self.gate.leave(permit, sent=False)
-        self._costs.tell(Release(attempt.wish))
+        attempt.has_left = True
+        self._release(attempt)
+
+    def _leave_nothing(self, attempt: Attempt, permit: Permit) -> None:
+        """Give back and count what is not yet: an odd answer can stop its counting."""
+        if not attempt.has_left:
+            self.gate.leave(permit)
+
+        if not attempt.is_counted:
+            self._cost(attempt, CostState.UNKNOWN, NO_USAGE)
 
     def _incomplete(self, attempt: Attempt) -> ProtocolViolated:
         return ProtocolViolated(
@@ -301,6 +313,7 @@ class Route:
         else:
             self.gate.leave(permit)
 
+        attempt.has_left = True
         if not isinstance(error, ProviderError):
             # Whoever catches a provider's error tells of it, and of the next attempt.
             words = str(error) if isinstance(error, Exception) else "cancelled"
@@ -309,7 +322,7 @@ class Route:
         if received:
             self._cost(attempt, CostState.ESTIMATED, attempt.estimate(received))
         elif was_turned_away(error):
-            self._costs.tell(Release(attempt.wish, turned_away=True))
+            self._release(attempt, turned_away=True)
         else:
             self._cost(attempt, CostState.UNKNOWN, NO_USAGE)
 
@@ -320,13 +333,11 @@ class Route:
         usage: Usage,
         limits: RateLimits | None,
     ) -> None:
-        if limits is None:
-            self.gate.succeeded(permit, usage)
-            return
-
-        known = self.gate.limits
+        known = self.gate.limits if limits is not None else {}
         self.gate.succeeded(permit, usage, limits)
-        self._tell_learnt(attempt, known)
+        attempt.has_left = True
+        if limits is not None:
+            self._tell_learnt(attempt, known)
 
     def _tell_learnt(self, attempt: Attempt, known: dict[str, int]) -> None:
         for unit, limit in self.gate.limits.items():
@@ -356,6 +367,10 @@ class Route:
             )
         )
 
+    def _release(self, attempt: Attempt, *, turned_away: bool = False) -> None:
+        attempt.is_counted = True
+        self._costs.tell(Release(attempt.wish, turned_away))
+
     def _cost(self, attempt: Attempt, state: CostState, usage: Usage) -> Decimal | None:
         rates, usd, saved = self._rates, None, _ZERO
         if rates is not None and state is not CostState.UNKNOWN:
@@ -374,6 +389,7 @@ class Route:
             saved=saved,
             reservation=attempt.wish,
         )
+        attempt.is_counted = True
         if self._ledger is not None and state is CostState.BILLED:
             # There is nothing to warn of, and nothing that is not known.
             self._ledger.add(event)

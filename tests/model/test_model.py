@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import anyio
 import pytest
+from anyio import wait_all_tasks_blocked
 
 from mma_runtime.costs import CostAggregator, Ledger, Report
 from mma_runtime.costs.report import CostReport
@@ -29,6 +30,7 @@ from mma_runtime.events import (
     ModelCallStarted,
     Origin,
 )
+from mma_runtime.governor import Gate
 from mma_runtime.governor.retries import RetryPolicy
 from mma_runtime.kernel import ActorSystem, Ref
 from mma_runtime.llm.chat import (
@@ -46,6 +48,7 @@ from mma_runtime.llm.pricing import FlatRates
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.model.route import Route
+from mma_runtime.rate_limits import Limits
 from mma_runtime.testing import FunctionProvider
 
 EventT = TypeVar("EventT", bound=Event)
@@ -89,6 +92,13 @@ class Stream(FunctionProvider):
                     yield item
         finally:
             self.closed += 1
+
+
+class Broken(FunctionProvider):
+    """Has no stream to give."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk | Completion, None]:
+        raise ZeroDivisionError
 
 
 @dataclass
@@ -300,6 +310,63 @@ async def test_a_bug_in_a_provider_is_not_swallowed_and_its_call_counted() -> No
         total = (await tried.report()).total
 
     assert (total.calls, total.unknown_calls) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        (TextDelta(cast("str", {"no": "text"})), error(ConnectionFailed)),
+        (TextDelta(cast("str", {"no": "text"})),),
+        (cast("Chunk", "no chunk"),),
+        (replace(completion(Usage()), usage=cast("Usage", {"input": "12"})),),
+        (TextDelta(cast("str", ["no text"])), anyio.Event()),
+    ],
+    ids=["odd_text", "odd_text_and_no_end", "no_chunk", "odd_usage", "cancelled"],
+)
+async def test_an_odd_answer_gives_its_permit_back_and_counts_as_unknown(
+    items: tuple[Chunk | Completion | Exception | anyio.Event, ...],
+) -> None:
+    events: list[Event] = []
+    gate = Gate(Limits(in_flight=1))
+    async with ActorSystem() as system:
+        costs = await system.spawn("costs", CostAggregator, Ledger(), events.append)
+
+        def model(provider: FunctionProvider) -> Model:
+            return Model(
+                Route(
+                    provider,
+                    "m",
+                    costs=costs,
+                    emit=events.append,
+                    rates=DEAR,
+                    gate=gate,
+                ),
+                retry=AT_ONCE,
+            )
+
+        with pytest.RaisesGroup(pytest.RaisesExc((TypeError, AttributeError))):
+            async with anyio.create_task_group() as group:
+                group.start_soon(model(Stream(*items)).complete, REQUEST)
+                await wait_all_tasks_blocked()
+                group.cancel_scope.cancel()
+        after = (gate.in_flight, (await costs.ask(Report())).total)
+        with anyio.fail_after(5):
+            await model(FunctionProvider(lambda _: "done")).complete(REQUEST)
+
+    in_flight, total = after
+    assert in_flight == 0
+    assert (total.calls, total.unknown_calls, total.in_flight) == (1, 1, 0)
+
+
+async def test_a_provider_that_fails_before_it_streams_gives_its_permit_back() -> None:
+    provider = Broken(lambda _: "")
+    async with rig(provider) as tried:
+        with pytest.raises(ZeroDivisionError):
+            await tried.model.complete(REQUEST)
+        total = (await tried.report()).total
+
+    assert tried.model.routes[0].gate.in_flight == 0
+    assert (total.unknown_calls, total.in_flight) == (1, 0)
 
 
 def delays(policy: RetryPolicy, draw: Callable[[int], float]) -> list[float | None]:
