@@ -7,9 +7,12 @@ from mma_providers.openai_error import error_report
 from mma_providers.wire_json import (
     Object,
     child,
+    count,
+    place,
     read_arguments,
     read_object,
     string,
+    word,
 )
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -115,12 +118,12 @@ class ChatAnswer:
 
     def _take(self, body: Object, member: str) -> list[Chunk]:
         added: list[Chunk] = []
-        self._model = body.get("model") or self._model
+        self._model = word(body, "model") or self._model
         if body.get("usage"):
             self._usage = _usage(body["usage"])
         for choice in body.get("choices") or ():
             self._choices += 1
-            self._finish = choice.get("finish_reason") or self._finish
+            self._finish = word(choice, "finish_reason") or self._finish
             # Azure leaves it out of an answer that its filter stopped.
             delta = choice.get(member)
             if delta:
@@ -148,17 +151,14 @@ class ChatAnswer:
             added.append(self._take_call(fragment, position))
 
     def _take_call(self, fragment: Object, position: int) -> ToolCallDelta:
-        index = fragment.get("index")
-        if index is None:
-            index = position
+        given = fragment.get("index")
+        index = position if given is None else place(given)
         function = child(fragment, "function")
         call = self._calls.get(index)
         if call is None:
-            identifier = fragment.get("id") or f"call_{index}"
-            call = self._calls[index] = _OpenCall(
-                identifier, function.get("name") or ""
-            )
-        piece = function.get("arguments") or ""
+            identifier = word(fragment, "id") or f"call_{index}"
+            call = self._calls[index] = _OpenCall(identifier, word(function, "name"))
+        piece = word(function, "arguments")
         call.fragments.append(piece)
         return ToolCallDelta(index, call.id, call.name, piece)
 
@@ -167,9 +167,9 @@ def _usage(usage: Object) -> Usage:
     of_prompt = child(usage, "prompt_tokens_details")
     of_output = child(usage, "completion_tokens_details")
     return Usage(
-        input=usage.get("prompt_tokens") or 0,
-        output=usage.get("completion_tokens") or 0,
-        cache_read=of_prompt.get("cached_tokens") or 0,
-        cache_write=of_prompt.get("cache_write_tokens") or 0,
-        reasoning=of_output.get("reasoning_tokens") or 0,
+        input=count(usage, "prompt_tokens"),
+        output=count(usage, "completion_tokens"),
+        cache_read=count(of_prompt, "cached_tokens"),
+        cache_write=count(of_prompt, "cache_write_tokens"),
+        reasoning=count(of_output, "reasoning_tokens"),
     )

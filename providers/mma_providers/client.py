@@ -49,6 +49,7 @@ from mma_runtime.llm.provider import Capabilities, ModelInfo
 from mma_runtime.rate_limits import RateLimits
 
 T = TypeVar("T")
+ReadT = TypeVar("ReadT")
 SdkT = TypeVar("SdkT")
 Meaning = Report | type[ProviderError]
 
@@ -78,7 +79,10 @@ class Answer(Protocol):
         ...
 
     def completion(self, request_id: str | None) -> Completion:
-        """Return the whole answer; raises `Malformed` where it is not whole."""
+        """Return the whole answer; raises `Malformed` where it is not whole.
+
+        May raise what reading JSON of a wrong shape raises.
+        """
         ...
 
 
@@ -192,7 +196,7 @@ class Client(Generic[SdkT]):
                 whole = await self._read_whole(response, pace)
                 for chunk in _read(answer.take_whole, whole):
                     yield chunk
-            completion = answer.completion(request_id)
+            completion = _read(answer.completion, request_id)
             if limits is not None:
                 completion = replace(completion, limits=limits)
         except self._failures as error:
@@ -364,7 +368,7 @@ def secret_of(key: SecretStr | None) -> str:
     return key.get_secret_value() if key else "none"
 
 
-def _read(take: Callable[[T], list[Chunk]], what: T) -> list[Chunk]:
+def _read(take: Callable[[T], ReadT], what: T) -> ReadT:
     try:
         return take(what)
     except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:

@@ -6,7 +6,7 @@ from typing import Any
 from mma_providers.content_request import SIGNATURE, STATE
 from mma_providers.failures import Malformed, Report, Reported
 from mma_providers.google_error import google_report
-from mma_providers.wire_json import Object, child, read_object, string
+from mma_providers.wire_json import Object, child, count, read_object, string, word
 from mma_runtime.llm.chat import (
     AssistantTurn,
     Chunk,
@@ -81,8 +81,8 @@ class ContentAnswer:
         """Read a response; each event of a stream is one, with new parts."""
         if "error" in body:
             raise Reported(google_report(body, None))
-        self._model = body.get("modelVersion") or self._model
-        self._response_id = body.get("responseId") or self._response_id
+        self._model = word(body, "modelVersion") or self._model
+        self._response_id = word(body, "responseId") or self._response_id
         usage = body.get("usageMetadata")
         if usage:
             self._usage |= usage
@@ -94,7 +94,7 @@ class ContentAnswer:
         added: list[Chunk] = []
         for candidate in body.get("candidates") or ():
             self._candidates += 1
-            self._finish = candidate.get("finishReason") or self._finish
+            self._finish = word(candidate, "finishReason") or self._finish
             content = candidate.get("content")
             for part in (content.get("parts") if content else None) or ():
                 self._take_part(part, added)
@@ -131,7 +131,7 @@ class ContentAnswer:
             added.append(self._take_call(call, signature))
             return
 
-        text = string(part.get("text") or "")
+        text = word(part, "text")
         thought = bool(part.get("thought"))
         if thought != self._thinking:
             self._close(None)
@@ -172,11 +172,11 @@ class ContentAnswer:
 
 def _usage(usage: Object) -> Usage:
     """Return the tokens with the thoughts in the output; they come apart here."""
-    thoughts = usage.get("thoughtsTokenCount") or 0
+    thoughts = count(usage, "thoughtsTokenCount")
     return Usage(
-        input=(usage.get("promptTokenCount") or 0)
-        + (usage.get("toolUsePromptTokenCount") or 0),
-        output=(usage.get("candidatesTokenCount") or 0) + thoughts,
-        cache_read=usage.get("cachedContentTokenCount") or 0,
+        input=count(usage, "promptTokenCount")
+        + count(usage, "toolUsePromptTokenCount"),
+        output=count(usage, "candidatesTokenCount") + thoughts,
+        cache_read=count(usage, "cachedContentTokenCount"),
         reasoning=thoughts,
     )

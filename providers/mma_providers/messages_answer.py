@@ -9,10 +9,13 @@ from mma_providers.messages_request import ANSWER_TOOL, STATE
 from mma_providers.wire_json import (
     Object,
     child,
+    count,
     is_object,
+    place,
     read_arguments,
     read_object,
     string,
+    word,
 )
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -69,15 +72,15 @@ class MessagesAnswer:
         body = read_object(event)
         match body.get("type"):
             case "content_block_delta":
-                return self._grow(body["index"], body["delta"])
+                return self._grow(place(body["index"]), body["delta"])
             case "content_block_start":
-                return self._open(body["index"], body["content_block"])
+                return self._open(place(body["index"]), body["content_block"])
             case "message_start":
                 message = body["message"]
-                self._model = message.get("model") or self._model
+                self._model = word(message, "model") or self._model
                 self._count(message.get("usage"))
             case "message_delta":
-                self._finish = body["delta"].get("stop_reason") or self._finish
+                self._finish = word(body["delta"], "stop_reason") or self._finish
                 self._count(body.get("usage"))
             case "message_stop":
                 self.done = True
@@ -90,8 +93,8 @@ class MessagesAnswer:
 
     def take_whole(self, body: Object) -> list[Chunk]:
         """Read an answer that was not streamed."""
-        self._model = body.get("model") or self._model
-        self._finish = body.get("stop_reason") or ""
+        self._model = word(body, "model") or self._model
+        self._finish = word(body, "stop_reason")
         self._count(body.get("usage"))
         added: list[Chunk] = []
         for index, block in enumerate(body.get("content") or ()):
@@ -144,7 +147,7 @@ class MessagesAnswer:
             case "text" if data.get("text"):
                 return self._grow(index, {"type": "text_delta", **_only(data, "text")})
             case "thinking":
-                block.signature = data.get("signature") or ""
+                block.signature = word(data, "signature")
                 if data.get("thinking"):
                     delta = {"type": "thinking_delta", **_only(data, "thinking")}
                     return self._grow(index, delta)
@@ -233,14 +236,14 @@ def _only(data: Object, name: str) -> Object:
 
 def _usage(usage: Object) -> Usage:
     """Return the tokens with the cached ones in the input; they come apart here."""
-    read = usage.get("cache_read_input_tokens") or 0
-    written = usage.get("cache_creation_input_tokens") or 0
+    read = count(usage, "cache_read_input_tokens")
+    written = count(usage, "cache_creation_input_tokens")
     by_ttl = child(usage, "cache_creation")
     return Usage(
-        input=(usage.get("input_tokens") or 0) + read + written,
-        output=usage.get("output_tokens") or 0,
+        input=count(usage, "input_tokens") + read + written,
+        output=count(usage, "output_tokens"),
         cache_read=read,
         cache_write=written,
-        cache_write_1h=by_ttl.get("ephemeral_1h_input_tokens") or 0,
-        reasoning=child(usage, "output_tokens_details").get("thinking_tokens") or 0,
+        cache_write_1h=count(by_ttl, "ephemeral_1h_input_tokens"),
+        reasoning=count(child(usage, "output_tokens_details"), "thinking_tokens"),
     )

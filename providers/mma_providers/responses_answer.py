@@ -6,9 +6,12 @@ from mma_providers.responses_request import STATE
 from mma_providers.wire_json import (
     Object,
     child,
+    count,
+    place,
     read_arguments,
     read_object,
     string,
+    word,
 )
 from mma_runtime.llm.chat import (
     AssistantTurn,
@@ -63,13 +66,14 @@ class ResponsesAnswer:
         if kind in _REASONING:
             return [ReasoningDelta(string(body["delta"]))]
         if kind == "response.function_call_arguments.delta":
-            call = self._calls[body["output_index"]]
-            return [self._fragment(body["output_index"], call, body["delta"])]
+            index = place(body["output_index"])
+            return [self._fragment(index, self._calls[index], body["delta"])]
         if kind == "response.output_item.added":
             item = body["item"]
             if item["type"] == "function_call":
-                self._calls[body["output_index"]] = item
-                return [self._fragment(body["output_index"], item, "")]
+                index = place(body["output_index"])
+                self._calls[index] = item
+                return [self._fragment(index, item, "")]
         elif kind == "response.output_item.done":
             self._items.append(body["item"])
         elif kind == "error":
@@ -101,8 +105,8 @@ class ResponsesAnswer:
     def completion(self, request_id: str | None) -> Completion:
         """Return the whole answer."""
         response = self._response
-        status = response.get("status")
-        if status is None:
+        status = word(response, "status")
+        if not status:
             raise Malformed("the answer ended without a final response")
         if response.get("error") or status == "failed":
             raise Reported(error_report(response.get("error") or {}))
@@ -111,12 +115,12 @@ class ResponsesAnswer:
 
         items = response.get("output") or self._items
         turn = AssistantTurn(tuple(part for item in items for part in _parts(item)))
-        reason = child(response, "incomplete_details").get("reason") or ""
+        reason = word(child(response, "incomplete_details"), "reason")
         return Completion(
             turn=turn,
             finish=self._finish(status, reason, turn, items),
             usage=_usage(response["usage"]) if response.get("usage") else None,
-            model=response.get("model") or self._model,
+            model=word(response, "model") or self._model,
             raw_finish=reason or status,
             request_id=request_id,
         )
@@ -172,9 +176,9 @@ def _usage(usage: Object) -> Usage:
     of_input = child(usage, "input_tokens_details")
     of_output = child(usage, "output_tokens_details")
     return Usage(
-        input=usage.get("input_tokens") or 0,
-        output=usage.get("output_tokens") or 0,
-        cache_read=of_input.get("cached_tokens") or 0,
-        cache_write=of_input.get("cache_write_tokens") or 0,
-        reasoning=of_output.get("reasoning_tokens") or 0,
+        input=count(usage, "input_tokens"),
+        output=count(usage, "output_tokens"),
+        cache_read=count(of_input, "cached_tokens"),
+        cache_write=count(of_input, "cache_write_tokens"),
+        reasoning=count(of_output, "reasoning_tokens"),
     )

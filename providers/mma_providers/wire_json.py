@@ -31,6 +31,43 @@ def string(value: object) -> str:
     return value
 
 
+def word(parent: Object, name: str) -> str:
+    """Return the string that *parent* holds as *name*, an empty one for none.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    return string(parent.get(name) or "")
+
+
+def count(parent: Object, name: str) -> int:
+    """Return the number of tokens that *parent* holds as *name*, 0 for none.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is less than 0.
+    """
+    value = parent.get(name)
+    if value is None:
+        return 0
+    if type(value) is not int:
+        raise TypeError(f"{name} is no number of tokens: {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} is less than no tokens: {value}")
+    return value
+
+
+def place(value: object) -> int:
+    """Return *value*, which must be the place of a part in its answer.
+
+    Raises:
+        TypeError: It is no whole number.
+    """
+    if type(value) is not int:
+        raise TypeError(f"a part's place is no whole number: {value!r}")
+    return value
+
+
 def child(parent: Object, name: str) -> Object:
     """Return the object that *parent* holds as *name*, an empty one for none."""
     value = parent.get(name)

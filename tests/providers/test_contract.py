@@ -1,10 +1,13 @@
 """What all services promise alike, through the real SDKs over loopback."""
 
+import json
 import pickle
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import anyio
 import httpx2
@@ -23,12 +26,15 @@ from mma_runtime.errors import (
 )
 from mma_runtime.llm.chat import (
     AssistantTurn,
+    Chunk,
+    Completion,
     Finish,
     ProviderState,
     Reasoning,
     Text,
     TextDelta,
     ToolCall,
+    ToolCallDelta,
     ToolResult,
     ToolTurn,
     UserTurn,
@@ -470,6 +476,96 @@ def streams(path: str, ending: bytes) -> tuple[bytes, list[bytes]]:
     whole = b"".join(step for step in body if isinstance(step, bytes))
     sent = whole.replace(b"\r\n", b"\n").replace(b"\n", ending)
     return sent, events_of([whole])
+
+
+ODD: tuple[Any, ...] = (None, True, -3, 12.5, "12", [], [1], {}, {"a": 1})
+"""What no server should put in the place of something else."""
+
+
+def with_one_replaced(value: Any) -> Iterator[Any]:
+    """Yield *value* as often as it has parts and `ODD` values, with one replaced."""
+    yield from ODD
+    if isinstance(value, dict):
+        parts: dict[str, Any] = value
+        for name, part in parts.items():
+            yield from ({**parts, name: odd} for odd in with_one_replaced(part))
+    elif isinstance(value, list):
+        items: list[Any] = value
+        for place, item in enumerate(items):
+            for odd in with_one_replaced(item):
+                yield [*items[:place], odd, *items[place + 1 :]]
+
+
+def odd_bodies(request: Recorded) -> Iterator[tuple[str, bytes]]:
+    """Yield the kind and the body of every answer that is odd in one place."""
+    answer = replace(TOOLS, reasoning="hm", cached_tokens=4, reasoning_tokens=2)
+    reply = rendered(request, answer)
+    whole = b"".join(step for step in reply.body if isinstance(step, bytes))
+    kind = reply.headers["content-type"]
+    if "event-stream" not in kind:
+        for odd in with_one_replaced(json.loads(whole)):
+            yield kind, json.dumps(odd).encode()
+        return
+
+    sent = events_of([whole])
+    for place, event in enumerate(sent):
+        if event.startswith(b"{"):
+            for odd in with_one_replaced(json.loads(event)):
+                changed = [*sent[:place], json.dumps(odd).encode(), *sent[place + 1 :]]
+                yield kind, b"".join(b"data: %b\n\n" % one for one in changed)
+
+
+@every_service
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+async def test_a_value_of_another_type_anywhere_is_read_or_is_an_error_of_ours(
+    wire: ScriptedServer, service: Service, *, streamed: bool
+) -> None:
+    asked: list[Recorded] = []
+    answers: list[tuple[str, bytes]] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        path, headers = request.url.path, dict(request.headers)
+        raw = request.content
+        asked.append(
+            Recorded(method="POST", path=path, query="", headers=headers, raw=raw)
+        )
+        kind, body = answers[-1] if answers else ("application/json", b"{}")
+        return httpx2.Response(200, headers={"content-type": kind}, content=body)
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
+    async with client, opened(service, wire, http_client=client) as provider:
+        request = service.ask(tools=(READ_FILE,), streamed=streamed)
+        with pytest.raises(ProtocolViolated):
+            await collect(provider, request)
+        for answer in odd_bodies(asked[0]):
+            answers.append(answer)
+            try:
+                chunks, completion = await collect(provider, request)
+            except ProviderError:
+                continue
+
+            assert_neutral(chunks, completion)
+
+
+def assert_neutral(chunks: list[Chunk], completion: Completion) -> None:
+    """Check that what was read has the types that it promises."""
+    calls = completion.turn.tool_calls
+    words: list[object] = [
+        completion.model,
+        completion.raw_finish,
+        completion.turn.text,
+    ]
+    words += [word for call in calls for word in (call.id, call.name, call.raw)]
+    for chunk in chunks:
+        if isinstance(chunk, ToolCallDelta):
+            words += [chunk.id, chunk.name, chunk.fragment]
+            assert type(chunk.index) is int
+        else:
+            words.append(chunk.text)
+    assert [word for word in words if not isinstance(word, str)] == []
+    assert all(
+        isinstance(call.arguments, dict) or call.arguments is None for call in calls
+    )
 
 
 def events_of(pieces: list[bytes]) -> list[bytes]:
