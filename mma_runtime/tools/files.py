@@ -31,6 +31,7 @@ SEARCH_SECONDS = 20.0
 _PAGE = 7_500
 _LISTED = 300
 _MATCHES = 100
+_PLACES = 10
 
 
 class FileTools:
@@ -195,7 +196,7 @@ class FileTools:
         if count == 0:
             raise ToolFailed(_absent(path, text, old))
 
-        places = _places(text, old)
+        places = _places(text, old, count)
         if count > 1 and not replace_all:
             raise ToolFailed(
                 f"'old' is in {path!r} {count} times, at lines {places};"
@@ -255,16 +256,17 @@ def _fitting(lines: list[str]) -> tuple[list[str], bool]:
     return lines, False
 
 
-def _places(text: str, old: str) -> str:
+def _places(text: str, old: str, count: int) -> str:
+    """Name the lines of the first places, and say how many more there are."""
     lines: list[str] = []
-    start = text.find(old)
-    while start >= 0:
-        lines.append(str(text.count("\n", 0, start) + 1))
-        start = text.find(old, start + len(old))
+    line, counted, start = 1, 0, text.find(old)
+    while start >= 0 and len(lines) < _PLACES:
+        line += text.count("\n", counted, start)
+        lines.append(str(line))
+        counted, start = start, text.find(old, start + len(old))
 
-    shown = 10
-    more = f" and {len(lines) - shown} more" if len(lines) > shown else ""
-    return ", ".join(lines[:shown]) + more
+    more = f" and {count - _PLACES} more" if count > _PLACES else ""
+    return ", ".join(lines) + more
 
 
 def _absent(path: str, text: str, old: str) -> str:
@@ -272,10 +274,14 @@ def _absent(path: str, text: str, old: str) -> str:
     message = f"'old' is not in {path!r}"
     sought = [line.strip() for line in old.strip().splitlines()]
     lines = [line.strip() for line in text.splitlines()]
-    for number in range(len(lines) - len(sought) + 1):
-        if sought and lines[number : number + len(sought)] == sought:
+    if sought:
+        # As one text, that a search is not begun anew at every line.
+        whole = "\n".join(["", *lines, ""])
+        start = whole.find("\n".join(["", *sought, ""]))
+        if start >= 0:
+            number = whole.count("\n", 0, start) + 1
             return (
-                f"{message}, but line {number + 1} and those that follow differ from"
+                f"{message}, but line {number} and those that follow differ from"
                 " it only in blanks; copy them exactly"
             )
 

@@ -355,6 +355,21 @@ async def test_edit_file_says_where_something_alike_is(use: Use) -> None:
         await use("edit_file", path="pkg/a.py", old="four", new="x")
 
 
+async def test_edit_file_names_ten_places_of_many(use: Use, checkout: Checkout) -> None:
+    # So many that counting the lines anew for each place would take minutes.
+    (checkout.root / "many.txt").write_text("x\n" * 400_000)
+    (checkout.root / "alike.txt").write_text("y\n x\n" + "y\n" * 100_000)
+
+    with pytest.raises(
+        ToolFailed, match="at lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 399990 more;"
+    ):
+        await use("edit_file", path="many.txt", old="x", new="y")
+    with pytest.raises(ToolFailed, match="read the file and copy"):
+        await use("edit_file", path="alike.txt", old="y\n" * 50_000 + "z", new="y")
+    with pytest.raises(ToolFailed, match="line 2 and those that follow differ"):
+        await use("edit_file", path="alike.txt", old="  x\ny\ny\n", new="y")
+
+
 async def test_edit_file_keeps_the_ends_of_lines(use: Use, checkout: Checkout) -> None:
     path = checkout.root / "dos.txt"
     path.write_bytes(b"one\r\ntwo\r\nthree\r\n")
