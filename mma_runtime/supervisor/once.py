@@ -1,9 +1,20 @@
 """Calls that must not happen twice in a run, such as one that deploys or sends."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from typing import Any
+
+import anyio
 
 from mma_runtime.errors import NotRepeated
 from mma_runtime.events import Origin
@@ -29,7 +40,8 @@ class Once:
     That such a call begins is durable before it does. One that succeeded is not made
     again: what it came to is the answer. One that failed, or that began and nobody
     knows how it ended, is asked about: it may run again, or have happened already;
-    without either word it fails its ticket.
+    without either word it fails its ticket. Who wants it while it is under way waits
+    for what it comes to.
     """
 
     def __init__(
@@ -44,6 +56,8 @@ class Once:
         self._questions = questions
         past = self._journal.past
         self._known = dict[str, OnceCall](past.once if past is not None else {})
+        # By name, as what is known: one of each at a time.
+        self._locks = defaultdict[str, anyio.Lock](anyio.Lock)
         self._ended: dict[tuple[str, int], list[OnceCall]] = {}
 
     def mark(self, commands: Iterable[str]) -> None:
@@ -81,19 +95,28 @@ class Once:
         if not self.covers(call):
             return await run()
 
-        before = await self.begin(call, origin)
-        if before is not None:
-            return CommandResult(exit_code=0, output=before)
+        async with self.begin(call, origin) as before:
+            if before is not None:
+                return CommandResult(exit_code=0, output=before)
 
-        result = await run()
-        self.end(call, origin, result.output, succeeded=result.succeeded)
-        return result
+            result = await run()
+            self.end(call, origin, result.output, succeeded=result.succeeded)
+            return result
 
-    async def begin(self, call: ToolCall, origin: Origin) -> str | None:
-        """Record that *call* begins, or return what it came to before.
+    @asynccontextmanager
+    async def begin(
+        self, call: ToolCall, origin: Origin
+    ) -> AsyncGenerator[str | None, None]:
+        """Record that *call* begins, or yield what it came to before.
 
+        Who wants the same call meanwhile waits until the block ends. Cancelled while it
+        waits, nothing has begun; in the block, nobody knows how the call has ended.
         Raises `NotRepeated` when it may have happened and nobody wants it again.
         """
+        async with self._locks[_name(call)]:
+            yield await self._begin(call, origin)
+
+    async def _begin(self, call: ToolCall, origin: Origin) -> str | None:
         name = _name(call)
         known = self._known.get(name)
         if known is not None and known.succeeded:
@@ -189,20 +212,21 @@ class _GuardedTool:
         if not once.covers(call):
             return await self._inner.call(arguments)
 
-        before = await once.begin(call, origin)
-        if before is not None:
-            return (Text(f"(has run before, and is to run once; it said:)\n{before}"),)
+        async with once.begin(call, origin) as before:
+            if before is not None:
+                said = f"(has run before, and is to run once; it said:)\n{before}"
+                return (Text(said),)
 
-        # One that is cancelled stays as it began: nobody knows what it has done.
-        try:
-            content = await self._inner.call(arguments)
-        except Exception as error:
-            once.end(call, origin, str(error), succeeded=False)
-            raise
+            # One that is cancelled stays as it began: nobody knows what it has done.
+            try:
+                content = await self._inner.call(arguments)
+            except Exception as error:
+                once.end(call, origin, str(error), succeeded=False)
+                raise
 
-        output = "\n".join(part.text for part in content if isinstance(part, Text))
-        once.end(call, origin, output, succeeded=True)
-        return content
+            output = "\n".join(part.text for part in content if isinstance(part, Text))
+            once.end(call, origin, output, succeeded=True)
+            return content
 
 
 def _rules(table: OnceTable) -> Iterable[Rule]:

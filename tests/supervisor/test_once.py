@@ -7,17 +7,20 @@ from pathlib import Path
 
 import anyio
 import pytest
-from anyio import to_thread
+from anyio import to_thread, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from mma_runtime import Run, Runtime, Scenario
-from mma_runtime.errors import Refused, ScenarioInvalid
+from mma_runtime.errors import NotRepeated, Refused, ScenarioInvalid
+from mma_runtime.events import Origin
 from mma_runtime.llm.chat import ChatRequest, ToolTurn
 from mma_runtime.outcome import Outcome, RunState
 from mma_runtime.recording.forking import ForkPoint
 from mma_runtime.scenario.load import loads
+from mma_runtime.supervisor.once import Once
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
+from mma_runtime.tools.command import CommandResult
 from mma_runtime.tools.tool import FunctionTool, tool
 from tests.team import Said, project, scenario, team, use
 
@@ -494,3 +497,44 @@ once: {once}
         loads(text, file="x.yaml", folder=Path())
 
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["done", "failed", "cancelled"])
+async def test_who_wants_a_call_that_is_under_way_waits_for_what_it_comes_to(
+    ending: str,
+) -> None:
+    once = Once()
+    once.mark(["./deploy"])
+    began: list[str] = []
+    said: list[str] = []
+    go_on = anyio.Event()
+
+    async def ticket(name: str) -> None:
+        async def run() -> CommandResult:
+            began.append(name)
+            await go_on.wait()
+            return CommandResult(exit_code=int(ending == "failed"), output="deployed")
+
+        try:
+            result = await once.run_command("./deploy", Origin(ticket=name), run)
+        except NotRepeated as error:
+            said.append(f"{name}: {error}")
+        else:
+            said.append(f"{name}: {result.output}")
+
+    async with anyio.create_task_group() as group, anyio.create_task_group() as first:
+        first.start_soon(ticket, "a")
+        await wait_all_tasks_blocked()
+        group.start_soon(ticket, "b")
+        await wait_all_tasks_blocked()
+        assert said == []
+        if ending == "cancelled":
+            first.cancel_scope.cancel()
+        go_on.set()
+
+    assert began == ["a"]
+    if ending == "done":
+        assert said == ["a: deployed", "b: deployed"]
+    else:
+        why = {"failed": "it failed before", "cancelled": "nobody knows how it ended"}
+        assert why[ending] in said[-1]
