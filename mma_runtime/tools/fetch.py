@@ -178,9 +178,10 @@ def _text_of(html: str) -> str:
 
 
 class _Page(HTMLParser):
-    """Keeps the text of a page, and the addresses of its links."""
+    """Keeps the text of a page."""
 
-    _UNSEEN = frozenset({"script", "style", "head", "svg", "template", "noscript"})
+    # Not the whole head: its end tag may be left out.
+    _UNSEEN = frozenset({"script", "style", "title", "svg", "template", "noscript"})
     _BREAKS = frozenset(
         {"p", "br", "div", "li", "tr", "pre", "h1", "h2", "h3", "h4", "section"}
     )

@@ -100,6 +100,12 @@ async def test_of_html_only_the_text_is_kept() -> None:
         assert await fetch(url) == f"{url}\nShop & more\none\ntwo three"
 
 
+async def test_html_needs_no_end_of_its_head() -> None:
+    html = b"<!doctype html><title>t</title><style>p{}</style><p>one <a href=/x>two</a>"
+    async with server(lambda path, host: page(html, "text/html")) as url:
+        assert await fetch(url) == f"{url}\none two"
+
+
 async def test_redirects_are_followed_so_far() -> None:
     def answer(path: str, host: str) -> bytes:
         count = int(path.strip("/") or 0)
