@@ -1,4 +1,4 @@
-"""What tier agents call: a model, or the first of several that is to be had."""
+"""What tier agents call: a model, or the first one of several that is available."""
 
 import random
 from collections.abc import Coroutine
@@ -34,8 +34,8 @@ BUSY = (RateLimited, ProviderOverloaded)
 class Model:
     """A model that tier agents call, with others to fall back on.
 
-    *route* is the model, *fallbacks* are others, tried in order when it is not to be
-    had. *provider*, *name* and *address* (`provider:model`) are those of the first.
+    *route* is the model, *fallbacks* are others, tried in order when it is not
+    available. *provider*, *name* and *address* (`provider:model`) are the first one's.
     """
 
     def __init__(
@@ -115,7 +115,8 @@ class Model:
 
             # Where the account rests, its gate does the waiting. When the time of a
             # budget is up, the next attempt is refused.
-            await anyio.sleep(0 if rests else min(wait, call.deadline - now))
+            left = max(0.0, call.deadline - now)
+            await anyio.sleep(0 if rests else min(wait, left))
 
     async def _fall_back(self, call: Call) -> Completion:
         before: Route | None = None

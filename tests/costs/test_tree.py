@@ -458,7 +458,7 @@ class Spending(RuleBasedStateMachine):
             case "billed":
                 usage = Usage(
                     input=int(one.tokens * share),
-                    output=int((one.amount.tokens - one.tokens) * share),
+                    output=int(max(0, one.amount.tokens - one.tokens) * share),
                 )
                 spent = Amount(self.price.cost(usage), usage.total, 1)
             case "unknown":

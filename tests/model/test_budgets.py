@@ -15,6 +15,7 @@ from mma_runtime.costs.report import Spent
 from mma_runtime.costs.reservations import NOTHING
 from mma_runtime.errors import (
     BudgetExhausted,
+    ConnectionFailed,
     ProviderError,
     ProviderFacts,
     ProviderFailed,
@@ -39,6 +40,7 @@ from mma_runtime.kernel import ActorSystem, Ref
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
+    Chunk,
     Completion,
     Finish,
     Text,
@@ -101,6 +103,13 @@ async def rig(run: Budget | None = None, **levels: Any) -> AsyncGenerator[Rig]:
     async with ActorSystem() as system:
         costs = await system.spawn("costs", CostAggregator, ledger, events.append)
         yield Rig(costs, ledger, events)
+
+
+class FailsAtOnce(FunctionProvider):
+    """Fails before anything lets a deadline cut it off."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk | Completion, None]:
+        raise ConnectionFailed("no luck", ProviderFacts(provider="p", model="m"))
 
 
 def ask(ticket: str = "t", output: int | None = 10, **more: Any) -> ChatRequest:
@@ -339,6 +348,13 @@ async def test_a_call_is_cut_off_when_its_tickets_time_is_up() -> None:
 
     assert took == pytest.approx(5)
     assert (total.unknown_calls, total.unknown_usd > 0) == (1, True)
+
+
+async def test_a_call_that_fails_after_its_time_is_up_ends_as_out_of_time() -> None:
+    async with rig(ticket=Budget(seconds=1e-9)) as tried:
+        model = Model(tried.route(FailsAtOnce(lambda _: "")))
+        with pytest.raises(BudgetExhausted, match="seconds"):
+            await model.complete(ask())
 
 
 @pytest.mark.parametrize("budget", [Budget(seconds=5), Budget(seconds=5, calls=9)])
