@@ -532,7 +532,8 @@ class AnswerUnusable(MMAError):
         self.attempts = attempts
         self.problem = problem
         super().__init__(
-            f"{agent} gave no usable answer in {attempts} attempts; the last: {problem}"
+            f"{agent} gave no usable answer in {attempts}"
+            f" attempt{'s' * (attempts != 1)}; the last: {problem}"
         )
 
 

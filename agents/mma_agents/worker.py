@@ -77,10 +77,11 @@ class Worker(TierAgent):
 
     async def _go_on(self) -> TicketReport:
         """Work until the answer is one that may be given, or there is none."""
-        rounds, problem = 0, ""
-        for tries in range(1, TRIES + 1):
-            report = await self._go_rounds()
+        rounds, tries, problem = 0, 0, ""
+        while tries < TRIES and rounds < self.equipment.max_rounds:
+            report = await self._go_rounds(self.equipment.max_rounds - rounds)
             rounds += report.rounds
+            tries += 1
             problem = self._problem(report)
             if not problem:
                 return replace(report, rounds=rounds)
@@ -92,7 +93,7 @@ class Worker(TierAgent):
             )
             self.conversation.say(f"That cannot be used: {problem}\n\nAnswer again.")
 
-        error = AnswerUnusable(self.tier, TRIES, problem)
+        error = AnswerUnusable(self.tier, tries, problem)
         return TicketReport(answer="", rounds=rounds, error=error)
 
     def _problem(self, report: TicketReport) -> str:
@@ -108,7 +109,7 @@ class Worker(TierAgent):
 
         return ""
 
-    async def _go_rounds(self) -> TicketReport:
+    async def _go_rounds(self, max_rounds: int) -> TicketReport:
         equipment = self.equipment
         before = self.conversation.calls
         try:
@@ -119,7 +120,7 @@ class Worker(TierAgent):
                     self.conversation,
                     origin=equipment.origin,
                     emit=equipment.emit,
-                    max_rounds=equipment.max_rounds,
+                    max_rounds=max_rounds,
                     sampling=equipment.sampling,
                     after_round=self._after_round,
                     conclude=self.prompt("conclude"),

@@ -35,7 +35,7 @@ class Agent(Generic[OutputT]):
     *model* is `provider:model`, or several, tried in order when one is not to be had.
     *output* is the type of its answers: a pydantic model, a dataclass, or whatever
     pydantic knows; the model is told its JSON schema, and what does not fit goes back
-    to it twice. Without *output* an answer is text.
+    to it twice, within *max_tool_rounds*. Without *output* an answer is text.
 
     *max_tool_rounds* bounds the model calls of one question, `MAX_TOOL_ROUNDS` (10) by
     default. *budget* is for one question, in US dollars, tokens, calls, seconds.

@@ -132,6 +132,20 @@ async def test_rounds_bound_an_agent_and_its_partial_answer_is_kept(
     assert "last of 1 tool rounds" in caught.value.reason
 
 
+@pytest.mark.parametrize(("bound", "calls"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+async def test_answers_that_are_sent_back_count_within_the_bound_of_an_agent(
+    bound: int, calls: int, tmp_path: Path
+) -> None:
+    model = FunctionProvider(lambda _: "no number")
+    agent = Agent("function:m", output=int, max_tool_rounds=bound)
+    async with Runtime(home=tmp_path, providers=[model]) as runtime:
+        with pytest.raises(AnswerMissing) as caught:
+            await runtime.ask(agent, "How many?")
+
+    assert len(model.requests) == calls
+    assert f"{calls}" in caught.value.reason
+
+
 async def test_a_budget_bounds_an_agent_before_the_call(tmp_path: Path) -> None:
     model = says("never")
     agent = Agent("function:m", budget=Budget(tokens=5))
