@@ -312,7 +312,7 @@ class CostAggregator(Actor):
     @handles
     async def close(self, message: Close) -> None:
         """Let go of what an agent's ticket kept back."""
-        self._tree.close(message.origin)
+        self._tree.close(message.origin, self._now())
 
     @handles
     async def settled(self, _request: Settled) -> None:

@@ -3,6 +3,7 @@
 Plain state and pure decisions; knows nothing of actors, models or events.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
 
@@ -36,7 +37,9 @@ class BudgetTree:
 
     A call that fits is granted at once. One that would fit if calls in flight came out
     cheaper than their worst case waits for them, in order, workers after all other
-    tiers. Then its output limit shrinks to what fits; below the floor it is refused.
+    tiers. Then its output limit shrinks to what fits. Below the floor a worker's call
+    waits for what tickets of other workers keep back, as long as one of them is at
+    work; else it is refused.
     """
 
     def __init__(self, budgets: Budgets) -> None:
@@ -45,6 +48,8 @@ class BudgetTree:
         self._levels: dict[tuple[str, str], Level] = {}
         self._paths: dict[tuple[str, str, str], tuple[Level, ...]] = {}
         self._kept: dict[Origin, Amount] = {}
+        # Who waits for what other tickets keep back; nobody else waits behind them.
+        self._hoping: deque[Reservation] = deque()
         self.granted: set[Reservation] = set()
         self.is_timed: bool = budgets.in_seconds
         # What the run has used of its time in earlier sessions, in seconds, and who is
@@ -94,6 +99,7 @@ class BudgetTree:
             level.end(change, spent)
 
         self._serve(held.levels, now)
+        self._serve_hoping(now)
 
     def release(self, held: Reservation, now: float) -> None:
         """End a reservation whose call came to nothing, or was never made."""
@@ -104,12 +110,16 @@ class BudgetTree:
         for level in self.path(origin):
             level.spend(spent)
 
-    def close(self, origin: Origin) -> None:
+    def close(self, origin: Origin, now: float) -> None:
         """Let go of what the ticket at *origin* keeps back for its conclusion."""
         kept = self._kept.pop(origin, None)
         if kept is not None:
-            for level in self.path(origin):
+            levels = self.path(origin)
+            for level in levels:
                 level.let_go(kept)
+
+            self._serve(levels, now)
+            self._serve_hoping(now)
 
     def levels(self) -> Iterator[Level]:
         """Yield every level that has been used."""
@@ -159,6 +169,18 @@ class BudgetTree:
                 level.waiting.popleft()
                 if blocked is not None:
                     _stand(wish, blocked)
+
+    def _serve_hoping(self, now: float) -> None:
+        for _ in range(len(self._hoping)):
+            wish = self._hoping.popleft()
+            if wish.state is not State.WAITING or (
+                self.is_timed and self._is_late(wish, now)
+            ):
+                continue
+
+            blocked = self._try(wish)
+            if blocked is not None:
+                _stand(wish, blocked)
 
     def _line(self, wish: Reservation) -> Level | None:
         """Return the level at which others wait already, whom it does not overtake.
@@ -277,7 +299,17 @@ class BudgetTree:
                     level.limited
                     and level.room(wish, level.kept, least, wanted) < floor
                 ):
-                    self._refuse(wish, level, kept)
+                    hoped = self._may_be_freed(wish, level)
+                    left = subtract(level.kept, hoped)
+                    if (
+                        hoped is NOTHING
+                        or level.room(wish, left, least, wanted) < floor
+                    ):
+                        self._refuse(wish, level, kept)
+                    else:
+                        wish.state = State.WAITING
+                        self._hoping.append(wish)
+
                     return None
 
             if tightest.in_flight:
@@ -287,6 +319,29 @@ class BudgetTree:
         worst, keeps = wish.worst(room), wish.kept(room)
         self._grant(wish, worst, keeps, subtract(keeps, kept))
         return None
+
+    def _may_be_freed(self, wish: Reservation, level: Level) -> Amount:
+        """Return what other workers' tickets keep back, if *wish* may wait for it.
+
+        It may not where each of them waits in this way too: nobody would end. Nor does
+        an agent above the workers wait for them, who may be waiting for its answer, nor
+        they for it.
+        """
+        if wish.origin.tier != LOWER_TIER:
+            return NOTHING
+
+        freed, is_any_at_work = NOTHING, False
+        hoping = {one.origin for one in self._hoping if one.state is State.WAITING}
+        for origin, kept in self._kept.items():
+            if (
+                origin.tier == LOWER_TIER
+                and origin != wish.origin
+                and level in self.path(origin)
+            ):
+                freed = add(freed, kept)
+                is_any_at_work |= origin not in hoping
+
+        return freed if is_any_at_work else NOTHING
 
     def _grant(
         self, wish: Reservation, worst: Amount, keeps: Amount, change: Amount
