@@ -160,16 +160,19 @@ def _shared(
     """Yield where lines of *base* begin that both others kept, and how many."""
     ours = [op for op in match_lines(base, accepted) if op[0] == "equal"]
     theirs = [op for op in match_lines(base, proposed) if op[0] == "equal"]
+    # The next ones last, where taking them off costs nothing.
+    ours.reverse()
+    theirs.reverse()
     while ours and theirs:
-        _, a1, a2, a_place, _ = ours[0]
-        _, b1, b2, b_place, _ = theirs[0]
+        _, a1, a2, a_place, _ = ours[-1]
+        _, b1, b2, b_place, _ = theirs[-1]
         start, stop = max(a1, b1), min(a2, b2)
         if start < stop:
             place = (start, a_place + start - a1, b_place + start - b1)
             yield place, stop - start
 
         # Where both end here, the other goes in the next turn, with nothing shared.
-        (ours if a2 <= b2 else theirs).pop(0)
+        (ours if a2 <= b2 else theirs).pop()
 
 
 def _pick(path: str, sides: tuple[_T, _T, _T], problem: str) -> _T:
