@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mma_providers.sse import EventDecoder
 from mma_providers.transport import Limits
+from mma_providers.wire_json import is_list, is_object
 from mma_runtime.errors import (
     ConnectionFailed,
     ProtocolViolated,
@@ -485,15 +486,13 @@ ODD: tuple[Any, ...] = (None, True, -3, 12.5, "12", [], [1], {}, {"a": 1})
 def with_one_replaced(value: Any) -> Iterator[Any]:
     """Yield *value* as often as it has parts and `ODD` values, with one replaced."""
     yield from ODD
-    if isinstance(value, dict):
-        parts: dict[str, Any] = value
-        for name, part in parts.items():
-            yield from ({**parts, name: odd} for odd in with_one_replaced(part))
-    elif isinstance(value, list):
-        items: list[Any] = value
-        for place, item in enumerate(items):
+    if is_object(value):
+        for name, part in value.items():
+            yield from ({**value, name: odd} for odd in with_one_replaced(part))
+    elif is_list(value):
+        for place, item in enumerate(value):
             for odd in with_one_replaced(item):
-                yield [*items[:place], odd, *items[place + 1 :]]
+                yield [*value[:place], odd, *value[place + 1 :]]
 
 
 def odd_bodies(request: Recorded) -> Iterator[tuple[str, bytes]]:
