@@ -168,7 +168,7 @@ def mend(folder: Path) -> Loss | None:
     Returns what was lost, `None` for a sound one. Raises what `JournalWriter.open`
     raises.
     """
-    opened = open_file(folder / JOURNAL)
+    opened = open_file(folder / JOURNAL, folder.name)
     opened.db.close()
     opened.lock.release()
     return opened.loss
@@ -251,7 +251,7 @@ async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
         JournalError: Its journal cannot be read or written.
         WorkspaceError: Its files are not what they were.
     """
-    writer = await JournalWriter.open(folder / JOURNAL, scrub=scrub)
+    writer = await JournalWriter.open(folder / JOURNAL, run=folder.name, scrub=scrub)
     try:
         past = await to_thread.run_sync(Past.read, folder / JOURNAL)
         past.retry_failures()
@@ -330,7 +330,7 @@ async def replay(
         await to_thread.run_sync(_copy_files, folder, scratch, _snapshot(past)[0])
 
     return Session(
-        run=past.run,
+        run=folder.name,
         scenario=scenario,
         journal=Journal(past=past, strict=True, scrub=scrub),
         workspace=await _reopened(scenario, scratch, past, commits=False),

@@ -90,18 +90,20 @@ class Household:
         # Shielded from the host's cancellation, which ends the runs in order instead:
         # their workers and tools are cancelled, then their costs are counted.
         with anyio.CancelScope(shield=True):
-            async with (
-                ActorSystem(emit=self._route) as self._system,
-                anyio.create_task_group() as self._tasks,
-            ):
-                task_status.started()
-                await self._closing.wait()
-                for run in self._runs.values():
-                    run.stop("the runtime was closed")
-
-            self._system, self._was_left = None, True
-            self._runs_ended.set()
-            await self._pool.aclose()
+            try:
+                async with (
+                    ActorSystem(emit=self._route) as self._system,
+                    anyio.create_task_group() as self._tasks,
+                ):
+                    task_status.started()
+                    await self._closing.wait()
+                    for run in self._runs.values():
+                        run.stop("the runtime was closed")
+            finally:
+                # Also after an error of ours: the guests wait for it, shielded.
+                self._system, self._was_left = None, True
+                self._runs_ended.set()
+                await self._pool.aclose()
 
     async def _house_guests(
         self, host: anyio.CancelScope, *, task_status: TaskStatus[None]

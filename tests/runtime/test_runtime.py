@@ -156,6 +156,22 @@ async def test_cancelling_the_host_ends_the_run_and_the_costs_are_known(
     assert outcome.costs.total.unknown_calls == 1
 
 
+async def test_an_error_of_our_own_ends_the_runtime_and_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Run, "conduct", broken)
+
+    with (
+        anyio.fail_after(5),
+        pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True),
+    ):
+        async with Runtime(home=tmp_path, providers=[team()]) as runtime:
+            await runtime.start(scenario())
+
+
 async def test_an_error_of_the_host_comes_out_as_it_is(tmp_path: Path) -> None:
     stuck = Stuck()
     with pytest.raises(ZeroDivisionError):
