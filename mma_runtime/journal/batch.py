@@ -67,15 +67,28 @@ def pack(text: bytes) -> tuple[int, bytes]:
 
 def unpack(form: int, stored: bytes) -> list[Listed]:
     """Return the records of a batch; raises `ValueError` when it is something else."""
+    return listed_in(text_of(form, stored))
+
+
+def text_of(form: int, stored: bytes) -> bytes:
+    """Return the JSON of a batch; raises `ValueError` when it is something else."""
     match form:
         case 2:
-            text = _DEFLATER.unpack(stored)
+            return _DEFLATER.unpack(stored)
         case 3:
-            text = _SQUEEZER.unpack(stored)
+            return _SQUEEZER.unpack(stored)
         case _:
             raise ValueError(f"it is stored in an unknown form, {form}")
 
-    found: list[Listed] = _from_json(text)
+
+def listed_in(text: bytes) -> list[Listed]:
+    """Return the records in the JSON of a batch; raises as `unpack`."""
+    try:
+        found: list[Listed] = orjson.loads(text)
+    except ValueError:
+        # Half a surrogate pair, or no JSON at all.
+        found = json.loads(text)
+
     return found
 
 
@@ -86,14 +99,6 @@ def in_json(value: object) -> bytes:
     except TypeError:
         # Half a surrogate pair, from the name of a file, or a number of many digits.
         return json.dumps(value, separators=(",", ":"), default=_worded).encode()
-
-
-def _from_json(text: bytes) -> Any:
-    try:
-        return orjson.loads(text)
-    except ValueError:
-        # Half a surrogate pair, or no JSON at all.
-        return json.loads(text)
 
 
 def mark_of(before: bytes, last: int, stored: bytes, digests: Sequence[bytes]) -> bytes:

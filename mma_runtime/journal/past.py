@@ -15,6 +15,7 @@ from mma_runtime.errors import JournalUnreadable
 from mma_runtime.events import Origin
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Record
+from mma_runtime.journal.scrub import Scrubber
 from mma_runtime.llm.usage import NO_USAGE, Usage
 
 BEGUN = "run"
@@ -155,14 +156,19 @@ class Past:
 
     @classmethod
     def read(
-        cls, path: Path, *, keep: Callable[[Record], bool] = lambda _: True
+        cls,
+        path: Path,
+        scrub: Scrubber | None = None,
+        *,
+        keep: Callable[[Record], bool] = lambda _: True,
     ) -> "Past":
         """Read the journal at *path*; blocks. *keep* says which records count.
 
+        *scrub* puts back the secrets: without it nothing of it can be done again.
         Raises `JournalUnreadable` when it cannot be read, holds no run, or was kept
         without its contents.
         """
-        with JournalReader(path) as reader:
+        with JournalReader(path, scrub) as reader:
             past = cls(path, reader.run)
             for record in reader.records():
                 past.records = record.seq

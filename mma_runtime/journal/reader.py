@@ -10,11 +10,12 @@ from typing import Self
 
 from mma_runtime.errors import JournalUnreadable
 from mma_runtime.events import Origin
-from mma_runtime.journal.batch import records_of, unpack
+from mma_runtime.journal.batch import Listed, listed_in, records_of, text_of
 from mma_runtime.journal.contents import find_row
 from mma_runtime.journal.contents import unpack as unpack_contents
 from mma_runtime.journal.record import Record
 from mma_runtime.journal.schema import MIGRATIONS, SQLITE_ERRORS, migrate, version_of
+from mma_runtime.journal.scrub import Scrubber, has_secrets, hide, in_texts
 
 PAGE = 200
 """Batches per transaction. A reader that stays in one makes the writer's log grow."""
@@ -23,6 +24,7 @@ PAGE = 200
 class JournalReader:
     """Reads the journal at *path*; blocks, so an event loop calls it in a thread.
 
+    With *scrub* the secrets that it knows are put back; without it nothing tells them.
     Sees what is durable at each call, not what it was when it was opened. A journal
     that has only just been begun is empty; one of an older format is read from a copy.
     Use it as a context manager, from one thread at a time.
@@ -32,8 +34,9 @@ class JournalReader:
         JournalTooNew: A newer version wrote it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scrub: Scrubber | None = None) -> None:
         self.path = path
+        self._tell = scrub.put_back if scrub is not None else hide
         self._copy: TemporaryDirectory[str] | None = None
         # Few origins in many records: each is made once.
         self._origin = cache(self._place)
@@ -103,13 +106,20 @@ class JournalReader:
         return last or 0
 
     def content(self, number: int) -> bytes:
-        """Return the content with this *number*; raises `JournalUnreadable`."""
+        """Return the content with this *number*.
+
+        Raises `JournalUnreadable`, also for a secret in it that is to be put back and
+        is not known.
+        """
         place = number - self._first
         if not 0 <= place < len(self._contents):
             self._read_row_of(number)
             place = number - self._first
 
-        return self._contents[place]
+        try:
+            return self._tell(self._contents[place])
+        except KeyError as error:
+            raise self._kept_out(error) from error
 
     def _read_row_of(self, number: int) -> None:
         try:
@@ -157,9 +167,27 @@ class JournalReader:
 
     def _records_of(self, last: int, form: int, stored: bytes) -> list[Record]:
         try:
-            return records_of(last, unpack(form, stored), self._origin)
+            text = text_of(form, stored)
+            listed = listed_in(text)
+            if has_secrets(text):
+                listed = [self._told(one) for one in listed]
+
+            return records_of(last, listed, self._origin)
+        except KeyError as error:
+            raise self._kept_out(error) from error
         except (ValueError, TypeError, IndexError) as error:
             raise self._damaged(error) from error
+
+    def _told(self, one: Listed) -> Listed:
+        return [*one[:8], in_texts(one[8], self._tell), *one[9:]]
+
+    def _kept_out(self, error: KeyError) -> JournalUnreadable:
+        (name,) = error.args
+        return JournalUnreadable(
+            str(self.path),
+            f"it needs the value that {name} had, which was kept out of it; set {name}"
+            " to what it was",
+        )
 
     def _place(
         self, tier: str, track: str, ticket: str, attempt: int, task: str

@@ -27,7 +27,7 @@ from mma_runtime.journal.recovery import (
     salvage,
 )
 from mma_runtime.journal.schema import SQLITE_ERRORS, migrate
-from mma_runtime.journal.scrub import NO_SECRETS, Scrubber
+from mma_runtime.journal.scrub import NO_SECRETS, Scrubber, in_texts
 from mma_runtime.journal.wal import LOG_PAGES, PAGE_BYTES, committed_frames, lay_out
 
 _INSERT_BATCH = "INSERT INTO batch VALUES (?, ?, ?, ?)"
@@ -232,11 +232,9 @@ class JournalWriter:
             return text
 
         # Only in the facts: the names of the format stay, whatever is secret.
+        change = self._scrub.take_out
         return in_json(
-            [
-                [*one[:8], json.loads(self._scrub(in_json(one[8]))), *one[9:]]
-                for one in json.loads(text)
-            ]
+            [[*one[:8], in_texts(one[8], change), *one[9:]] for one in json.loads(text)]
         )
 
     def _close(self) -> None:

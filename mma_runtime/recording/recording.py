@@ -25,8 +25,10 @@ from mma_runtime.journal import (
     Past,
     Scrubber,
 )
+from mma_runtime.journal.batch import in_json
 from mma_runtime.journal.past import BEGUN, NEVER_BEGAN, RESUMED, WITHOUT_CONTENT
-from mma_runtime.journal.record import Content
+from mma_runtime.journal.record import Content, digest_of
+from mma_runtime.journal.scrub import in_texts
 from mma_runtime.journal.writer import open_file
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
 from mma_runtime.llm.provider import Capabilities, ModelInfo
@@ -132,14 +134,15 @@ def find_run(home: Path, name: str) -> Path:
     raise RunUnknown(str(home), name, known, [folder.name for folder in found])
 
 
-def recorded_start(folder: Path) -> Start:
+def recorded_start(folder: Path, scrub: Scrubber | None = None) -> Start:
     """Return what the run in *folder* was begun with; blocks.
 
-    Raises `JournalUnreadable`, and `ConfigurationError` for a single agent's run, which
-    only the host's program can go on with.
+    Without *scrub* there is `[secret]` where something secret was. Raises
+    `JournalUnreadable`, and `ConfigurationError` for a single agent's run, which only
+    the host's program can go on with.
     """
     path = folder / JOURNAL
-    with JournalReader(path) as reader:
+    with JournalReader(path, scrub) as reader:
         first = next(reader.records(), None)
         if first is not None and not first.facts.get("content", True):
             raise JournalUnreadable(str(path), WITHOUT_CONTENT)
@@ -174,10 +177,12 @@ def mend(folder: Path) -> Loss | None:
     return opened.loss
 
 
-def secrets_of(environment: Mapping[str, str], more: Iterable[str] = ()) -> Scrubber:
+def secrets_of(
+    environment: Mapping[str, str], more: Iterable[tuple[str, str]] = ()
+) -> Scrubber:
     """Return what takes the values of secret variables, and *more*, out of a text."""
-    found = (value for name, value in environment.items() if SECRET_NAME.search(name))
-    return Scrubber(value.strip() for value in (*found, *more))
+    found = (one for one in environment.items() if SECRET_NAME.search(one[0]))
+    return Scrubber((name, value.strip()) for name, value in (*found, *more))
 
 
 async def begin(
@@ -199,8 +204,7 @@ async def begin(
 
     try:
         workspace = None
-        text = scenario.model_dump_json().encode()
-        contents: dict[str, bytes | Content] = {"scenario": text}
+        contents: dict[str, bytes | Content] = {"scenario": _sealed(scenario, scrub)}
         if scenario.workspace is not None:
             workspace = await Workspace.open(
                 scenario.workspace.path,
@@ -253,11 +257,11 @@ async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
     """
     writer = await JournalWriter.open(folder / JOURNAL, run=folder.name, scrub=scrub)
     try:
-        past = await to_thread.run_sync(Past.read, folder / JOURNAL)
+        past = await to_thread.run_sync(Past.read, folder / JOURNAL, scrub)
         past.retry_failures()
         scenario = changes.apply(scenario_of(past))
         workspace = await _reopened(scenario, folder, past)
-        contents = {"scenario": scenario.model_dump_json().encode()}
+        contents = {"scenario": _sealed(scenario, scrub)}
         await writer.append(Entry(kind=RESUMED, contents=contents))
     except BaseException:
         await writer.aclose()
@@ -280,13 +284,13 @@ async def fork(
     The original stays as it is. A fork of a git project has a branch of its own. Raises
     what `resume` raises, and `ConfigurationError` when there is no such point.
     """
-    whole = await to_thread.run_sync(Past.read, folder / JOURNAL)
+    whole = await to_thread.run_sync(Past.read, folder / JOURNAL, scrub)
     scenario = changes.apply(scenario_of(whole))
-    entries = await to_thread.run_sync(_entries, folder / JOURNAL, point)
+    entries = await to_thread.run_sync(_entries, folder / JOURNAL, point, scrub)
     writer = await JournalWriter.open(new / JOURNAL, run=new.name, scrub=scrub)
     try:
         await writer.append(*entries)
-        past = await to_thread.run_sync(Past.read, new / JOURNAL)
+        past = await to_thread.run_sync(Past.read, new / JOURNAL, scrub)
         past.retry_failures()
         if scenario.workspace is not None:
             original, start = _snapshot(past)
@@ -298,7 +302,7 @@ async def fork(
 
         workspace = await _reopened(scenario, new, past)
         facts = {"forked": folder.name, "kept": len(entries), "of": whole.records}
-        contents = {"scenario": scenario.model_dump_json().encode()}
+        contents = {"scenario": _sealed(scenario, scrub)}
         await writer.append(Entry(kind=RESUMED, facts=facts, contents=contents))
     except BaseException:
         await writer.aclose()
@@ -324,7 +328,7 @@ async def replay(
     once more; `None` is all of it. The run's own folder stays as it is. Raises what
     `resume` raises, and `ConfigurationError` when there is no such leg.
     """
-    past = await to_thread.run_sync(_past_of, folder / JOURNAL, leg)
+    past = await to_thread.run_sync(_past_of, folder / JOURNAL, leg, scrub)
     scenario = scenario_of(past)
     if scenario.workspace is not None:
         await to_thread.run_sync(_copy_files, folder, scratch, _snapshot(past)[0])
@@ -342,8 +346,8 @@ def scenario_of(past: Past) -> Scenario:
     return _scenario(past.path, past.scenario)
 
 
-def _past_of(path: Path, leg: int | None) -> Past:
-    past = Past.read(path)
+def _past_of(path: Path, leg: int | None, scrub: Scrubber) -> Past:
+    past = Past.read(path, scrub)
     if leg is None or leg == len(past.legs):
         return past
 
@@ -353,7 +357,19 @@ def _past_of(path: Path, leg: int | None) -> Past:
         )
 
     end = past.legs[leg]
-    return Past.read(path, keep=lambda record: record.seq < end)
+    return Past.read(path, scrub, keep=lambda record: record.seq < end)
+
+
+def _sealed(scenario: Scenario, scrub: Scrubber) -> Content:
+    """Return *scenario* as it is kept: secrets are in its texts, never in its keys."""
+
+    def take_out(text: bytes) -> bytes:
+        # As JSON writes it: there it is put back.
+        kept: str = json.loads(scrub.take_out(in_json(text.decode())))
+        return kept.encode()
+
+    text = in_json(in_texts(scenario.model_dump(mode="json"), take_out))
+    return Content(text, digest_of(text))
 
 
 def _scenario(path: Path, text: bytes) -> Scenario:
@@ -377,8 +393,8 @@ async def _reopened(
     )
 
 
-def _entries(path: Path, point: ForkPoint) -> list[Entry]:
-    with JournalReader(path) as reader:
+def _entries(path: Path, point: ForkPoint, scrub: Scrubber) -> list[Entry]:
+    with JournalReader(path, scrub) as reader:
         return [
             Entry(
                 kind=record.kind,

@@ -137,17 +137,17 @@ class CredentialStore:
         found = _first((_Place("", self._environment), *self._env_files()), [name])
         return found.value if found is not None else None
 
-    def secrets(self) -> tuple[str, ...]:
-        """Return all that the files hold, to keep it out of what is written.
+    def secrets(self) -> tuple[tuple[str, str], ...]:
+        """Return names and values of what files hold, to keep it out of all writing.
 
         Of a `.env` that is what is called like a secret. A file with keys that cannot
         be used has none.
         """
-        found: list[str] = []
+        found: list[tuple[str, str]] = []
         with suppress(ConfigurationError):
             (dotenv,) = self._env_files()
             found += [
-                v for name, v in dotenv.values.items() if SECRET_NAME.search(name)
+                one for one in dotenv.values.items() if SECRET_NAME.search(one[0])
             ]
 
         for path in self.files:
@@ -155,8 +155,11 @@ class CredentialStore:
                 if path not in self._tables:
                     self._tables[path] = _read_table(path)
 
-                tables = self._tables[path].values()
-                found += [table["api_key"] for table in tables if "api_key" in table]
+                found += [
+                    (f"{path.stem}.{provider}", table["api_key"])
+                    for provider, table in self._tables[path].items()
+                    if "api_key" in table
+                ]
 
         return tuple(found)
 

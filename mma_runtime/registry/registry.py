@@ -147,8 +147,11 @@ class Registry:
         """The files in which keys are looked for, there or not."""
         return self._credentials.key_files
 
-    def secrets(self) -> tuple[str, ...]:
-        """Return the keys that files hold, of any provider, to keep them hidden."""
+    def secrets(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys that files hold, of any provider, to keep them hidden.
+
+        Each comes after a name that tells people which one it is.
+        """
         return self._credentials.secrets()
 
     def variable(self, name: str) -> str | None:

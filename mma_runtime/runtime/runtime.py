@@ -282,7 +282,10 @@ class Runtime(AsyncContextManagerMixin):
         """Return what there is for a recorded run, as of now, and its secrets."""
         start = await to_thread.run_sync(recorded_start, folder)
         around = self._stock.around(start.scenario, start.beside)
-        return around, around.scrubber(start.scenario)
+        scrub = around.scrubber(start.scenario)
+        # Once more, now that it is known what its secrets are.
+        start = await to_thread.run_sync(recorded_start, folder, scrub)
+        return self._stock.around(start.scenario, start.beside), scrub
 
     async def _begin(self, start: Start, name: str, around: Surroundings) -> Session:
         if self._journal:

@@ -64,11 +64,18 @@ def mcp_server(name: str, entry: McpServerEntry, look: Look) -> McpServer:
         raise ConfigurationError(f"the MCP server {name!r}: {error}") from error
 
 
-def server_secrets(scenario: Scenario, settings: Settings, look: Look) -> Iterator[str]:
-    """Yield the values that servers are given and nobody else is to see."""
+def server_secrets(
+    scenario: Scenario, settings: Settings, look: Look
+) -> Iterator[tuple[str, str]]:
+    """Yield the variables that servers are given and nobody else is to see.
+
+    Each with its value.
+    """
     for entry in (*settings.mcp_servers.values(), *scenario.mcp_servers.values()):
         for key, text in (*entry.env.items(), *entry.headers.items()):
-            yield from filter(None, map(look, secret_names(key, text)))
+            for name in secret_names(key, text):
+                if value := look(name):
+                    yield name, value
 
 
 def _names(patterns: Iterable[str], server: str) -> bool:

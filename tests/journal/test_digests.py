@@ -93,13 +93,13 @@ def test_other_tools_or_another_system_prompt_are_another_request() -> None:
 
 
 def test_what_is_to_come_is_encoded_once_and_without_secrets() -> None:
-    digests = RequestDigests(Scrubber(["größer"]))
+    digests = RequestDigests(Scrubber([("A_KEY", "größer")]))
     content = digests.encoded(TURNS[1])
 
     _, fresh = digests.digest(_request(*TURNS[:2]))
 
     assert fresh[1] is content
-    assert b"[secret]" in content.text
+    assert b"[secret A_KEY" in content.text
 
 
 @pytest.mark.parametrize(

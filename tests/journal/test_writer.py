@@ -152,7 +152,9 @@ async def test_money_and_paths_are_written_as_text(path: Path, tmp_path: Path) -
 
 async def test_secrets_never_reach_the_file(path: Path) -> None:
     secret = 'sk-very"secret\\ß'  # noqa: S105 - not one
-    writer = await JournalWriter.open(path, scrub=Scrubber([secret, "no"]))
+    writer = await JournalWriter.open(
+        path, scrub=Scrubber([("A_KEY", secret), ("B_KEY", "no")])
+    )
     await writer.append(
         Entry(
             kind="call",

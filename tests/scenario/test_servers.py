@@ -52,7 +52,7 @@ def test_a_server_is_read_and_its_keys_are_looked_up_when_a_run_starts(
     assert (server.tools, server.trusted) == (("find",), False)
     assert (server.seconds, server.start_seconds) == (5.0, 7.0)
     secrets = server_secrets(scenario, NO_SETTINGS, {"NOTES_TOKEN": "key-12345"}.get)
-    assert list(secrets) == ["key-12345"]
+    assert list(secrets) == [("NOTES_TOKEN", "key-12345")]
 
 
 def test_a_key_that_is_not_set_is_named(tmp_path: Path) -> None:
