@@ -12,6 +12,7 @@ from mma_runtime.events.records import facts_of
 from mma_runtime.journal.digests import RequestDigests
 from mma_runtime.journal.past import (
     ALWAYS_NEW,
+    BEGIN,
     FORGOTTEN,
     MERGE,
     ORDER,
@@ -249,10 +250,10 @@ class Journal:
         With *contents* they and the *facts* are durable, as one record, before the
         block begins.
         """
-        before = await self._wait_for_turn(name, origin)
         # Made by the first who needs it: most runs have no workspace to take turns at.
-        self._order = self._order or anyio.Lock()
-        async with self._order:
+        order = self._order = self._order or anyio.Lock()
+        before = await self._take_place(name, origin, order)
+        try:
             if before:
                 self.take_turn()
             elif contents is None:
@@ -269,6 +270,8 @@ class Journal:
                 )
 
             yield
+        finally:
+            order.release()
 
     def next_step(self, kind: str) -> Record | None:
         """Return the first step of *kind* that is still to be taken."""
@@ -276,6 +279,16 @@ class Journal:
             return None
 
         return next((s for s in self.past.steps if s.call.startswith(kind)), None)
+
+    @property
+    def begins_next(self) -> bool:
+        """Whether the next recorded step is that a ticket is begun with."""
+        past = self.past
+        return (
+            past is not None
+            and bool(past.steps)
+            and past.steps[0].call.startswith(BEGIN)
+        )
 
     def is_settled(self, ticket: str) -> bool:
         """Whether *ticket* was completed before, or given up by somebody."""
@@ -354,6 +367,18 @@ class Journal:
 
         return found
 
+    async def _take_place(self, name: str, origin: Origin, order: anyio.Lock) -> bool:
+        """Wait for the turn of *name* and for *order*, which is then held."""
+        while True:
+            before = await self._wait_for_turn(name, origin)
+            await order.acquire()
+            past = self.past
+            if not before or (past and past.steps and past.steps[0].call == name):
+                return before
+
+            # Its place was given up while another had the order: it is a new one.
+            order.release()
+
     async def _wait_for_turn(self, name: str, origin: Origin) -> bool:
         """Wait until it is the turn of *name*; false when it was not recorded."""
         past = self.past
@@ -389,11 +414,12 @@ class Journal:
 
         self.give_up_order()
 
-    def forget(self, origin: Origin, call: str) -> None:
-        """Live a ticket anew from *call* on: its requests are not the same any more."""
+    def forget(self, found: Recorded) -> None:
+        """Live a ticket anew from *found* on: its requests are not as they were."""
         if self.past is not None:
-            self.note(Entry(kind=FORGOTTEN, origin=origin, call=call))
-            self.past.forget(origin.ticket)
+            origin, call = found.record.origin, found.record.call
+            facts = {"loose": self.past.forget(found.record)}
+            self.note(Entry(kind=FORGOTTEN, origin=origin, call=call, facts=facts))
             self._tell()
 
     def _tell(self) -> None:

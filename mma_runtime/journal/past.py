@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
@@ -69,6 +69,9 @@ OURS = frozenset(
 ALWAYS_NEW = frozenset(("RunStarted", "RunFinished"))
 """Events that each session of a run has anew."""
 
+BEGIN = "start "
+"""How the names of steps begin with which a ticket gets a worker."""
+
 ORDER = "order "
 """How the names of steps begin that somebody has ordered."""
 
@@ -134,6 +137,8 @@ class Past:
         self.done: dict[tuple[str, str], Recorded] = {}
         self.steps: deque[Record] = deque[Record]()
         self.waiting: set[str] = set()
+        # Tickets whose place in the order was given up: nobody waits for the rest.
+        self._loose: set[str] = set()
         self.events: Counter[str] = Counter[str]()
         self.settled: set[str] = set()
         self.consents: list[tuple[str, str]] = []
@@ -153,6 +158,8 @@ class Past:
         self._intents: dict[str, Record] = {}
         self._answers: dict[tuple[str, int], list[str]] = {}
         self._last_time = inf
+        # While it is read: the record with which the session at hand began.
+        self._resumed: int | None = None
 
     @classmethod
     def read(
@@ -183,6 +190,7 @@ class Past:
             raise JournalUnreadable(str(path), NEVER_BEGAN)
 
         past._count_unknown()
+        past._resumed = None
         return past
 
     @property
@@ -208,7 +216,10 @@ class Past:
     @property
     def is_over(self) -> bool:
         """Whether all that agents did has been used again."""
-        return not self.steps and not any(kind in _WORK for kind, _ in self.done)
+        return not self.steps and not any(
+            kind in _WORK and one.record.origin.ticket not in self._loose
+            for (kind, _), one in self.done.items()
+        )
 
     def goes_on(self, origin: Origin) -> bool:
         """Whether it is recorded how a ticket or track goes on, and not cut off."""
@@ -257,40 +268,79 @@ class Past:
         order = next((s for s in self.steps if s.call.startswith(ORDER)), None)
         return order is not None and ticket not in order.facts["failed"]
 
-    def forget(self, ticket: str) -> None:
-        """Drop all that is left of *ticket*: it is lived anew from here."""
-        self.done = {
-            key: one
-            for key, one in self.done.items()
-            if one.record.origin.ticket != ticket
-        }
-        self.steps = deque(s for s in self.steps if s.origin.ticket != ticket)
-        self.waiting = {step.call for step in self.steps}
+    def forget(self, record: Record) -> list[str]:
+        """Drop all that is left of a ticket: it is lived anew from *record* on.
 
-    def forget_from(self, seq: int, track: str, ticket: str) -> None:
-        """Drop what was recorded for a ticket or track from record *seq* on."""
+        Returns the steps of others that are dropped with it.
+        """
+        self._forget(0, record.origin)
+        return self._loosen(record.seq)
+
+    def _forget(self, seq: int, whose: Origin) -> None:
+        """Drop what a session before recorded for a ticket or track from *seq* on."""
 
         def stays(record: Record) -> bool:
             origin = record.origin
-            whose = (origin.ticket,) if ticket else (origin.track, origin.ticket)
-            mine = whose == ((ticket,) if ticket else (track, ""))
-            return not mine or record.seq < seq
+            mine = origin.ticket == whose.ticket and (
+                bool(origin.ticket) or origin.track == whose.track
+            )
+            return not (mine and seq <= record.seq and self._is_of_before(record))
 
         self.done = {key: one for key, one in self.done.items() if stays(one.record)}
+        self._keep_steps(stays)
+
+    def _loosen(self, after: int) -> list[str]:
+        """Let tickets that are not settled find their place anew *after* a record.
+
+        A step of theirs may have needed what is lived anew, such as its worker: it
+        would be waited for, and never come.
+        """
+        loose = [
+            step.call
+            for step in self.steps
+            if step.seq > after
+            and step.origin.ticket
+            and step.origin.ticket not in self.settled
+            and not step.call.startswith(ORDER)
+        ]
+        self._drop(loose)
+        return loose
+
+    def _drop(self, loose: Sequence[str]) -> None:
+        def stays(step: Record) -> bool:
+            return step.call not in loose or not self._is_of_before(step)
+
+        self._loose |= {s.origin.ticket for s in self.steps if not stays(s)}
+        self._keep_steps(stays)
+
+    def _is_of_before(self, record: Record) -> bool:
+        return self._resumed is None or record.seq < self._resumed
+
+    def _keep_steps(self, stays: Callable[[Record], bool]) -> None:
         self.steps = deque(step for step in self.steps if stays(step))
         self.waiting = {step.call for step in self.steps}
 
-    def retry_failures(self) -> None:
-        """Forget what followed from a provider's failure: this time it may answer."""
-        first: dict[tuple[str, str], int] = {}
+    def retry_failures(self) -> list[str]:
+        """Forget what followed from a provider's failure: this time it may answer.
+
+        Returns the steps of others that are dropped with it.
+        """
+        failures = self._forget_failures()
+        return [step for record in failures for step in self._loosen(record.seq)]
+
+    def _forget_failures(self) -> list[Record]:
+        first: dict[tuple[str, str], Record] = {}
         for (kind, _), one in self.done.items():
-            origin, seq = one.record.origin, one.record.seq
+            record, origin = one.record, one.record.origin
             if kind == FAILURE and origin.ticket not in self.settled:
                 owner = (origin.track, origin.ticket)
-                first[owner] = min(seq, first.get(owner, seq))
+                known = first.setdefault(owner, record)
+                first[owner] = min(record, known, key=lambda r: r.seq)
 
-        for owner, seq in first.items():
-            self.forget_from(seq, *owner)
+        for record in first.values():
+            self._forget(record.seq, record.origin)
+
+        return list(first.values())
 
     @property
     def left(self) -> str:
@@ -314,6 +364,7 @@ class Past:
         if record.kind in (STEP, MERGE):
             self.steps.append(record)
             self.waiting.add(record.call)
+            self._loose.discard(record.origin.ticket)
             if record.call.startswith(ORDER):
                 self._settle(record)
         elif record.kind == INTENT:
@@ -382,7 +433,9 @@ class Past:
             self.without_content = not one.facts.get("content", True)
             return
 
-        self.retry_failures()
+        self._resumed = one.record.seq
+        self._forget_failures()
+        self._drop(one.facts.get("loose", ()))
         self.sessions += 1
         self.inherited = one.facts.get("kept", self.inherited)
         if self.scenario != before:
@@ -407,10 +460,12 @@ class Past:
 
     def _forget_again(self, record: Record) -> None:
         """Drop what a session before has lived anew, from the same call on."""
-        call, origin = record.call, record.origin
+        call = record.call
         found = self.done.get((REPLY, call)) or self.done.get((FAILURE, call))
         if found is not None:
-            self.forget_from(found.record.seq, origin.track, origin.ticket)
+            self._forget(found.record.seq, record.origin)
+
+        self._drop(record.facts.get("loose", ()))
 
     def _add_event(self, record: Record) -> None:
         facts = record.facts

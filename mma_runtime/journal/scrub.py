@@ -39,6 +39,7 @@ _NAMES = frozenset(
         "forked",
         "id",
         "level",
+        "loose",
         "model",
         "model_call",
         "models",

@@ -105,7 +105,7 @@ class RecordedModel(Model):
             # What was accepted stays, even where its way there would be another now.
             return found
 
-        journal.forget(request.origin, name)
+        journal.forget(found)
         return None
 
     def _again(self, request: ChatRequest, found: Recorded) -> Completion:

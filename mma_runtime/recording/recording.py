@@ -258,11 +258,11 @@ async def resume(folder: Path, changes: Changes, *, scrub: Scrubber) -> Session:
     writer = await JournalWriter.open(folder / JOURNAL, run=folder.name, scrub=scrub)
     try:
         past = await to_thread.run_sync(Past.read, folder / JOURNAL, scrub)
-        past.retry_failures()
+        facts = {"loose": past.retry_failures()}
         scenario = changes.apply(scenario_of(past))
         workspace = await _reopened(scenario, folder, past)
         contents = {"scenario": _sealed(scenario, scrub)}
-        await writer.append(Entry(kind=RESUMED, contents=contents))
+        await writer.append(Entry(kind=RESUMED, facts=facts, contents=contents))
     except BaseException:
         await writer.aclose()
         raise
@@ -291,7 +291,7 @@ async def fork(
     try:
         await writer.append(*entries)
         past = await to_thread.run_sync(Past.read, new / JOURNAL, scrub)
-        past.retry_failures()
+        loose = past.retry_failures()
         if scenario.workspace is not None:
             original, start = _snapshot(past)
             source = scenario.workspace.path
@@ -301,7 +301,12 @@ async def fork(
             await to_thread.run_sync(_copy_files, folder, new, original)
 
         workspace = await _reopened(scenario, new, past)
-        facts = {"forked": folder.name, "kept": len(entries), "of": whole.records}
+        facts = {
+            "forked": folder.name,
+            "kept": len(entries),
+            "of": whole.records,
+            "loose": loose,
+        }
         contents = {"scenario": _sealed(scenario, scrub)}
         await writer.append(Entry(kind=RESUMED, facts=facts, contents=contents))
     except BaseException:

@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from mma_runtime.errors import ActorStopped, BudgetExhausted
 from mma_runtime.events import Origin, TicketDropped, TicketPlanned, TicketReopened
+from mma_runtime.journal.past import BEGIN
 from mma_runtime.kernel import Ref
 from mma_runtime.model.admission import reached
 from mma_runtime.news import News
@@ -206,12 +207,17 @@ class Dispatch:
         # Tickets without a track are over when they are; tracks know it themselves.
         while not self._is_routed or self._open.get(""):
             is_full = len(self._at_work) >= self._job.workers
+            if is_full and self._job.journal.begins_next:
+                # Then there was room: who is at work longer now is lived anew, and
+                # waits for what is recorded.
+                is_full = False
+
             card = None if is_full else self._next()
             if card is None:
                 await self._news.wait()
                 continue
 
-            await self.step(f"start {card.ticket.id}", card.track, card.ticket.id)
+            await self.step(f"{BEGIN}{card.ticket.id}", card.track, card.ticket.id)
             self._job.emit(self._schedule.chosen(card, self._job.run))
             lead = self.leads.get(card.track)
             delivery = Delivery(self._job, self.crew, self, card, lead)
@@ -226,7 +232,7 @@ class Dispatch:
 
     def _next(self) -> TicketCard | None:
         """Return the ticket to start now: as recorded, or as the schedule says."""
-        recorded = self._job.journal.next_step("start ")
+        recorded = self._job.journal.next_step(BEGIN)
         if recorded is None:
             book = self._order_book
             is_paused = book is not None and book.is_paused
