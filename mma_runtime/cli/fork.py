@@ -61,7 +61,8 @@ class PointType(click.ParamType[ForkPoint]):
     type=PointType(),
     required=True,
     metavar="EVENT|ticket=ID",
-    help="The last event of the common past (see `mma show`), or a ticket to redo.",
+    help="The last record of the common past, by its number in `mma show`, or a ticket"
+    " to redo.",
 )
 @changes_options
 @once_option

@@ -9,9 +9,10 @@ import click
 from mma_runtime.cli.options import QuantityType, home_option
 from mma_runtime.cli.terminal import Results, report_error
 from mma_runtime.cli.wording import count
+from mma_runtime.errors import MMAError
 from mma_runtime.journal.lock import holder
 from mma_runtime.recording import JOURNAL, run_folders
-from mma_runtime.workspace.tree import remove_tree
+from mma_runtime.recording.pruning import remove_rest, remove_run
 
 DAY = 86_400
 MEGABYTE = 1_000_000
@@ -55,18 +56,21 @@ def command(
             total -= sizes[folder]
 
     results = Results(sys.stdout)
-    for folder in doomed:
+    gone: list[Path] = []
+    try:
         if not dry_run:
-            try:
-                remove_tree(folder)
-            except OSError as error:
-                return report_error(error, None)
+            remove_rest(home)
 
-        results.write(f"{folder.name}  {sizes[folder] / MEGABYTE:.1f} MB")
+        for folder in doomed:
+            if dry_run or remove_run(folder):
+                gone.append(folder)
+                results.write(f"{folder.name}  {sizes[folder] / MEGABYTE:.1f} MB")
+    except (OSError, MMAError) as error:
+        return report_error(error, None)
 
     word = "would be removed" if dry_run else "removed"
-    freed = sum(sizes[folder] for folder in doomed) / MEGABYTE
-    results.write(f"{count(len(doomed), 'run')} {word}, {freed:.1f} MB")
+    freed = sum(sizes[folder] for folder in gone) / MEGABYTE
+    results.write(f"{count(len(gone), 'run')} {word}, {freed:.1f} MB")
     return 0
 
 

@@ -57,7 +57,8 @@ def command(
 ) -> int:
     """Show the events of RUN, the last one by default, and what it cost.
 
-    With --json each is a line, the same as `mma run --jsonl` has printed.
+    With --json each is a line, the same as `mma run --jsonl` has printed, with the
+    number of its record, for `mma fork --at`.
     """
     results = Results(sys.stdout)
     columns = results.columns
@@ -167,7 +168,9 @@ def _facts(record: Record, told: int) -> dict[str, Any]:
     """Return the line of a *record*; so many events were *told* up to here."""
     origin, kind = record.origin, KINDS.get(record.kind)
     if kind is not None:
-        return record_of(kind, origin, record.facts, seq=told, time=record.time)
+        event = record_of(kind, origin, record.facts, seq=told, time=record.time)
+        # Its number in the journal, which counts the bookkeeping as well.
+        return {**event, "record": record.seq}
 
     return {
         "record": record.seq,

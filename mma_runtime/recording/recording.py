@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -111,7 +112,12 @@ def run_folders(home: Path) -> Iterator[Path]:
     """Yield the folders of the recorded runs in *home*, the oldest first."""
     runs = home / "runs"
     if runs.is_dir():
-        yield from sorted(p for p in runs.iterdir() if (p / JOURNAL).is_file())
+        # Those with a dot are none any more: they are being removed.
+        yield from sorted(
+            p
+            for p in runs.iterdir()
+            if (p / JOURNAL).is_file() and not p.name.startswith(".")
+        )
 
 
 def find_run(home: Path, name: str) -> Path:
@@ -286,29 +292,34 @@ async def fork(
     """
     whole = await to_thread.run_sync(Past.read, folder / JOURNAL, scrub)
     scenario = changes.apply(scenario_of(whole))
-    entries = await to_thread.run_sync(_entries, folder / JOURNAL, point, scrub)
+    entries, loose = await to_thread.run_sync(
+        _common_past, folder / JOURNAL, point, scrub
+    )
+    # The files first: without its journal the folder is no run, should this be cut off.
+    if scenario.workspace is not None:
+        original, start = _snapshot(whole)
+        source = scenario.workspace.path
+        if start is not None:
+            await to_thread.run_sync(_copy_branch, source, folder, new, start)
+
+        await to_thread.run_sync(_copy_files, folder, new, original)
+
+    workspace = await _reopened(scenario, new, whole)
+    facts = {
+        "forked": folder.name,
+        "kept": len(entries),
+        "of": whole.records,
+        "loose": loose,
+    }
+    contents = {"scenario": _sealed(scenario, scrub)}
     writer = await JournalWriter.open(new / JOURNAL, run=new.name, scrub=scrub)
     try:
-        await writer.append(*entries)
-        past = await to_thread.run_sync(Past.read, new / JOURNAL, scrub)
-        loose = past.retry_failures()
-        if scenario.workspace is not None:
-            original, start = _snapshot(past)
-            source = scenario.workspace.path
-            if start is not None:
-                await to_thread.run_sync(_copy_branch, source, folder, new, start)
-
-            await to_thread.run_sync(_copy_files, folder, new, original)
-
-        workspace = await _reopened(scenario, new, past)
-        facts = {
-            "forked": folder.name,
-            "kept": len(entries),
-            "of": whole.records,
-            "loose": loose,
-        }
-        contents = {"scenario": _sealed(scenario, scrub)}
-        await writer.append(Entry(kind=RESUMED, facts=facts, contents=contents))
+        await writer.append(
+            *entries, Entry(kind=RESUMED, facts=facts, contents=contents)
+        )
+        read = partial(Past.read, keep=lambda record: record.seq <= len(entries))
+        past = await to_thread.run_sync(read, new / JOURNAL, scrub)
+        past.retry_failures()
     except BaseException:
         await writer.aclose()
         # There was no fork: what is left of it would be taken for a run.
@@ -398,9 +409,16 @@ async def _reopened(
     )
 
 
-def _entries(path: Path, point: ForkPoint, scrub: Scrubber) -> list[Entry]:
+def _common_past(
+    path: Path, point: ForkPoint, scrub: Scrubber
+) -> tuple[list[Entry], list[str]]:
+    """Return what a fork at *point* keeps, and the steps of it that are not waited for.
+
+    Raises `ConfigurationError` when there is no such point.
+    """
     with JournalReader(path, scrub) as reader:
-        return [
+        records = point.keeps(list(reader.records()))
+        entries = [
             Entry(
                 kind=record.kind,
                 origin=record.origin,
@@ -410,9 +428,14 @@ def _entries(path: Path, point: ForkPoint, scrub: Scrubber) -> list[Entry]:
                     name: reader.content(number)
                     for name, number in record.contents.items()
                 },
+                time=record.time,
             )
-            for record in point.keeps(list(reader.records()))
+            for record in records
         ]
+
+    kept = {record.seq for record in records}
+    past = Past.read(path, scrub, keep=lambda record: record.seq in kept)
+    return entries, past.retry_failures()
 
 
 def _copy_files(folder: Path, scratch: Path, original: Snapshot) -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click import UsageError
 
+from mma_runtime.cli.show import KINDS
 from mma_runtime.journal import Entry, JournalReader
 from mma_runtime.journal.summary import summarise
 from mma_runtime.journal.writer import JournalWriter, open_file
@@ -362,13 +363,20 @@ def test_show_can_follow_a_run_that_has_ended(project: Project) -> None:
     assert "RunFinished" in shown
 
 
-def test_show_prints_the_very_lines_that_the_run_has_printed(project: Project) -> None:
-    printed = project.run("--jsonl").stdout
-    assert printed.count("\n") > 10
+def test_show_prints_the_lines_that_the_run_has_printed_and_where_to_fork(
+    project: Project,
+) -> None:
+    printed = project.run("--jsonl").stdout.splitlines()
+    assert len(printed) > 10
+    (folder,) = run_folders(project.home)
+    with JournalReader(folder / JOURNAL) as reader:
+        numbers = [r.seq for r in reader.records() if r.kind in KINDS]
 
     shown = project.mma("show", "--home", str(project.home), "--json").stdout
 
-    assert shown.splitlines() == printed.splitlines()
+    lines = [json.loads(line) for line in shown.splitlines()]
+    assert [line.pop("record") for line in lines] == numbers
+    assert lines == [json.loads(line) for line in printed]
 
 
 def test_show_prints_the_records_of_one_ticket_as_json(project: Project) -> None:
@@ -727,7 +735,7 @@ def test_prune_tells_what_it_cannot_remove(
     def refuse(_folder: Path) -> None:
         raise OSError(EROFS, "Read-only file system")
 
-    monkeypatch.setattr("mma_runtime.cli.prune.remove_tree", refuse)
+    monkeypatch.setattr("mma_runtime.recording.pruning.remove_tree", refuse)
     result = project.mma("prune", "--days", "0", "--home", str(project.home))
 
     assert result.return_value == 2
