@@ -34,6 +34,7 @@ _CONTENT = frozenset(
         "commands",
         "detail",
         "failures",
+        "files",
         "goal",
         "hint",
         "message",

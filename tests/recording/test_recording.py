@@ -447,6 +447,7 @@ async def test_without_content_a_run_can_only_be_looked_at(
     told = told_in(find_run(home, "last") / JOURNAL)
     assert "TicketFinished" in told
     assert "half a word" not in told
+    assert "one.txt" not in told
     assert "do it" not in told
 
 
