@@ -166,15 +166,13 @@ def in_texts(value: Any, change: Callable[[bytes], bytes]) -> Any:
         text = value.encode(errors="surrogatepass")
         return change(text).decode(errors="surrogatepass")
 
-    if isinstance(value, dict):
-        return _in_table(value, change)
-
-    return (
-        [in_texts(one, change) for one in value] if isinstance(value, list) else value
-    )
+    return _in_many(value, change) if isinstance(value, dict | list) else value
 
 
-def _in_table(value: Any, change: Callable[[bytes], bytes]) -> Any:
+def _in_many(value: Any, change: Callable[[bytes], bytes]) -> Any:
+    if not hasattr(value, "items"):
+        return [in_texts(one, change) for one in value]
+
     return {
         name: one if name in _NAMES else in_texts(one, change)
         for name, one in value.items()
