@@ -360,13 +360,19 @@ def _apart_from_cancellation(error: BaseException) -> BaseException | None:
     return None if isinstance(error, cancelled) else error
 
 
-def describe(error: BaseException) -> str:
-    """Return an error in words; a group of one is its one error."""
+def alone(error: BaseException) -> BaseException:
+    """Return the one error that *error* is a group of, or else *error* itself."""
     if isinstance(error, BaseExceptionGroup):
         inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
         if len(inner) == 1:
-            return describe(inner[0])
+            return alone(inner[0])
 
-    text = str(error)  # pyright: ignore[reportUnknownArgumentType] - a group of any
-    name = type(cast("object", error)).__name__
+    return error
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in words; a group of one is its one error."""
+    error = alone(error)
+    text = str(error)
+    name = type(error).__name__
     return f"{name}: {text}" if text else name

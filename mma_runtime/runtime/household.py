@@ -11,6 +11,7 @@ from mma_runtime.costs.report import CostReport
 from mma_runtime.costs.tally import Tally
 from mma_runtime.events import ActorEvent, Event
 from mma_runtime.kernel import ActorSystem
+from mma_runtime.kernel.incarnation import alone
 from mma_runtime.runtime.run import Run
 from mma_runtime.runtime.staffing import ProviderPool
 from mma_runtime.runtime.tool_servers import SUFFIX
@@ -31,7 +32,7 @@ class Household:
         self._was_left = False
         self.bus: Bus = Bus()
         self.guests: ActorSystem = ActorSystem(emit=self.bus.emit)
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._tasks: TaskGroup
         self._closing: anyio.Event
         self._runs_ended: anyio.Event
@@ -41,21 +42,26 @@ class Household:
         """Let runs and guests live for the length of the block.
 
         Leaving it ends the runs in order, and so does cancelling it. Raises what a
-        guest failed with, which ends the block, or what the block raised.
+        guest failed with, which ends the block, or what the block raised. An interrupt,
+        or another exception that is no `Exception`, ends the block wherever it comes
+        from, a tool or a provider, and leaves it.
         """
         self._closing, self._runs_ended = anyio.Event(), anyio.Event()
-        error: Exception | None = None
-        async with anyio.create_task_group() as group:
-            await group.start(self._serve)
-            await group.start(self._house_guests, group.cancel_scope)
-            try:
-                yield
-            except Exception as caught:  # noqa: BLE001 - raised below, unwrapped
-                error = caught
-            finally:
-                self._closing.set()
+        error: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                await group.start(self._serve)
+                await group.start(self._house_guests, group.cancel_scope)
+                try:
+                    yield
+                except Exception as caught:  # noqa: BLE001 - raised below, unwrapped
+                    error = caught
+                finally:
+                    self._closing.set()
+        except BaseExceptionGroup as wrapped:
+            error = alone(wrapped)
 
-        # Outside of the group, which would wrap it: a host catches what it raised.
+        # Outside of the group, which would wrap it: a host catches what was raised.
         if self._failure is not None:
             raise self._failure from error
 
@@ -100,7 +106,7 @@ class Household:
                     for run in self._runs.values():
                         run.stop("the runtime was closed")
             finally:
-                # Also after an error of ours: the guests wait for it, shielded.
+                # Also after an interrupt: the guests wait for it behind a shield.
                 self._system, self._was_left = None, True
                 self._runs_ended.set()
                 await self._pool.aclose()
@@ -115,7 +121,7 @@ class Household:
                     task_status.started()
                     await self._runs_ended.wait()
         except Exception as failure:  # noqa: BLE001 - raised where the runtime is left
-            self._failure = failure
+            self._failure = alone(failure)
             host.cancel()
         finally:
             self.bus.close()
