@@ -6,6 +6,7 @@ part of that package: no network is used.
 
 import importlib
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -200,6 +201,11 @@ class PriceList:
 def price_list(overrides: tuple[PriceOverride, ...]) -> PriceList:
     """Return the prices with these *overrides*; all runs of one scenario share it."""
     return PriceList(overrides)
+
+
+def is_loaded() -> bool:
+    """Whether the data of genai-prices is there; loading it takes 0.3 s."""
+    return "genai_prices" in sys.modules
 
 
 def known_models(providers: Iterable[str]) -> list[tuple[str, str]]:

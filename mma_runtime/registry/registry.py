@@ -4,6 +4,7 @@ Third parties add theirs by an entry point of the group `mma.providers`.
 """
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -157,6 +158,19 @@ class Registry:
     def variable(self, name: str) -> str | None:
         """Return the value of a variable, of the environment or of a `.env` file."""
         return self._credentials.variable(name)
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether opening *name* imports nothing; raises as `spec`."""
+        return self.spec(name).target.partition(":")[0] in sys.modules
+
+    def load(self, names: Iterable[str]) -> None:
+        """Import the SDKs of the providers with these *names*: up to seconds.
+
+        Raises:
+            UnknownProvider: Nothing has one of the names, or it cannot be loaded.
+        """
+        for name in names:
+            _load(self.spec(name))
 
     def open_provider(self, name: str, **options: Any) -> Provider:
         """Load provider *name* and make it with its credentials and *options*.

@@ -183,7 +183,7 @@ class Runtime(AsyncContextManagerMixin):
             scenario = scenario.with_models(models)
 
         around = self._stock.around(scenario, beside)
-        team = around.team(scenario)
+        team = await around.team(scenario, self._household.in_use)
         scenario = handed_over(scenario, apply)
         name = new_run()
         outfit = await around.outfit(scenario, name, system.spawn)
@@ -270,7 +270,7 @@ class Runtime(AsyncContextManagerMixin):
         outfit = Outfit()
         try:
             system, scenario = self._household.in_use(), session.scenario
-            team = around.team(scenario)
+            team = await around.team(scenario, self._household.in_use)
             outfit = await around.outfit(scenario, session.run, system.spawn)
             return await self._launch(session, team, around, outfit, apply=apply)
         except BaseException:
@@ -353,7 +353,7 @@ class Runtime(AsyncContextManagerMixin):
         check_kind("agent", agent, Agent, "an `Agent`")
         scenario = agent.scenario(question)
         around = self._stock.around(scenario)
-        team = around.team(scenario)
+        team = await around.team(scenario, self._household.in_use)
         outfit = Outfit(
             own=agent.tools, prompts=agent.prompts, answer_check=agent.check
         )

@@ -10,6 +10,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
+
 from mma_runtime.arguments import (
     check_callable,
     check_class,
@@ -24,7 +26,7 @@ from mma_runtime.events import Event, ModelEndsSoon, Origin
 from mma_runtime.governor import Governor
 from mma_runtime.governor.retries import RetryPolicy
 from mma_runtime.kernel import Actor, Ref
-from mma_runtime.llm.pricing import PriceList, Rates, price_list
+from mma_runtime.llm.pricing import PriceList, Rates, is_loaded, price_list
 from mma_runtime.llm.provider import Provider
 from mma_runtime.model import Model
 from mma_runtime.model.route import Route
@@ -126,6 +128,15 @@ class Team:
         ]
         return tuple(dict.fromkeys(found))
 
+    async def learn_prices(self) -> None:
+        """Have prices looked up before they are needed, where they are not loaded yet.
+
+        In a thread: loading them would keep the event loop for 0.3 seconds.
+        Cancellation leaves the thread to end by itself.
+        """
+        if not is_loaded() and any(map(self._is_listed, self.addresses)):
+            await to_thread.run_sync(self.without_price, abandon_on_cancel=True)
+
     def without_price(self) -> list[str]:
         """Return the addresses of models whose price nobody knows."""
         return [address for address in self.addresses if self._rates(address) is None]
@@ -165,6 +176,12 @@ class Team:
             return own.rates if own is not None else None
 
         return self.prices.rates(provider, model)
+
+    def _is_listed(self, address: str) -> bool:
+        """Whether the price of the model at *address* is the one of genai-prices."""
+        provider, model, billed = self._priced(address)
+        stands_for_none = not billed and provider == address.partition(":")[0]
+        return not stands_for_none and self.prices.overridden(provider, model) is None
 
     def _priced(self, address: str) -> tuple[str, str, bool]:
         name, _, model = address.partition(":")
@@ -258,6 +275,21 @@ class ProviderPool:
         """The names of those that belong to the caller."""
         return tuple(self._given)
 
+    async def load(self, names: Iterable[str], registry: Registry) -> None:
+        """Import what providers with these *names* are made of, if it is not yet.
+
+        In a thread: that of an SDK would keep the event loop for a second or more.
+        Cancellation leaves the thread to end by itself. Raises what `provide` raises.
+        """
+        unloaded = [
+            name
+            for name in dict.fromkeys(names)
+            if name not in self._given and not registry.is_loaded(name)
+        ]
+        if unloaded:
+            self._demand_keys(unloaded, registry)
+            await to_thread.run_sync(registry.load, unloaded, abandon_on_cancel=True)
+
     def provide(
         self, names: Iterable[str], registry: Registry, script: Path | None = None
     ) -> dict[str, Provider]:
@@ -273,11 +305,13 @@ class ProviderPool:
             ScenarioInvalid: The script of replies cannot be used.
         """
         names = tuple(dict.fromkeys(names))
+        self._demand_keys(names, registry)
+        return {name: self._provider(name, registry, script) for name in names}
+
+    def _demand_keys(self, names: Iterable[str], registry: Registry) -> None:
         for name in names:
             if name not in self._given and name != SCRIPTED:
                 registry.credentials_for(name)
-
-        return {name: self._provider(name, registry, script) for name in names}
 
     async def aclose(self) -> None:
         """Close what was opened here."""
@@ -319,6 +353,23 @@ def registry_of(
     return known.extended(own, folders=folders)
 
 
+def needed_providers(
+    scenario: Scenario, tiers: Mapping[Tier, TierSettings], registry: Registry
+) -> list[str]:
+    """Return the names of the providers of *tiers* and of tickets' own models."""
+    addresses = [
+        address
+        for one in tiers.values()
+        for address in (one.address, *one.fallbacks, *one.ladder)
+    ]
+    addresses += [
+        str(registry.parse_address(ticket.model))
+        for ticket in scenario.tickets or ()
+        if ticket.model is not None
+    ]
+    return [address.partition(":")[0] for address in addresses]
+
+
 def assemble(
     scenario: Scenario,
     tiers: Mapping[Tier, TierSettings],
@@ -332,23 +383,10 @@ def assemble(
 
     Raises what `ProviderPool.provide` raises.
     """
-    addresses = [
-        address
-        for one in tiers.values()
-        for address in (one.address, *one.fallbacks, *one.ladder)
-    ]
-    addresses += [
-        str(registry.parse_address(ticket.model))
-        for ticket in scenario.tickets or ()
-        if ticket.model is not None
-    ]
+    names = needed_providers(scenario, tiers, registry)
     return Team(
         tiers=tiers,
-        providers=pool.provide(
-            (address.partition(":")[0] for address in addresses),
-            registry,
-            scenario.script,
-        ),
+        providers=pool.provide(names, registry, scenario.script),
         prices=price_list((*price_overrides(scenario), *settings.prices)),
         limits={**settings.limits, **account_limits(scenario)},
         retry=scenario.retries.policy(),

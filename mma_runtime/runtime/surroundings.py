@@ -1,6 +1,6 @@
 """What a run finds where it begins: providers and settings, its team, its outfit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -19,6 +19,7 @@ from mma_runtime.runtime.staffing import (
     ProviderPool,
     Team,
     assemble,
+    needed_providers,
     registry_of,
     tier_settings,
 )
@@ -81,6 +82,7 @@ class Stock:
     async def models(self, provider: str, *, fresh: bool) -> tuple[ListedModel, ...]:
         """List the models of *provider*; see `Runtime.models`."""
         registry = self.registry.extended(folders=self.home.places())
+        await self.pool.load([provider], registry)
         opened = self.pool.provide([provider], registry)[provider]
         kept = None
         if registry.spec(provider).target != GIVEN:
@@ -114,8 +116,11 @@ class Surroundings:
         stock = self._stock
         return tier_settings(scenario, self.registry, stock.environment, stock.agents)
 
-    def team(self, scenario: Scenario) -> Team:
+    async def team(self, scenario: Scenario, check: Callable[[], object]) -> Team:
         """Find who serves the tiers of *scenario*; sends nothing yet.
+
+        *check* raises where that may not be any more. Imports what is needed in a
+        thread, if it is not yet; if cancelled, that ends by itself.
 
         Raises:
             ConfigurationError: A model, provider or key is missing, or a price that
@@ -123,7 +128,11 @@ class Surroundings:
         """
         tiers = self.tiers(scenario)
         pool, settings = self._stock.pool, self._settings
+        await pool.load(needed_providers(scenario, tiers, self.registry), self.registry)
+        # What is opened now has to be closed by somebody.
+        check()
         team = assemble(scenario, tiers, self.registry, pool, settings)
+        await team.learn_prices()
         if team.budgets.in_dollars and (unpriced := team.without_price()):
             raise ConfigurationError(
                 f"a budget in dollars needs the price of {', '.join(unpriced)};"
