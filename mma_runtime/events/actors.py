@@ -1,6 +1,6 @@
 """What happens to actors and their mail."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mma_runtime.events.event import Event
 
@@ -26,10 +26,15 @@ class ActorEnded(ActorEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorCrashed(ActorEvent):
-    """A handler or the lifespan raised; *message* is the type that was handled."""
+    """A handler or the lifespan raised; *message* is the type that was handled.
+
+    *where* has the last lines of code on the way to it, `FILE:LINE in FUNCTION`, the
+    innermost last. What is alike elsewhere is not another crash.
+    """
 
     message: str
     error: str
+    where: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

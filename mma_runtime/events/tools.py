@@ -52,8 +52,13 @@ class ToolCallStarted(ToolEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallFinished(ToolEvent):
-    """A tool ended; *characters* is the length of what the model gets to see."""
+    """A tool ended; *characters* is the length of what the model gets to see.
+
+    *where* is for a bug of the tool: the last lines of code on the way to it,
+    `FILE:LINE in FUNCTION`, the innermost last.
+    """
 
     is_error: bool
     characters: int
     seconds: float
+    where: tuple[str, ...] = ()

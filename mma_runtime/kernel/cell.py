@@ -12,7 +12,7 @@ from anyio import CancelScope, Event, current_time
 from mma_runtime.errors import ActorStartFailed, ActorStopped, RestartsExhausted
 from mma_runtime.events import ActorCrashed, ActorEnded, ActorRestarted, ActorStarted
 from mma_runtime.kernel.family import Family
-from mma_runtime.kernel.incarnation import Behaviour, Incarnation, describe
+from mma_runtime.kernel.incarnation import Behaviour, Incarnation, describe, frames_of
 from mma_runtime.kernel.mailbox import Item, Mailbox
 from mma_runtime.kernel.message import Message, Terminated
 from mma_runtime.kernel.registry import Registry
@@ -320,8 +320,16 @@ class Cell:
     def _tell_of_crash(self, message: str, failure: BaseException) -> None:
         emit = self.registry.emit
         if emit is not None:
-            error = describe(failure)
-            emit(ActorCrashed(actor=self.name, message=message, error=error))
+            # A start that failed only tells what was raised in it.
+            raised = failure.__cause__ if not failure.__traceback__ else failure
+            emit(
+                ActorCrashed(
+                    actor=self.name,
+                    message=message,
+                    error=describe(failure),
+                    where=frames_of(raised or failure),
+                )
+            )
 
     # --- what others do to it -------------------------------------------------
 

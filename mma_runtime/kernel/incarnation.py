@@ -1,7 +1,9 @@
 """One life of an actor, from its lifespan's entry to its exit."""
 
+from collections import deque
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
+from traceback import walk_tb
 from typing import Any, ClassVar, Protocol, cast
 
 from anyio import CancelScope, get_cancelled_exc_class
@@ -16,6 +18,9 @@ from mma_runtime.kernel.waiting import Waiter, begin_turn, end_turn
 
 # Messages handled in a row before other tasks get their turn, should no handler wait.
 _STREAK = 64
+
+# Of a crash: enough to see the way through the code of whoever wrote the actor.
+_FRAMES = 8
 
 
 class Behaviour(Protocol):
@@ -362,12 +367,24 @@ def _apart_from_cancellation(error: BaseException) -> BaseException | None:
 
 def alone(error: BaseException) -> BaseException:
     """Return the one error that *error* is a group of, or else *error* itself."""
-    if isinstance(error, BaseExceptionGroup):
-        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(inner) == 1:
-            return alone(inner[0])
+    inner: object = getattr(error, "exceptions", ())
+    match error, inner:
+        case BaseExceptionGroup(), (BaseException() as one,):
+            return alone(one)
+        case _:
+            return error
 
-    return error
+
+def frames_of(error: BaseException) -> tuple[str, ...]:
+    """Return where an error was raised: `FILE:LINE in FUNCTION`, the innermost last.
+
+    No more than the last ones, and nothing of what their variables held.
+    """
+    frames = deque(walk_tb(alone(error).__traceback__), maxlen=_FRAMES)
+    return tuple(
+        f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+        for frame, line in frames
+    )
 
 
 def describe(error: BaseException) -> str:

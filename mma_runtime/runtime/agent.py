@@ -11,8 +11,8 @@ from typing_extensions import TypeVar
 
 from mma_runtime.arguments import check_kind, check_text, several
 from mma_runtime.costs.report import CostReport
-from mma_runtime.errors import AnswerMissing, ArgumentInvalid
-from mma_runtime.outcome import Outcome
+from mma_runtime.errors import AnswerMissing, ArgumentInvalid, PlanRejected
+from mma_runtime.outcome import Outcome, RunState
 from mma_runtime.plan import Ticket
 from mma_runtime.scenario.schema import Scenario, TierOptions, Tiers
 from mma_runtime.scenario.spending import Budget
@@ -35,7 +35,8 @@ class Agent(Generic[OutputT]):
     *model* is `provider:model`, or several, tried in order when one is not to be had.
     *output* is the type of its answers: a pydantic model, a dataclass, or whatever
     pydantic knows; the model is told its JSON schema, and what does not fit goes back
-    to it twice, within *max_tool_rounds*. Without *output* an answer is text.
+    to it twice, within *max_tool_rounds*. Without *output*, or with `str`, an answer is
+    text.
 
     *max_tool_rounds* bounds the model calls of one question, `MAX_TOOL_ROUNDS` (10) by
     default. *budget* is for one question, in US dollars, tokens, calls, seconds.
@@ -47,6 +48,7 @@ class Agent(Generic[OutputT]):
 
     Raises:
         ArgumentInvalid: Something given is of the wrong kind or out of its bounds.
+        ConfigurationError: Two tools have the same name.
     """
 
     def __init__(
@@ -68,12 +70,13 @@ class Agent(Generic[OutputT]):
         check_kind("budget", budget, Budget, "a `Budget`")
         self.tools: tuple[Tool, ...] = checked_tools(tools)
         self.instructions = instructions
-        self._output = output
+        # Text is what a model says anyway; as JSON it would have to be quoted.
+        self._output = None if output is str else output
         self._name = name
         self._budget = budget
         self._adapter = _adapter_of(output)
         self._schema = ""
-        if output is not None:
+        if self._output is not None:
             self._schema = json.dumps(self._adapter.json_schema()).replace("$", "$$")
 
         try:
@@ -173,19 +176,34 @@ class Answer(Generic[OutputT]):
         return self.outcome.costs
 
 
-def answer_of(agent: Agent[OutputT], outcome: Outcome) -> Answer[OutputT]:
-    """Return the answer in *outcome*; raises `AnswerMissing` where there is none."""
+def answer_of(
+    agent: Agent[OutputT], outcome: Outcome, failure: BaseException | None
+) -> Answer[OutputT]:
+    """Return the answer in *outcome*; raises `AnswerMissing` where there is none.
+
+    *failure* is what kept the agent from one, if anything did.
+    """
     (ticket,) = outcome.tickets
     if not outcome.completed:
-        raise AnswerMissing(
-            run=outcome.run,
-            state=outcome.state.value,
-            reason=ticket.reason or outcome.reason,
-            partial=ticket.answer,
-            usd=outcome.costs.total.usd,
-            unknown_calls=outcome.costs.total.unknown_calls,
-        )
+        raise _missing(outcome, ticket.reason or outcome.reason) from failure
 
-    return Answer(
-        output=agent.read(ticket.answer), rounds=ticket.rounds, outcome=outcome
+    try:
+        output = agent.read(ticket.answer)
+    except PlanRejected as error:
+        # A worker of somebody else's need not have looked at its own answer.
+        raise _missing(outcome, f"the answer does not fit: {error}") from error
+
+    return Answer(output=output, rounds=ticket.rounds, outcome=outcome)
+
+
+def _missing(outcome: Outcome, reason: str) -> AnswerMissing:
+    (ticket,) = outcome.tickets
+    state = RunState.FAILED if outcome.completed else outcome.state
+    return AnswerMissing(
+        run=outcome.run,
+        state=state.value,
+        reason=reason,
+        partial=ticket.answer,
+        usd=outcome.costs.total.usd,
+        unknown_calls=outcome.costs.total.unknown_calls,
     )

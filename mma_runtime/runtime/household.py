@@ -128,7 +128,7 @@ class Household:
 
     async def _conduct(self, run: Run, system: ActorSystem) -> None:
         try:
-            await run.conduct(system)
+            await run._conduct(system)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
         finally:
             self._spent.add(run.costs())
             del self._runs[run.id]
@@ -138,4 +138,7 @@ class Household:
         if isinstance(event, ActorEvent):
             run = self._runs.get(event.actor.partition("/")[0].removesuffix(SUFFIX))
             if run is not None:
-                run.bus.emit(event)
+                # The kernel knows of no runs; nobody else has seen the event yet.
+                bus = run._bus  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
+                object.__setattr__(event, "origin", bus.origin)
+                bus.emit(event)

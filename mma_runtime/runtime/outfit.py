@@ -66,11 +66,18 @@ class Outfit:
         )
 
     def check(self, scenario: Scenario) -> None:
-        """Raise if workers are to have tools that there are not.
+        """Raise if workers are to have tools that there are not, or two of one name.
 
         Raises:
             ConfigurationError: They are; names the first.
         """
+        for tool in self.tools if scenario.workspace is not None else ():
+            if tool.name in NATIVE_TOOLS:
+                raise ConfigurationError(
+                    f"two tools are named {tool.name!r}: yours and the native one;"
+                    " give yours another by `@tool(name=…)`"
+                )
+
         wanted = {"tiers.worker": scenario.tier("worker").tools}
         wanted |= {f"ticket {one.id!r}": one.tools for one in scenario.tickets or ()}
         for whose, patterns in wanted.items():

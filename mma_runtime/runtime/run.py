@@ -49,7 +49,8 @@ from mma_runtime.tools.approval import Approval
 class Run:
     """A run that `Runtime.start` began.
 
-    *id* names it in events and in the runtime's home.
+    *id* names it in events and in the runtime's home. Only the runtime makes one, and
+    only the runtime uses what is private of it.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Run:
     ) -> None:
         self.id: str = job.run
         self.name: str = scenario.name
-        self.bus = bus
+        self._bus = bus
         self._job = job
         self._team = team
         self._outfit = outfit
@@ -101,6 +102,12 @@ class Run:
         """What a damaged journal had lost when the run was resumed from it."""
         return self._job.journal.loss
 
+    @property
+    def _failure(self) -> BaseException | None:
+        """What kept a worker from its answer, if anything did."""
+        cards = self._job.board.tickets.values()
+        return next((card.failure for card in cards if card.failure), None)
+
     def events(self, *, replay: bool = True, capacity: int = HISTORY) -> Subscription:
         """Return the run's events, in order, to iterate over with `async for`.
 
@@ -108,7 +115,7 @@ class Run:
         with the run. A reader that falls more than *capacity* events behind is told by
         an `EventsSkipped` how many it missed; it never slows the run.
         """
-        return self.bus.subscribe(replay=replay, capacity=capacity)
+        return self._bus.subscribe(replay=replay, capacity=capacity)
 
     async def outcome(self) -> Outcome:
         """Wait until the run has ended and return how.
@@ -330,10 +337,10 @@ class Run:
 
     # --- from start to end ----------------------------------------------------
 
-    async def conduct(self, system: ActorSystem) -> None:
+    async def _conduct(self, system: ActorSystem) -> None:
         """Run to the end; the runtime calls it once, in a task of its own.
 
-        Not for hosts: `cancel` is what ends a run in order, a cancelled task does not.
+        `cancel` is what ends a run in order, a cancelled task does not.
         """
         try:
             observer = self._job.observer
@@ -348,7 +355,7 @@ class Run:
             self._begin()
             self._ended.set()
             self._job.questions.close()
-            self.bus.close()
+            self._bus.close()
 
     def _begin(self) -> None:
         self._has_begun = True
@@ -361,9 +368,9 @@ class Run:
         self._job.journal.conclude(outcome.state.value)
         outcome = await self._ending.keep(outcome)
         self._outcome = replace(outcome, seconds=time.monotonic() - self._began)
-        self.bus.emit(
+        self._bus.emit(
             RunFinished(
-                origin=self.bus.origin,
+                origin=self._bus.origin,
                 state=self._outcome.state.value,
                 reason=self._outcome.reason,
             )
@@ -385,9 +392,9 @@ class Run:
 
     async def _work(self, system: ActorSystem) -> None:
         worker = self._team.tiers[Tier.WORKER]
-        self.bus.emit(
+        self._bus.emit(
             RunStarted(
-                origin=self.bus.origin,
+                origin=self._bus.origin,
                 name=self.name,
                 models=self._team.models,
                 scripted=self._team.scripted,
@@ -398,8 +405,8 @@ class Run:
             )
         )
         today = datetime.now(tz=UTC).date()
-        for warning in self._team.ending(today, self.bus.origin):
-            self.bus.emit(warning)
+        for warning in self._team.ending(today, self._bus.origin):
+            self._bus.emit(warning)
 
         if self._job.board.ended is not None:
             return

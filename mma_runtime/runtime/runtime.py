@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from anyio import AsyncContextManagerMixin, to_thread
+from anyio import AsyncContextManagerMixin, CancelScope, to_thread
 from anyio.from_thread import BlockingPortal
 
 from mma_runtime.arguments import (
@@ -80,7 +80,8 @@ class Runtime(AsyncContextManagerMixin):
     has one for OpenTelemetry. What happens is logged where structlog is configured.
 
     Raises:
-        ConfigurationError: Two providers have one name, or there is no tier of a name.
+        ConfigurationError: Two providers or two tools have one name, or there is no
+            tier of a name.
         ArgumentInvalid: Something given is of the wrong kind; says what is wanted.
     """
 
@@ -159,7 +160,8 @@ class Runtime(AsyncContextManagerMixin):
             ArgumentInvalid: Something given is of the wrong kind; says what is wanted.
             ScenarioInvalid: The file cannot be used; holds every problem.
             ConfigurationError: A model, provider, tool, key or bubblewrap is missing,
-                an MCP server cannot be used, or a built scenario is given inputs.
+                an MCP server cannot be used, a tool has the name of a native one, or a
+                built scenario is given inputs.
             RuntimeError: The runtime was not entered, is being left, or has been.
             WorkspaceError: The folder cannot be copied, or cannot have a branch.
         """
@@ -323,11 +325,13 @@ class Runtime(AsyncContextManagerMixin):
     async def ask(self, agent: Agent[OutputT], question: str) -> Answer[OutputT]:
         """Ask a single *agent* and return its answer.
 
-        Cancelling this ends the run of the question at once: its model call and tools
-        are cancelled, and what it spent is in `costs`.
+        Cancelling this ends the run of the question: its model call and tools are
+        cancelled, and when it returns what it spent is in `costs`. It waits for a
+        plain function that is at work as a tool, which nobody can cancel.
 
         Raises:
-            AnswerMissing: The agent failed, or its rounds or its budget were used up.
+            AnswerMissing: The agent failed, or its rounds or its budget were used up;
+                its `__cause__` is the error of a provider, tier agent or check.
             ConfigurationError: A model, provider, tool or key is missing.
             RuntimeError: The runtime is not entered, or is being left.
         """
@@ -336,9 +340,13 @@ class Runtime(AsyncContextManagerMixin):
             outcome = await run.outcome()
         except BaseException:
             run.stop("the question was cancelled")
+            with CancelScope(shield=True):
+                await run._ended.wait()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
+
             raise
 
-        return answer_of(agent, outcome)
+        failure = run._failure  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - ours
+        return answer_of(agent, outcome, failure)
 
     async def start_agent(self, agent: Agent[Any], question: str) -> Run:
         """Ask a single *agent* and return the run of its question, to follow it.

@@ -50,7 +50,7 @@ class TicketCard:
     *priority* is the ticket's own until somebody changes it. *blocked_by* is the ticket
     that a blocked one waits for in vain; empty when a person has blocked it. *models*
     are those of its attempts, *review* is what Tier 2 said when it accepted, *passed*
-    the commands that succeeded.
+    the commands that succeeded, *failure* what kept a worker from its report.
     """
 
     ticket: Ticket
@@ -67,6 +67,7 @@ class TicketCard:
     models: tuple[str, ...] = ()
     review: str = ""
     passed: tuple[str, ...] = ()
+    failure: BaseException | None = None
     _origin: Origin | None = None
 
     def origin(self, run: str) -> Origin:

@@ -317,6 +317,8 @@ class Delivery:
             return full
 
         cause = error.__cause__ if isinstance(error, Refused) else error
+        # What an actor failed with, and not that it failed.
+        self._card.failure = error.__cause__ or error
         self._card.provider_failed = isinstance(cause, ProviderError)
         state = TicketState.FAILED
         if isinstance(cause, BudgetExhausted):

@@ -22,7 +22,12 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, to_json
 
 from mma_runtime.arguments import check_members, check_text, several
-from mma_runtime.errors import ArgumentInvalid, ToolFailed, did_you_mean
+from mma_runtime.errors import (
+    ArgumentInvalid,
+    ConfigurationError,
+    ToolFailed,
+    did_you_mean,
+)
 from mma_runtime.llm.chat import Image, Text, ToolSpec
 
 Content = tuple[Text | Image, ...]
@@ -73,14 +78,20 @@ def checked_tools(given: Iterable[Tool]) -> tuple[Tool, ...]:
 
     Raises:
         ArgumentInvalid: Something among it was not made a tool.
+        ConfigurationError: Two have the same name.
     """
     tools = several("tools", given, "several tools")
+    names: set[str] = set()
     for place, one in enumerate(tools):
         name = f"tools[{place}]"
         if callable(one) and not hasattr(one, "spec"):
             raise ArgumentInvalid(name, one, "a tool (put `@tool` above it)")
 
         check_members(name, one, _MEMBERS, "a `Tool`")
+        if one.name in names:
+            raise ConfigurationError(f"two tools are named {one.name!r}")
+
+        names.add(one.name)
 
     return tools
 

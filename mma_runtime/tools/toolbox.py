@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeGuard
 
 from anyio import CapacityLimiter, create_task_group
 
@@ -25,6 +26,7 @@ from mma_runtime.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from mma_runtime.kernel.incarnation import frames_of
 from mma_runtime.llm.chat import Text, ToolCall, ToolResult, ToolSpec
 from mma_runtime.observing import RunObserver
 from mma_runtime.tools.approval import Approval, Gate, admitted
@@ -275,6 +277,7 @@ class Toolbox:
                 is_error=error is not None,
                 characters=size,
                 seconds=perf_counter() - began,
+                where=frames_of(error) if _is_bug(error) else (),
             )
         )
         failure = error if isinstance(error, CommandFailed) else None
@@ -369,6 +372,11 @@ class Toolbox:
 NO_TOOLS = Toolbox(())
 
 _Answer = tuple[ToolResult, CommandFailed | None]
+
+
+def _is_bug(error: Exception | None) -> TypeGuard[Exception]:
+    """Whether *error* is none that a tool raises for the model."""
+    return error is not None and not isinstance(error, ToolFailed | WorkspaceError)
 
 
 def _size(content: Content) -> int:

@@ -6,23 +6,26 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
 import pytest
 from pydantic import BaseModel
 
-from mma_runtime import Agent, Budget, RunState, Runtime, tool
+from mma_agents import TierAgent
+from mma_runtime import Agent, Budget, RunState, Runtime, Tier, handles, tool
 from mma_runtime.errors import (
     AnswerMissing,
     AuthenticationFailed,
     ConfigurationError,
     ModelNotFound,
+    PlanRejected,
     ProviderFacts,
+    ToolFailed,
 )
-from mma_runtime.events import AnswerRejected, ToolCallFinished
+from mma_runtime.events import ActorCrashed, AnswerRejected, ToolCallFinished
 from mma_runtime.llm.chat import ChatRequest, ToolTurn, UserTurn
 from mma_runtime.recording.forking import ForkPoint
 from mma_runtime.testing import FunctionProvider
-from tests.team import Said, use
+from mma_runtime.tiers import DoTicket, TicketReport
+from tests.team import Said, project, scenario, team, use
 
 FACTS = ProviderFacts(provider="function", model="m")
 
@@ -193,9 +196,9 @@ async def test_a_cancelled_question_ends_its_run_and_what_it_spent_is_known(
                 await begun.wait()
                 group.cancel_scope.cancel()
 
-            while not (spent := await runtime.costs()).total.unknown_calls:
-                await anyio.lowlevel.checkpoint()
+            spent = await runtime.costs()
 
+    assert spent.total.unknown_calls == 1
     assert spent.total.calls == 1
 
 
@@ -271,3 +274,127 @@ def test_an_agent_shows_its_model_and_refuses_impossible_bounds() -> None:
     assert repr(Agent("openai:gpt-4o-mini")) == "<agent 'agent' on openai:gpt-4o-mini>"
     with pytest.raises(ValueError, match="greater than 0"):
         Agent("openai:gpt-4o-mini", max_tool_rounds=0)
+
+
+async def test_text_may_be_asked_for_by_its_type(tmp_path: Path) -> None:
+    model = says("plain words")
+    async with Runtime(home=tmp_path, providers=[model]) as runtime:
+        answer = await runtime.ask(Agent("function:m", output=str), "Rain?")
+
+    assert answer.output == "plain words"
+    assert "JSON" not in asked(model.requests[0])
+
+
+class Careless(TierAgent):
+    """A worker that does not look at its own answer."""
+
+    tier = Tier.WORKER
+
+    @handles
+    async def work(self, _request: DoTicket) -> TicketReport:
+        return TicketReport(answer="no JSON", rounds=1)
+
+
+class Faulty(TierAgent):
+    """A worker with a bug."""
+
+    tier = Tier.WORKER
+
+    @handles
+    async def work(self, _request: DoTicket) -> TicketReport:
+        raise KeyError("my bug")
+
+
+async def test_an_answer_that_a_worker_of_ones_own_did_not_check_is_missing(
+    tmp_path: Path,
+) -> None:
+    async with Runtime(
+        home=tmp_path, providers=[says()], agents={"worker": Careless}
+    ) as runtime:
+        with pytest.raises(AnswerMissing, match="does not fit: Invalid JSON") as caught:
+            await runtime.ask(Agent("function:m", output=Forecast), "Rain?")
+
+    assert caught.value.state == RunState.FAILED
+    assert caught.value.partial == "no JSON"
+    assert isinstance(caught.value.__cause__, PlanRejected)
+
+
+async def test_a_bug_is_the_cause_of_a_missing_answer_and_its_place_is_told(
+    tmp_path: Path,
+) -> None:
+    async with Runtime(
+        home=tmp_path, providers=[says()], agents={"worker": Faulty}
+    ) as runtime:
+        run = await runtime.start_agent(Agent("function:m"), "Rain?")
+        crashed = [e async for e in run.events() if isinstance(e, ActorCrashed)]
+        with pytest.raises(AnswerMissing) as caught:
+            await runtime.ask(Agent("function:m"), "Rain?")
+
+    assert [event.origin.run for event in crashed] == [run.id]
+    assert f"{__file__}:" in crashed[0].where[-1]
+    assert crashed[0].where[-1].endswith(" in work")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+async def test_the_error_of_a_provider_is_the_cause_of_a_missing_answer(
+    tmp_path: Path,
+) -> None:
+    error = AuthenticationFailed("no such key", FACTS)
+    async with Runtime(home=tmp_path, providers=[says(error)]) as runtime:
+        with pytest.raises(AnswerMissing) as caught:
+            await runtime.ask(Agent("function:m"), "Rain?")
+
+    assert caught.value.__cause__ is error
+
+
+@tool
+async def broken() -> str:
+    """Fail."""
+    raise KeyError("a tool's bug")
+
+
+@tool
+async def declining() -> str:
+    """Say no."""
+    raise ToolFailed("not today")
+
+
+async def test_the_place_of_a_tools_bug_is_told_and_none_of_a_tools_no(
+    tmp_path: Path,
+) -> None:
+    model = says(use("broken"), use("declining"), "done")
+    agent = Agent("function:m", tools=[broken, declining])
+    async with Runtime(home=tmp_path, providers=[model]) as runtime:
+        run = await runtime.start_agent(agent, "Rain?")
+        bug, no = [e async for e in run.events() if isinstance(e, ToolCallFinished)]
+
+    assert bug.where[-1].endswith(" in broken")
+    assert no.is_error
+    assert no.where == ()
+
+
+def test_two_tools_of_one_name_are_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="two tools are named 'weather'"):
+        Agent("function:m", tools=[weather, weather])
+
+    with pytest.raises(ConfigurationError, match="two tools are named 'weather'"):
+        Runtime(tools=[weather, weather])
+
+
+async def test_a_tool_with_a_native_ones_name_is_refused_at_the_start(
+    tmp_path: Path,
+) -> None:
+    @tool(name="read_file")
+    async def mine(path: str) -> str:
+        """Read it my way."""
+        return path
+
+    folder = str(project(tmp_path / "p", a__txt="a"))
+    async with Runtime(
+        home=tmp_path / "home", providers=[team()], tools=[mine]
+    ) as runtime:
+        with pytest.raises(ConfigurationError, match="'read_file': yours and"):
+            await runtime.start(scenario(workspace={"path": folder}))
+
+        run = await runtime.start(scenario())
+        assert (await run.outcome()).completed

@@ -38,7 +38,7 @@ def sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Write a provider's module that nobody has imported; returns its name."""
     name = f"sdk_{uuid4().hex}"
     (tmp_path / f"{name}.py").write_text(SDK)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield name
     sys.modules.pop(name, None)
 
