@@ -11,9 +11,11 @@ Needs `starlette`, and `uvicorn` or `hypercorn`.
 """
 
 import json
+import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +33,7 @@ from mma_runtime import MMAError, Outcome, Run, Runtime
 from mma_runtime.events.records import to_record
 
 SCENARIOS = Path("scenarios")
+GRACE = 1  # Seconds that open streams get when the server is stopped.
 
 
 @asynccontextmanager
@@ -105,15 +108,30 @@ app = Starlette(
 )
 
 
+async def interrupted() -> None:
+    """Wait for Ctrl-C; hypercorn then stops in order, as uvicorn does by itself."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        await anext(aiter(signals))
+
+
 def main() -> None:
     """Serve on port 8000, or on the one that is given."""
     port = next((int(word) for word in sys.argv[1:] if word.isdigit()), 8000)
     if "--trio" in sys.argv:
-        config = hypercorn.Config.from_mapping(bind=[f"127.0.0.1:{port}"])
+        config = hypercorn.Config.from_mapping(
+            bind=[f"127.0.0.1:{port}"], graceful_timeout=GRACE
+        )
         # Its types know a server's messages by name, Starlette's by their keys.
-        anyio.run(hypercorn.trio.serve, cast("Any", app), config, backend="trio")
+        serve = partial(hypercorn.trio.serve, shutdown_trigger=interrupted)
+        anyio.run(serve, cast("Any", app), config, backend="trio")
     else:
-        uvicorn.run(app, host="127.0.0.1", port=port)
+        uvicorn.run(
+            app,
+            host="127.0.0.1",
+            port=port,
+            # Else it would wait for its streams, and those for runs that cost money.
+            timeout_graceful_shutdown=GRACE,
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -89,6 +90,14 @@ def test_the_notebook_draws_the_costs(folder: Path) -> None:
 
 @contextmanager
 def served(folder: Path, *arguments: str) -> Generator[httpx2.Client]:
+    with serving(folder, *arguments) as (client, _):
+        yield client
+
+
+@contextmanager
+def serving(
+    folder: Path, *arguments: str
+) -> Generator[tuple[httpx2.Client, subprocess.Popen[bytes]]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     app = subprocess.Popen(
@@ -100,7 +109,7 @@ def served(folder: Path, *arguments: str) -> Generator[httpx2.Client]:
     try:
         wait_for_port(port, app)
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
-            yield client
+            yield client, app
     finally:
         app.kill()
         app.communicate()
@@ -138,3 +147,16 @@ def test_the_web_app_streams_a_run_and_cancels_one_that_nobody_hears(
     assert ended[1]["reason"] == "the client has left"
     assert refused.status_code == 422
     assert "nothing.yaml" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("loop", [(), ("--trio",)], ids=["asyncio", "trio"])
+def test_the_web_app_stops_on_an_interrupt_though_a_stream_is_open(
+    folder: Path, loop: tuple[str, ...]
+) -> None:
+    with serving(folder, *loop) as (client, app):
+        with client.stream("GET", "/runs/slow") as answer:
+            next(answer.iter_text())
+            app.send_signal(signal.SIGINT)
+            app.wait(timeout=30)
+
+        assert app.poll() is not None
