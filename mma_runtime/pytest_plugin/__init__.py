@@ -26,6 +26,13 @@ _TASK = frozenset((b"epic", b"track", b"tickets"))
 _OWN = frozenset((b"tiers", b"epic", b"tickets"))
 _BESIDE = frozenset((b"approvals", b"budget", b"expect", b"script", b"workspace"))
 
+# A team that is a list, tickets that are a table or a word: never so in a scenario.
+_LIST = rb"(?=[ \t]*:[ \t]*(?:\[|(?:#.*)?\r?\n[ \t]*- ))"
+_TABLE = rb"(?=[ \t]*:[ \t]*[{\w])"
+_MISSHAPEN = re.compile(
+    rb"^((?:tiers|defaults)" + _LIST + rb"|tickets" + _TABLE + rb")", re.MULTILINE
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of `mma run` that make sense for many scenarios."""
@@ -116,7 +123,8 @@ def is_scenario(path: Path) -> bool:
 
     It names the scenarios' schema in a comment, or it has, at the beginning of lines,
     keys for the team and its task, or for one of them and something beside: where only
-    one is misspelt, the test must not vanish.
+    one is misspelt, the test must not vanish. Where none of the keys has the shape
+    that it has in scenarios, as `tiers: [gold, silver]`, the file is other people's.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -129,7 +137,11 @@ def is_scenario(path: Path) -> bool:
     keys = frozenset(_KEY.findall(text))
     is_whole = bool(keys & _TEAM and keys & _TASK)
     is_alike = bool(keys & _OWN and keys & _BESIDE)
-    return is_whole or is_alike or _SCHEMA.search(text) is not None
+    if _SCHEMA.search(text) is not None:
+        return True
+
+    telling = (keys & (_TEAM | _TASK)) - frozenset(_MISSHAPEN.findall(text))
+    return bool(telling) and (is_whole or is_alike)
 
 
 def _count(number: int, noun: str) -> str:

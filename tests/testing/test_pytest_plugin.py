@@ -158,12 +158,30 @@ def test_a_scenario_does_not_vanish_for_one_misspelt_key(
 def test_yaml_that_is_no_scenario_is_left_alone(pytester: pytest.Pytester) -> None:
     write(pytester)
     (pytester.path / "deploy.yml").write_text(FOREIGN)
+    (pytester.path / "plan.yaml").write_text("tiers: [a]\ntickets: {max: 3}\n")
+    (pytester.path / "list.yaml").write_text("tiers:\n  - a\nbudget: 3\n")
     (pytester.path / "broken.yaml").write_text("{[")
     (pytester.path / "latin.yaml").write_bytes(b"na\xefve: 1\n")
 
     result = pytester.runpytest("--collect-only", "-q")
 
     assert [line for line in result.outlines if "::" in line] == ["demo.yaml::demo"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tiers: [a]\ntickets:\n  - id: x\n",
+        "tiers:\n  worker: {}\ntickets: 3\n",
+        "# $schema=scenario.schema.json\ntiers: [a]\ntickets: {}\n",
+    ],
+)
+def test_a_scenario_does_not_vanish_for_one_key_of_another_shape(
+    pytester: pytest.Pytester, text: str
+) -> None:
+    (pytester.path / "demo.yaml").write_text(text)
+
+    pytester.runpytest().assert_outcomes(failed=1)
 
 
 def test_a_yaml_file_that_is_named_has_to_be_a_scenario(
