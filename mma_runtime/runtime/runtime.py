@@ -415,7 +415,8 @@ class Runtime(AsyncContextManagerMixin):
 
         What runs that have ended spent on each track and ticket is in their outcomes;
         only the last thousand of them are told apart. Waits for nothing, so there is
-        nothing to cancel.
+        nothing to cancel; it is async, as all that a runtime does, so that a thread
+        may ask for it through `portal`. `Run.costs` is not.
         """
         return self._household.costs()
 

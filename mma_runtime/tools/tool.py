@@ -102,6 +102,8 @@ _MEMBERS = ("name", "spec", "read_only", "call")
 class FunctionTool:
     """A tool made of a function, or of a method and the object that it is bound to.
 
+    Called, it is that function still: nothing is checked or put into words for a model.
+
     Read from an object, a decorated method is a tool bound to it; that costs nothing,
     because the schema belongs to the function.
     """
@@ -120,6 +122,12 @@ class FunctionTool:
 
     def __repr__(self) -> str:
         return f"<tool {self.name!r}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function as it was before it was made a tool; an async one is to be
+        awaited. Raises what it raises, and cancellation is as there.
+        """
+        return self._function.function(*self._bound, *args, **kwargs)
 
     @property
     def name(self) -> str:

@@ -37,6 +37,26 @@ class Counter:
         return self.count
 
 
+async def test_a_tool_can_be_called_as_the_function_that_it_was() -> None:
+    @tool
+    def half(number: float) -> float:
+        """Halve."""
+        return number / 2
+
+    class Desk:
+        factor = 2
+
+        @tool
+        async def times(self, number: int) -> int:
+            """Multiply."""
+            return self.factor * number
+
+    assert half(3) == 1.5
+    assert await Desk().times(number=21) == 42
+    with pytest.raises(TypeError):
+        half()
+
+
 def returning(value: object) -> FunctionTool:
     @tool
     async def give() -> object:

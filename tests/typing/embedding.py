@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import assert_type
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 import mma_runtime
 from mma_agents import TierAgent
@@ -56,6 +56,9 @@ async def asking(runtime: Runtime) -> None:
     assert_type(answer.output.rain, bool)
     assert_type(answer.costs, CostReport)
     assert_type(await runtime.start_agent(typed, "Rain?"), Run)
+    assert_type(Agent("openai:m", output=list[int]), Agent[list[int]])
+    maybe = Agent("openai:m", output=RootModel[Forecast | None])
+    assert_type((await runtime.ask(maybe, "Rain?")).output.root, Forecast | None)
     Agent()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Agent("openai:m", tools=weather)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await runtime.ask(plain)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
