@@ -16,12 +16,15 @@ if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
     from mma_runtime.llm.usage import Usage
     from mma_runtime.outcome import Outcome, RunState
     from mma_runtime.plan.plan import Ticket, Track
+    from mma_runtime.recording.changes import Changes
+    from mma_runtime.recording.forking import ForkPoint
     from mma_runtime.rounds.rounds import MAX_TOOL_ROUNDS
     from mma_runtime.runtime.agent import Agent, Answer
     from mma_runtime.runtime.run import Run
     from mma_runtime.runtime.runtime import Runtime
     from mma_runtime.scenario.project import Workspace
     from mma_runtime.scenario.schema import Scenario, TierOptions, Tiers
+    from mma_runtime.scenario.settings import Settings
     from mma_runtime.scenario.spending import Budget
     from mma_runtime.supervisor.questions import Question
     from mma_runtime.tiers.tiers import Tier
@@ -36,8 +39,10 @@ __all__ = [
     "Answer",
     "Approval",
     "Budget",
+    "Changes",
     "CostReport",
     "Event",
+    "ForkPoint",
     "MMAError",
     "Message",
     "Outcome",
@@ -49,6 +54,7 @@ __all__ = [
     "RunState",
     "Runtime",
     "Scenario",
+    "Settings",
     "Ticket",
     "Tier",
     "TierOptions",
@@ -62,7 +68,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "mma_runtime.runtime.agent": ("Agent", "Answer"),
     "mma_runtime.costs.report": ("CostReport",),
     "mma_runtime.errors": ("MMAError",),
     "mma_runtime.events": ("Event",),
@@ -78,13 +83,17 @@ _HOMES = {
     "mma_runtime.llm.usage": ("Usage",),
     "mma_runtime.outcome": ("Outcome", "RunState"),
     "mma_runtime.plan.plan": ("Ticket", "Track"),
-    "mma_runtime.supervisor.questions": ("Question",),
+    "mma_runtime.recording.changes": ("Changes",),
+    "mma_runtime.recording.forking": ("ForkPoint",),
     "mma_runtime.rounds.rounds": ("MAX_TOOL_ROUNDS",),
+    "mma_runtime.runtime.agent": ("Agent", "Answer"),
     "mma_runtime.runtime.run": ("Run",),
     "mma_runtime.runtime.runtime": ("Runtime",),
     "mma_runtime.scenario.project": ("Workspace",),
     "mma_runtime.scenario.schema": ("Scenario", "TierOptions", "Tiers"),
+    "mma_runtime.scenario.settings": ("Settings",),
     "mma_runtime.scenario.spending": ("Budget",),
+    "mma_runtime.supervisor.questions": ("Question",),
     "mma_runtime.tiers.tiers": ("Tier",),
     "mma_runtime.tools.approval": ("Approval",),
     "mma_runtime.tools.tool": ("Tool", "tool"),

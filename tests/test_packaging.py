@@ -167,6 +167,30 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+def test_the_documentation_imports_only_names_that_hold() -> None:
+    docs = ROOT / "docs"
+    page = (docs / "embedding.md").read_text().split("## Names that hold")[1]
+    homes = {"mma_runtime"} | {
+        f"mma_runtime.{name}"
+        for name in re.findall(r"`([a-z_.]+)`", page.split("Other modules may move")[0])
+        if not name.startswith("mma_")
+    }
+    texts = [README, *(path.read_text() for path in sorted(docs.rglob("*.md")))]
+    texts += [path.read_text() for path in sorted(docs.glob("examples/*.py"))]
+
+    pattern = r"^ *(?:from|import) (mma_runtime[\w.]*)(?: import (\w+)$)?"
+    used = {
+        found for text in texts for found in re.findall(pattern, text, re.MULTILINE)
+    }
+
+    assert {module for module, name in used} - homes <= {"mma_runtime.llm"}
+    assert {f"{module}.{name}" for module, name in used if module.endswith(".llm")} <= (
+        homes
+    )
+    for home in homes:
+        import_module(home)
+
+
 def test_every_module_says_what_it_holds() -> None:
     for package in PACKAGES:
         for path in package.rglob("*.py"):
