@@ -155,7 +155,7 @@ def test_a_run_that_there_is_not_is_one_record_too(
     result = project.mma(command, "nobody", *options, *home, "--log-format", "json")
 
     (record,) = records(result.stderr)
-    assert record["error"]["kind"] == "journal_unreadable"
+    assert record["error"]["kind"] == "run_unknown"
     assert result.return_value == record["exit_code"] == 2
 
 
