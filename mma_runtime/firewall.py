@@ -43,7 +43,7 @@ class FirewallMeter:
         self._characters = 0
         self._tokens = 0
         self._passed = 0
-        self._commands: set[str] = set()
+        self._commands: dict[str, None] = {}
 
     def note(self, event: Event) -> None:
         """Count what *event* tells of the lower tiers."""
@@ -58,7 +58,7 @@ class FirewallMeter:
 
     def put_out(self, command: str, output: str) -> None:
         """Count what a ticket's acceptance *command* has put out."""
-        self._commands.add(command)
+        self._commands[command] = None
         self._characters += len(output)
 
     def went_up(self, *texts: str) -> None:

@@ -3,7 +3,6 @@
 Plain state and pure decisions; knows nothing of actors, models or events.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
 
@@ -48,8 +47,9 @@ class BudgetTree:
         self._levels: dict[tuple[str, str], Level] = {}
         self._paths: dict[tuple[str, str, str], tuple[Level, ...]] = {}
         self._kept: dict[Origin, Amount] = {}
-        # Who waits for what other tickets keep back; nobody else waits behind them.
-        self._hoping: deque[Reservation] = deque()
+        # Who waits for what other tickets keep back, in order; nobody else waits behind
+        # them. An empty table is nothing for Python's garbage collector to go through.
+        self._hoping: dict[Reservation, None] = {}
         self.granted: set[Reservation] = set()
         self.is_timed: bool = budgets.in_seconds
         # What the run has used of its time in earlier sessions, in seconds, and who is
@@ -171,8 +171,8 @@ class BudgetTree:
                     _stand(wish, blocked)
 
     def _serve_hoping(self, now: float) -> None:
-        for _ in range(len(self._hoping)):
-            wish = self._hoping.popleft()
+        hoping, self._hoping = self._hoping, {}
+        for wish in hoping:
             if wish.state is not State.WAITING or (
                 self.is_timed and self._is_late(wish, now)
             ):
@@ -308,7 +308,7 @@ class BudgetTree:
                         self._refuse(wish, level, kept)
                     else:
                         wish.state = State.WAITING
-                        self._hoping.append(wish)
+                        self._hoping[wish] = None
 
                     return None
 

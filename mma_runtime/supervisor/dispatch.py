@@ -177,7 +177,8 @@ class Dispatch:
     def _add(self, tickets: tuple[Ticket, ...], track: Track | None) -> None:
         name = track.id if track is not None else ""
         for ticket in tickets:
-            self._job.once.mark(ticket.once)
+            if ticket.once:
+                self._job.once.mark(ticket.once)
 
         cards = self._board.add_tickets(tickets, name)
         self._open[name] = self._open.get(name, 0) + len(cards)

@@ -1,6 +1,5 @@
 """Calls that must not happen twice in a run, such as one that deploys or sends."""
 
-from collections import defaultdict
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -57,7 +56,7 @@ class Once:
         past = self._journal.past
         self._known = dict[str, OnceCall](past.once if past is not None else {})
         # By name, as what is known: one of each at a time.
-        self._locks = defaultdict[str, anyio.Lock](anyio.Lock)
+        self._locks: dict[str, anyio.Lock] = {}
         self._ended: dict[tuple[str, int], list[OnceCall]] = {}
 
     def mark(self, commands: Iterable[str]) -> None:
@@ -113,7 +112,7 @@ class Once:
         waits, nothing has begun; in the block, nobody knows how the call has ended.
         Raises `NotRepeated` when it may have happened and nobody wants it again.
         """
-        async with self._locks[_name(call)]:
+        async with self._locks.setdefault(_name(call), anyio.Lock()):
             yield await self._begin(call, origin)
 
     async def _begin(self, call: ToolCall, origin: Origin) -> str | None:
