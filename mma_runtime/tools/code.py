@@ -204,7 +204,7 @@ def _usages(path: str, content: bytes, word: bytes) -> Iterator[_Usage]:
     if language is None:
         return
 
-    root = parse(language, content).root_node
+    _, root = parse(language, content)
     shown = 0
     for match in re.finditer(rb"(?<!\w)" + re.escape(word) + rb"(?!\w)", content):
         node = root.descendant_for_byte_range(match.start(), match.end())

@@ -3,12 +3,16 @@
 A grammar is loaded when the first file of its language is read.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import PurePosixPath
 
 import tree_sitter
+
+_NOWHERE = re.compile(rb"(?!)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +23,9 @@ class Language:
     shown as they stand: types, fields, constants. *wrappers* stand around a
     definition and belong to it (decorators, `export`, `template`). Through *open*
     nodes one looks as if they were not there (`#ifdef`, `if TYPE_CHECKING`). *leading*
-    nodes stand before a definition and belong to it, comments too.
+    nodes stand before a definition and belong to it, comments too. *otherwise* is what
+    a file of the same suffix may be written in as well, *telling* that it is. *noise*
+    is read as blanks: macros that no grammar can know.
     """
 
     name: str
@@ -34,6 +40,9 @@ class Language:
     leading: frozenset[str] = frozenset({"comment"})
     comment: str = "//"
     hidden: str = "{ /* hidden */ }"
+    otherwise: "Language | None" = None
+    telling: re.Pattern[bytes] = _NOWHERE
+    noise: re.Pattern[bytes] = _NOWHERE
 
     @property
     def docs_inside(self) -> bool:
@@ -46,9 +55,37 @@ def language_of(path: str) -> Language | None:
     return _BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
 
 
-def parse(language: Language, source: bytes) -> tree_sitter.Tree:
-    """Parse *source*; what is wrong in it becomes nodes, never an error."""
-    return tree_sitter.Parser(_grammar(language)).parse(source)
+def parse(language: Language, source: bytes) -> tuple[Language, tree_sitter.Node]:
+    """Parse *source*; what is wrong in it becomes nodes, never an error.
+
+    Returns the language it is written in, which of two is told by its words or else by
+    what fits better, and the root of its tree.
+    """
+    if language.otherwise is not None and language.telling.search(source):
+        # Some of it can be read the other way, but would mean something else.
+        return parse(language.otherwise, source)
+
+    read = language.noise.sub(lambda found: b" " * len(found[0]), source)
+    root = tree_sitter.Parser(_grammar(language)).parse(read).root_node
+    if language.otherwise is None or not root.has_error:
+        return language, root
+
+    other, tree = parse(language.otherwise, source)
+    if sum(1 for _ in broken(tree)) < sum(1 for _ in broken(root)):
+        return other, tree
+
+    return language, root
+
+
+def broken(root: tree_sitter.Node) -> Iterator[tree_sitter.Node]:
+    """Yield the nodes that stand for something wrong, in order."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if node.is_missing or node.type == "ERROR":
+            yield node
+        elif node.has_error:
+            pending += reversed(node.children)
 
 
 @cache
@@ -79,6 +116,33 @@ _TYPED_VALUES = (
     " enum_declaration"
 )
 
+_C = Language(
+    name="C",
+    module="tree_sitter_c",
+    suffixes=_names(".c"),
+    functions=_names("function_definition"),
+    values=_names(_C_VALUES),
+    open=_names(_C_OPEN),
+)
+_CPP = Language(
+    name="C++",
+    module="tree_sitter_cpp",
+    suffixes=_names(".cc .cpp .cxx .c++ .hh .hpp .hxx .h++ .ipp .tpp"),
+    functions=_names("function_definition"),
+    classes=_names("class_specifier struct_specifier namespace_definition"),
+    values=_names(
+        _C_VALUES.replace("struct_specifier ", "")
+        + " alias_declaration concept_definition"
+    ),
+    wrappers=_names("template_declaration"),
+    # The word of `class API Shop {` that says what the linker exports.
+    noise=re.compile(
+        rb"(?<=class|truct)[ \t]+[A-Z][A-Z0-9_]+"
+        rb"(?=\s+(?!final\b)\w+\s*(?:final\s*)?[:{])"
+    ),
+    open=_names(_C_OPEN),
+)
+
 LANGUAGES = (
     Language(
         name="Python",
@@ -90,7 +154,8 @@ LANGUAGES = (
         wrappers=_names("decorated_definition"),
         open=_names(
             "if_statement else_clause elif_clause try_statement except_clause"
-            " finally_clause with_statement block expression_statement"
+            " finally_clause with_statement block"
+            " expression_statement"
         ),
         comment="#",
         hidden="... # hidden",
@@ -171,26 +236,18 @@ LANGUAGES = (
         open=_names("enum_body_declarations"),
         leading=_names("line_comment block_comment"),
     ),
-    Language(
-        name="C",
-        module="tree_sitter_c",
-        suffixes=_names(".c .h"),
-        functions=_names("function_definition"),
-        values=_names(_C_VALUES),
-        open=_names(_C_OPEN),
-    ),
-    Language(
-        name="C++",
-        module="tree_sitter_cpp",
-        suffixes=_names(".cc .cpp .cxx .c++ .hh .hpp .hxx .h++ .ipp .tpp"),
-        functions=_names("function_definition"),
-        classes=_names("class_specifier struct_specifier namespace_definition"),
-        values=_names(
-            _C_VALUES.replace("struct_specifier ", "")
-            + " alias_declaration concept_definition"
+    _C,
+    _CPP,
+    replace(
+        _C,
+        name="C or C++",
+        suffixes=_names(".h"),
+        otherwise=_CPP,
+        telling=re.compile(
+            rb"^\s*(?:(?:inline )?namespace\b|class\s+\w|template\s*<|using\s"
+            rb"|(?:public|protected|private)\s*:)",
+            re.MULTILINE,
         ),
-        wrappers=_names("template_declaration"),
-        open=_names(_C_OPEN),
     ),
 )
 

@@ -79,7 +79,7 @@ class Outline:
 
 def outline(language: Language, source: bytes) -> Outline:
     """Find what *source* defines; broken code gives what can still be told."""
-    root = parse(language, source).root_node
+    language, root = parse(language, source)
     reader = _Reader(language, source)
     symbols = tuple(reader.symbols(root.children, "", 0))
     doc = None

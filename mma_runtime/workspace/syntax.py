@@ -2,12 +2,12 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from tree_sitter import Node
 
-from mma_runtime.workspace.languages import language_of, parse
+from mma_runtime.workspace.languages import broken, language_of, parse
 
 MOST_PROBLEMS = 10
 """How many problems of one file are named."""
@@ -34,22 +34,13 @@ def syntax_problems(path: str, content: bytes) -> list[str] | None:
         return None
 
     problems: list[str] = []
-    for node in _broken(parse(language, content).root_node):
+    _, root = parse(language, content)
+    for node in broken(root):
         problems.append(_word(node, content))
         if len(problems) == MOST_PROBLEMS:
             break
 
     return problems
-
-
-def _broken(root: Node) -> Iterator[Node]:
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        if node.is_missing or node.type == "ERROR":
-            yield node
-        elif node.has_error:
-            pending += reversed(node.children)
 
 
 def _word(node: Node, content: bytes) -> str:

@@ -471,6 +471,39 @@ def test_what_is_right_in_broken_code_is_shown(views: Views) -> None:
     assert "def good(): ..." in text
 
 
+@pytest.mark.parametrize(
+    ("source", "paths"),
+    [
+        (b"int add(int a, int b);\nstruct shop { int size; };\n", ["add", "shop"]),
+        (b"int f(int template) { return template; }\n", ["f"]),
+        (
+            (
+                b'#ifdef __cplusplus\nextern "C" {\n#endif\nint f(void);\n'
+                b"#ifdef __cplusplus\n}\n#endif\n"
+            ),
+            ["f"],
+        ),
+        (
+            (
+                b"namespace n {\nclass Foo : public Bar {\npublic:\n"
+                b"  int bar() { return 1; }\n};\n}\n"
+            ),
+            ["n", "n.Foo", "n.Foo.bar"],
+        ),
+        (b"namespace n {\nbool even(int);\n}\n", ["n", "n.even"]),
+        (b"struct Foo { int bar() { return 1; } };\n", ["Foo", "Foo.bar"]),
+        (b"class API Foo {\npublic:\n  int bar();\n};\n", ["Foo", "Foo.bar"]),
+    ],
+)
+def test_a_header_is_read_in_the_language_that_it_is_written_in(
+    source: bytes, paths: list[str], views: Views
+) -> None:
+    outlined = views.outline("shop.h", source)
+
+    assert outlined is not None
+    assert [one.path for one in outlined.walk()] == paths
+
+
 def test_a_view_is_made_once_for_the_same_content(views: Views) -> None:
     first = views.skeleton("a.py", PYTHON)
 
