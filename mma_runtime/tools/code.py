@@ -45,7 +45,7 @@ class CodeTools:
             for symbol in outlined.find(name) if outlined else ():
                 line = _line(content, symbol.head)
                 kind = "" if symbol.kind == "value" else f" {symbol.kind}"
-                lines.append(f"{file}:{line}:{kind} {symbol.path}")
+                lines.append(f"{file}:{line}:{kind} {', '.join(symbol.paths)}")
 
         if not lines:
             return f"there is no definition of {name!r} in {path!r}"

@@ -109,7 +109,7 @@ _C_OPEN = (
 _SCRIPT_FUNCTIONS = (
     "function_declaration generator_function_declaration method_definition"
 )
-_SCRIPT_VALUES = "lexical_declaration variable_declaration"
+_SCRIPT_VALUES = "lexical_declaration variable_declaration pair"
 _TYPED_FUNCTIONS = " function_signature method_signature abstract_method_signature"
 _TYPED_VALUES = (
     " public_field_definition interface_declaration type_alias_declaration"
@@ -134,7 +134,7 @@ _CPP = Language(
         _C_VALUES.replace("struct_specifier ", "")
         + " alias_declaration concept_definition"
     ),
-    wrappers=_names("template_declaration"),
+    wrappers=_names("template_declaration friend_declaration"),
     # The word of `class API Shop {` that says what the linker exports.
     noise=re.compile(
         rb"(?<=class|truct)[ \t]+[A-Z][A-Z0-9_]+"
@@ -154,7 +154,7 @@ LANGUAGES = (
         wrappers=_names("decorated_definition"),
         open=_names(
             "if_statement else_clause elif_clause try_statement except_clause"
-            " finally_clause with_statement block"
+            " finally_clause with_statement match_statement case_clause block"
             " expression_statement"
         ),
         comment="#",
@@ -168,7 +168,7 @@ LANGUAGES = (
         classes=_names("class_declaration"),
         values=_names(_SCRIPT_VALUES + " field_definition"),
         wrappers=_names("export_statement"),
-        open=_names("expression_statement"),
+        open=_names("expression_statement parenthesized_expression"),
     ),
     Language(
         name="TypeScript",
@@ -181,7 +181,8 @@ LANGUAGES = (
         ),
         values=_names(_SCRIPT_VALUES + _TYPED_VALUES),
         wrappers=_names("export_statement ambient_declaration"),
-        open=_names("expression_statement"),
+        open=_names("expression_statement statement_block"),
+        leading=_names("comment decorator"),
     ),
     Language(
         name="TSX",
@@ -194,7 +195,8 @@ LANGUAGES = (
         ),
         values=_names(_SCRIPT_VALUES + _TYPED_VALUES),
         wrappers=_names("export_statement ambient_declaration"),
-        open=_names("expression_statement"),
+        open=_names("expression_statement statement_block"),
+        leading=_names("comment decorator"),
     ),
     Language(
         name="Go",
@@ -213,7 +215,7 @@ LANGUAGES = (
         classes=_names("impl_item trait_item mod_item"),
         values=_names(
             "struct_item enum_item union_item type_item const_item static_item"
-            " associated_type macro_definition"
+            " associated_type macro_definition mod_item"
         ),
         open=_names("foreign_mod_item declaration_list"),
         leading=_names("line_comment block_comment attribute_item"),
@@ -227,7 +229,7 @@ LANGUAGES = (
         ),
         classes=_names(
             "class_declaration interface_declaration enum_declaration"
-            " record_declaration annotation_type_declaration"
+            " record_declaration annotation_type_declaration enum_constant"
         ),
         values=_names(
             "field_declaration constant_declaration enum_constant"

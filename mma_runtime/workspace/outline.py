@@ -1,22 +1,20 @@
 """What a source file defines: its symbols, how they nest, and where each one lies."""
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tree_sitter import Node
 
 from mma_runtime.workspace.languages import Language, parse
+from mma_runtime.workspace.naming import (
+    ANONYMOUS,
+    body_of,
+    declared_in,
+    name_of,
+    value_of,
+)
 
 _DEPTH = 12
-_FUNCTION_VALUES = frozenset(
-    {"arrow_function", "function_expression", "generator_function", "class"}
-)
-_NAME_FIELDS = ("name", "declarator", "left", "property", "type")
-_GENERIC = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
-_NAMES = frozenset({"qualified_identifier", "member_expression"})
-_WORD = re.compile(r"\w+")
-_BLANK = re.compile(r"\s+")
 
 Range = tuple[int, int]
 """Where something begins and ends, in bytes."""
@@ -26,12 +24,14 @@ Range = tuple[int, int]
 class Symbol:
     """One definition. *path* names it with what it lies in: `Class.method`.
 
-    *kind* is `class`, `function` or `value`. It reaches from *start*, comments and
-    decorators before it included, to *end*; the definition itself begins at *head* and
-    its signature ends at *neck*. *body* and *doc* are where there are any.
+    *also* are the paths of what it defines beside: `b` in `a, b = 1, 2`. *kind* is
+    `class`, `function` or `value`. It reaches from *start*, comments and decorators
+    before it included, to *end*; the definition itself begins at *head* and its
+    signature ends at *neck*. *body* and *doc* are where there are any.
     """
 
     path: str
+    also: tuple[str, ...] = ()
     kind: str
     start: int
     head: int
@@ -45,6 +45,11 @@ class Symbol:
     def name(self) -> str:
         """The last part of the path."""
         return self.path.rpartition(".")[2]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All that it defines, its own path first."""
+        return (self.path, *self.also)
 
     def walk(self) -> "Iterator[Symbol]":
         """Yield this symbol and all that lie in it, in order."""
@@ -73,14 +78,18 @@ class Outline:
         """
         name = name.replace("::", ".").strip(".")
         every = list(self.walk())
-        exact = [symbol for symbol in every if symbol.path == name]
-        return exact or [one for one in every if one.path.endswith("." + name)]
+        exact = [symbol for symbol in every if name in symbol.paths]
+        return exact or [
+            symbol
+            for symbol in every
+            if any(path.endswith("." + name) for path in symbol.paths)
+        ]
 
 
 def outline(language: Language, source: bytes) -> Outline:
     """Find what *source* defines; broken code gives what can still be told."""
     language, root = parse(language, source)
-    reader = _Reader(language, source)
+    reader = _Reader(language)
     symbols = tuple(reader.symbols(root.children, "", 0))
     doc = None
     if language.docs_inside:
@@ -96,9 +105,8 @@ def outline(language: Language, source: bytes) -> Outline:
 class _Reader:
     """Reads the nodes of one file."""
 
-    def __init__(self, language: Language, source: bytes) -> None:
+    def __init__(self, language: Language) -> None:
         self._language = language
-        self._source = source
 
     def symbols(
         self, nodes: Sequence[Node], inside: str, depth: int
@@ -113,7 +121,7 @@ class _Reader:
                 if leading and _apart(leading[-1], node):
                     leading.clear()
                 # A comment behind code belongs to that code.
-                if node.start_point.row != row:
+                if node.start_point.row != row or not _is_comment(node):
                     leading.append(node)
                 continue
 
@@ -122,148 +130,134 @@ class _Reader:
                 leading.clear()
                 continue
 
-            first = leading[0] if leading and not _apart(leading[-1], node) else None
-            yield from self._symbols_of(node, first, inside, depth)
+            if leading and _apart(leading[-1], node):
+                leading.clear()
+
+            yield from self._symbols_of(node, tuple(leading), inside, depth)
             leading.clear()
 
     def _symbols_of(
-        self, node: Node, first: Node | None, inside: str, depth: int
+        self, node: Node, leading: Sequence[Node], inside: str, depth: int
     ) -> Iterator[Symbol]:
         language = self._language
         kind = node.type
+        body = node.child_by_field_name("body")
         if kind in language.functions:
-            yield self._symbol(node, node, first, inside, depth, kind="function")
-        elif kind in language.classes and node.child_by_field_name("body"):
-            yield self._symbol(node, node, first, inside, depth, kind="class")
+            yield self._symbol(node, leading, inside, depth, ("function", body))
+        elif kind in language.classes and body is not None:
+            yield self._symbol(node, leading, inside, depth, ("class", body))
         elif kind in language.wrappers:
-            inner = list(self.symbols(node.children, inside, depth + 1))
-            if len(inner) == 1:
-                yield self._widened(inner[0], node, first)
-            else:
-                yield from inner
+            yield from self._wrapped(node, leading, inside, depth)
         elif kind in language.values:
-            yield from self._values(node, first, inside, depth)
+            yield from self._values(node, leading, inside, depth)
         elif kind == "assignment_expression":
             # `exports.f = function () {…}`: a definition in all but name.
-            value = node.child_by_field_name("right")
-            if value is not None and value.type in _FUNCTION_VALUES:
-                yield self._symbol(
-                    node, value, first, inside, depth, kind="function", named=node
-                )
+            if (found := body_of(value_of(node))) is not None:
+                yield self._symbol(node, leading, inside, depth, found)
+        elif kind == "call_expression":
+            # Old scripts lie in a function that is called at once.
+            if (found := body_of(node.child_by_field_name("function"))) is not None:
+                yield from self.symbols(found[1].children, inside, depth + 1)
         elif kind in language.open or kind == "ERROR":
             yield from self.symbols(node.children, inside, depth + 1)
 
-    def _values(
-        self, node: Node, first: Node | None, inside: str, depth: int
+    def _wrapped(
+        self, node: Node, leading: Sequence[Node], inside: str, depth: int
     ) -> Iterator[Symbol]:
-        declared = [
-            child for child in node.children if child.type == "variable_declarator"
-        ]
-        # `const f = () => …` and the like are functions in all but name.
-        for child in declared:
-            value = child.child_by_field_name("value")
-            if value is not None and value.type in _FUNCTION_VALUES:
-                kind = "class" if value.type == "class" else "function"
-                outer = node if len(declared) == 1 else child
-                yield self._symbol(
-                    outer, value, first, inside, depth, kind=kind, named=child
-                )
-                return
+        inner = list(self.symbols(node.children, inside, depth + 1))
+        if len(inner) == 1:
+            yield _widened(inner[0], node, leading)
+        elif inner:
+            yield from inner
+        elif (found := body_of(node.child_by_field_name("value"))) is not None:
+            # `export default () => …`: this is how others name it.
+            names = [_within(inside, "default")]
+            yield self._symbol(node, leading, inside, depth, found, names=names)
 
+    def _values(
+        self, node: Node, leading: Sequence[Node], inside: str, depth: int
+    ) -> Iterator[Symbol]:
         # In C++ a `struct` is declared as the type of a field.
         inner = node.child_by_field_name("type")
         if inner is not None and inner.type in self._language.classes:
-            yield from self._symbols_of(inner, first, inside, depth)
+            yield from self._symbols_of(inner, leading, inside, depth)
             return
 
-        named = declared[0] if declared else None
-        yield self._symbol(node, node, first, inside, depth, kind="value", named=named)
+        # `const f = () => …` and the like are functions in all but name.
+        declared = declared_in(node)
+        found = [body_of(value_of(each)) for each in declared]
+        if len(declared) > 1 and any(found):
+            for each, body in zip(declared, found, strict=True):
+                what = body or ("value", None)
+                yield self._symbol(each, (), inside, depth, what)
+
+            return
+
+        names = [_within(inside, name_of(each)) for each in declared]
+        what = found[0] or body_of(value_of(node)) or ("value", None)
+        yield self._symbol(node, leading, inside, depth, what, names=names)
 
     def _symbol(
         self,
-        outer: Node,
         node: Node,
-        first: Node | None,
+        leading: Sequence[Node],
         inside: str,
         depth: int,
+        what: tuple[str, Node | None],
         *,
-        kind: str,
-        named: Node | None = None,
+        names: Sequence[str] = (),
     ) -> Symbol:
-        name = self._name(named or node)
-        if (receiver := node.child_by_field_name("receiver")) is not None:
-            # Go's `(t *T[K])`: the type is the last word, but for its parameters.
-            whole = self._text((receiver.start_byte, receiver.end_byte))
-            words = _WORD.findall(_GENERIC.sub("", whole))
-            name = f"{words[-1]}.{name}" if words else name
-
-        path = f"{inside}.{name}" if inside else name
-        body = node.child_by_field_name("body") if kind != "value" else None
+        kind, body = what
+        path, *also = names or [_within(inside, name_of(node))]
         doc: Range | None = None
         members: tuple[Symbol, ...] = ()
-        neck = outer.end_byte
+        neck = node.end_byte
         if body is not None:
             neck = _neck(body)
             if kind == "class":
-                members = tuple(self.symbols(body.children, path, depth + 1))
+                # What lies in a namespace without a name is named as if beside it.
+                within = inside if path.endswith(ANONYMOUS) else path
+                members = tuple(self.symbols(body.children, within, depth + 1))
             if self._language.docs_inside:
                 doc = _docstring(body)
 
-        if doc is None and first is not None:
-            doc = (first.start_byte, outer.start_byte)
-
         return Symbol(
             path=path,
+            also=tuple(also),
             kind=kind,
-            start=first.start_byte if first else outer.start_byte,
-            head=outer.start_byte,
+            start=leading[0].start_byte if leading else node.start_byte,
+            head=node.start_byte,
             neck=neck,
-            end=outer.end_byte,
+            end=node.end_byte,
             body=(body.start_byte, body.end_byte) if body else None,
-            doc=doc,
+            doc=doc or _comment(leading),
             members=members,
         )
 
-    def _widened(self, symbol: Symbol, node: Node, first: Node | None) -> Symbol:
-        own_doc = symbol.doc
-        if own_doc is None and first is not None:
-            own_doc = (first.start_byte, node.start_byte)
 
-        return Symbol(
-            path=symbol.path,
-            kind=symbol.kind,
-            start=first.start_byte if first else node.start_byte,
-            head=node.start_byte,
-            neck=symbol.neck if symbol.body else node.end_byte,
-            end=node.end_byte,
-            body=symbol.body,
-            doc=own_doc,
-            members=symbol.members,
-        )
-
-    def _name(self, node: Node) -> str:
-        # In C the name is at the end of a chain of declarators.
-        for _ in range(_DEPTH):
-            deeper = _deeper(node)
-            if deeper is None or node.type in _NAMES:
-                break
-
-            node = deeper
-
-        text = _GENERIC.sub("", self._text((node.start_byte, node.end_byte)))
-        return _BLANK.sub("", text.strip("\"'&* ").replace("::", "."))
-
-    def _text(self, place: Range) -> str:
-        return self._source[place[0] : place[1]].decode(errors="replace")
+def _within(inside: str, name: str) -> str:
+    return f"{inside}.{name}" if inside else name
 
 
-def _deeper(node: Node) -> Node | None:
-    for field in _NAME_FIELDS:
-        found = node.child_by_field_name(field)
-        if found is not None:
-            return found
+def _widened(symbol: Symbol, node: Node, leading: Sequence[Node]) -> Symbol:
+    """Return *symbol* with what stands around it, as decorators do."""
+    return replace(
+        symbol,
+        start=leading[0].start_byte if leading else node.start_byte,
+        head=node.start_byte,
+        neck=symbol.neck if symbol.body else node.end_byte,
+        end=node.end_byte,
+        doc=symbol.doc or _comment(leading),
+    )
 
-    return None
+
+def _comment(leading: Sequence[Node]) -> Range | None:
+    comments = [node for node in leading if _is_comment(node)]
+    return (comments[0].start_byte, comments[-1].end_byte) if comments else None
+
+
+def _is_comment(node: Node) -> bool:
+    return node.type.endswith("comment")
 
 
 def _neck(body: Node) -> int:

@@ -108,7 +108,7 @@ class Views:
 
         found = outlined.find(symbol)
         if not found:
-            known = {one.path for one in outlined.walk()}
+            known = {path for one in outlined.walk() for path in one.paths}
             near = did_you_mean(symbol, known | {one.name for one in outlined.walk()})
             raise WorkspaceError(f"there is no {symbol!r} in {path!r}{near}")
 
@@ -222,7 +222,7 @@ class _Skeleton:
             yield from self._draw(member, depth + 1)
 
     def _signature(self, symbol: Symbol) -> str:
-        text = self._text((symbol.head, symbol.neck))
+        text = self._text((symbol.head, symbol.neck)).rstrip()
         text = _shorten(_joined(text), _SIGNATURE_WIDTH)
         if self._language.docs_inside and symbol.kind == "function":
             return text + " ..."

@@ -68,6 +68,14 @@ async def test_find_symbol_tells_file_line_and_kind(use: Use) -> None:
     assert await use("find_symbol", name="one") == "pkg/a.py:1: one"
 
 
+async def test_find_symbol_finds_each_name_of_one_declaration(
+    use: Use, checkout: Checkout
+) -> None:
+    (checkout.root / "size.go").write_text("package a\n\nvar width, height = 1, 2\n")
+
+    assert await use("find_symbol", name="height") == "size.go:3: width, height"
+
+
 async def test_find_symbol_says_when_there_is_none(use: Use) -> None:
     assert await use("find_symbol", name="nothing") == (
         "there is no definition of 'nothing' in '.'"

@@ -504,6 +504,144 @@ def test_a_header_is_read_in_the_language_that_it_is_written_in(
     assert [one.path for one in outlined.walk()] == paths
 
 
+DEFINED = {
+    "module.exports = { a() { x() }, b: function () { x() }, c: 1 };": (
+        "a.js",
+        ["module.exports", "module.exports.a", "module.exports.b", "module.exports.c"],
+    ),
+    "module.exports = class Shop { sell() { x() } };": (
+        "a.js",
+        ["Shop", "Shop.sell"],
+    ),
+    "exports = module.exports = function () { x() };": ("a.js", ["exports"]),
+    "export default () => { x() };": ("a.js", ["default"]),
+    "export default class extends B { m() { x() } }": (
+        "a.js",
+        ["default", "default.m"],
+    ),
+    "(function () { function inner() { x() } })();": ("a.js", ["inner"]),
+    "class A { late = async () => { x() } }": ("a.js", ["A", "A.late"]),
+    "const f = () => { x() }, k = 1, g = () => { x() };": ("a.js", ["f", "k", "g"]),
+    "export default function () { x() }": ("a.ts", ["default"]),
+    "class A { private late = async () => { x() } }": ("a.ts", ["A", "A.late"]),
+    "class A { [Symbol.iterator]() { x() } }": ("a.ts", ["A", "A.[Symbol.iterator]"]),
+    "const s = { f() { x() }, in: { g: () => { x() } } } as const;": (
+        "a.ts",
+        ["s", "s.f", "s.in", "s.in.g"],
+    ),
+    "export const C = memo(forwardRef((p) => { x() }));": ("a.tsx", ["C"]),
+    "declare global { interface Window { a: 1 } }": ("a.ts", ["Window"]),
+    "package a\nvar f = func() int { return x }": ("a.go", ["f"]),
+    "static S: Lazy<T> = Lazy::new(|| { x() });\npub mod shop;": (
+        "a.rs",
+        ["S", "shop"],
+    ),
+    "class A { Runnable r = () -> { x(); }; enum E { X { void m() { x(); } } } }": (
+        "A.java",
+        ["A", "A.r", "A.E", "A.E.X", "A.E.X.m"],
+    ),
+    "class A { O o = new O() { void m() { x(); } }; }": (
+        "A.java",
+        ["A", "A.o", "A.o.m"],
+    ),
+    "auto f = [](int a) { x(); };": ("a.cpp", ["f"]),
+    "class A { friend void f(A a) { x(); } A& operator=(A a) { x(); } };": (
+        "a.cpp",
+        ["A", "A.f", "A.operator="],
+    ),
+    "namespace n { namespace { void f() { x(); } } }": (
+        "a.cpp",
+        ["n", "n.(anonymous)", "n.f"],
+    ),
+    "typedef int (*handler)(int);": ("a.c", ["handler"]),
+    "enum { ONE, TWO };": ("a.c", ["(anonymous)"]),
+    "match x:\n    case 1:\n        def f():\n            x()": ("a.py", ["f"]),
+}
+
+
+@pytest.mark.parametrize("source", DEFINED)
+def test_whatever_shape_a_definition_has_it_is_named_and_its_body_hidden(
+    source: str, views: Views
+) -> None:
+    path, expected = DEFINED[source]
+
+    outlined = views.outline(path, source.encode())
+
+    assert outlined is not None
+    assert [one.path for one in outlined.walk()] == expected
+    for view in (views.skeleton, views.curated):
+        assert "x()" not in view(path, source.encode()).text
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("a.go", b"package a\nvar one, two = 1, 2\n"),
+        ("a.go", b"package a\nconst (\n\tone, two = 1, 2\n)\n"),
+        ("a.js", b"let one = 1, two = 2;\n"),
+        ("A.java", b"class A { private int one = 1, two; }\n"),
+        ("a.c", b"int one, *two = 0;\n"),
+        ("a.py", b"one, two = 1, 2\n"),
+        ("a.py", b"(one, two) = 1, 2\n"),
+    ],
+)
+def test_each_name_of_one_declaration_is_found(
+    path: str, source: bytes, views: Views
+) -> None:
+    (one,) = views.find(path, source, "one")
+    (two,) = views.find(path, source, "two")
+
+    assert one == two
+    assert "one" in views.skeleton(path, source).text
+
+
+def test_what_is_declared_with_others_is_shown_without_them(views: Views) -> None:
+    source = b"// Both.\nexport const f = () => { x() }, g = () => { y() };\n"
+
+    assert views.raw("a.js", source, "f").text == "2  " + source.decode().split("\n")[1]
+    (found,) = views.find("a.js", source, "f")
+    assert source[found.start : found.end] == b"f = () => { x() }"
+
+
+def test_decorators_of_a_method_belong_to_it(views: Views) -> None:
+    source = b"class A {\n  /** What f does. */\n  @logged()\n  f() { x() }\n}\n"
+
+    (found,) = views.find("a.ts", source, "A.f")
+
+    assert source[found.start : found.end].startswith(b"/** What f does.")
+    assert views.skeleton("a.ts", source).text == "class A\n  f()  // What f does."
+
+
+def test_a_namespace_without_a_name_takes_no_more_room_than_another(
+    views: Views,
+) -> None:
+    inside = b"".join(b"int f%d(int a) { return a; }\n" % n for n in range(500))
+
+    outlined = views.outline("a.cpp", b"namespace {\n" + inside + b"}\n")
+
+    assert outlined is not None
+    assert max(len(one.path) for one in outlined.walk()) < 20
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("a.js", b"a = " * 5_000 + b"1"),
+        ("a.js", b"x = " + b"{a: " * 5_000 + b"1" + b"}" * 5_000),
+        ("a.js", b"const x = " + b"f(" * 5_000 + b"() => { y() }" + b")" * 5_000),
+        ("a.c", b"int " + b"(" * 5_000 + b"x" + b")" * 5_000 + b";"),
+        ("a.c", b"int " + b"x" * 100_000 + b";"),
+    ],
+)
+def test_what_is_nested_very_deep_or_very_long_has_views_too(
+    path: str, source: bytes, views: Views
+) -> None:
+    outlined = views.outline(path, source)
+
+    assert outlined is not None
+    assert all(len(one.path) < 300 for one in outlined.walk())
+
+
 def test_a_view_is_made_once_for_the_same_content(views: Views) -> None:
     first = views.skeleton("a.py", PYTHON)
 
