@@ -1,10 +1,9 @@
 """The native tools that know what code means: symbols, where they are, and syntax."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
-from textwrap import dedent
 from typing import Annotated
 
 from anyio import to_thread
@@ -102,6 +101,7 @@ class CodeTools:
 
         checkout = self._checkout
         content = checkout.read_bytes(path, limit=VIEW_LIMIT)
+        _refuse_other_encodings(path, content)
         found = _only(checkout.views.find(path, content, symbol), content, line)
         start = content.rfind(b"\n", 0, found.start) + 1
         indent = content[start : found.start]
@@ -110,7 +110,10 @@ class CodeTools:
             # Something stands before it on its line: it goes where it begins.
             start = found.start
         elif not text.startswith(indent.decode()) or text[len(indent)].isspace():
-            text = _indented(text, indent.decode())
+            put = content[:start] + text.encode() + content[found.end :]
+            rows = _rows_in_strings(path, put)
+            first = content.count(b"\n", 0, start)
+            text = _indented(text, indent.decode(), {row - first for row in rows})
 
         if b"\r\n" in content and "\r" not in text:
             text = text.replace("\n", "\r\n")
@@ -241,10 +244,53 @@ def _only(found: list[Symbol], content: bytes, line: int | None) -> Symbol:
     )
 
 
-def _indented(text: str, indent: str) -> str:
-    return "\n".join(
-        indent + line if line.strip() else "" for line in dedent(text).split("\n")
+def _indented(text: str, indent: str, kept: Collection[int]) -> str:
+    """Give *text* that indentation, but for its *kept* rows, which lie in strings."""
+    lines = dict(enumerate(text.split("\n")))
+    moved = {row: line for row, line in lines.items() if row not in kept}
+    margin = min(
+        len(line) - len(line.lstrip()) for line in moved.values() if line.strip()
     )
+    for row, line in moved.items():
+        lines[row] = indent + line[margin:] if line.strip() else ""
+
+    return "\n".join(lines.values())
+
+
+def _rows_in_strings(path: str, content: bytes) -> set[int]:
+    """Return the rows that begin within a string, whose value an indent would change.
+
+    A string that stands alone is documentation, and moves with its code.
+    """
+    language = language_of(path)
+    if language is None:
+        return set()
+
+    _, root = parse(language, content)
+    rows: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if _is_string(node):
+            if node.parent is None or node.parent.type != "expression_statement":
+                rows.update(range(node.start_point.row + 1, node.end_point.row + 1))
+        elif node.end_point.row > node.start_point.row:
+            pending += node.children
+
+    return rows
+
+
+def _is_string(node: Node) -> bool:
+    return "string" in node.type and node.type != "concatenated_string"
+
+
+def _refuse_other_encodings(path: str, content: bytes) -> None:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise ToolFailed(
+            f"{path!r} is not in UTF-8; an edit would damage it"
+        ) from error
 
 
 def _refuse_broken(path: str, before: bytes, after: bytes) -> None:

@@ -220,6 +220,60 @@ async def test_update_definition_takes_it_with_or_without_its_indentation(
     assert "\n\n    def sell(self) -> int:\n        return 7\n\n\ndef rate_of" in text
 
 
+STRINGS = {
+    "a.py": (
+        "class A:\n    def f(self):\n        pass\n",
+        (
+            'def f(self):\n    """Do.\n\n    At length.\n    """\n'
+            '    x = """\none\n  two\n   \n"""\n    return f"""\n{x}\n"""\n'
+        ),
+        (
+            '    def f(self):\n        """Do.\n\n        At length.\n        """\n'
+            '        x = """\none\n  two\n   \n"""\n        return f"""\n{x}\n"""\n'
+        ),
+    ),
+    "deeper.py": (
+        "class A:\n    def f(self):\n        pass\n",
+        '  def f(self):\n    return """\nline 1\n"""\n',
+        '    def f(self):\n      return """\nline 1\n"""\n',
+    ),
+    "a.ts": (
+        "class A {\n  async *f() { return 1 }\n}\n",
+        "async *f() {\n  // why\n  return `\none\n  two`;\n}\n",
+        "  async *f() {\n    // why\n    return `\none\n  two`;\n  }\n",
+    ),
+    "a.rs": (
+        "impl A {\n    fn f(&self) {}\n}\n",
+        'fn f(&self) {\n    r"\none\n"\n}',
+        '    fn f(&self) {\n        r"\none\n"\n    }\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("path", STRINGS)
+async def test_update_definition_indents_code_and_leaves_strings_as_they_are(
+    path: str, use: Use, checkout: Checkout
+) -> None:
+    before, new, expected = STRINGS[path]
+    (checkout.root / path).write_text(before)
+
+    await use("update_definition", symbol="A.f", path=path, new=new)
+
+    assert expected in (checkout.root / path).read_text()
+
+
+async def test_update_definition_leaves_files_alone_that_are_not_in_utf_8(
+    use: Use, checkout: Checkout
+) -> None:
+    before = b'# coding: latin-1\nname = "\xe9"\n\ndef f():\n    return 1\n'
+    (checkout.root / "old.py").write_bytes(before)
+
+    with pytest.raises(ToolFailed, match="not in UTF-8; an edit would damage it"):
+        await use("update_definition", symbol="f", path="old.py", new="def f(): ...")
+
+    assert (checkout.root / "old.py").read_bytes() == before
+
+
 async def test_update_definition_keeps_the_files_line_ends(
     use: Use, checkout: Checkout
 ) -> None:
