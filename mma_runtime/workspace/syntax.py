@@ -1,6 +1,7 @@
 """What is wrong with a file's syntax, as far as its language is known."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -14,6 +15,17 @@ MOST_PROBLEMS = 10
 
 _SHOWN = 60
 
+# Files whose readers take comments and trailing commas, whatever JSON says.
+_COMMENTED = re.compile(
+    r"\.(?:jsonc|code-workspace)$"
+    r"|(?:^|/)(?:[tj]sconfig[^/]*|\.?devcontainer|\.eslintrc|\.swcrc)\.json$"
+    r"|(?:^|/)\.vscode/[^/]*\.json$",
+    re.IGNORECASE,
+)
+_STRING = r'"(?:\\.|[^"\\])*"'
+_COMMENT = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+_LAST_COMMA = re.compile(rf"({_STRING})|,(?=\s*[\]}}])", re.DOTALL)
+
 
 def syntax_problems(path: str, content: bytes) -> list[str] | None:
     """Return what is wrong in a file, in order, each with its line.
@@ -22,8 +34,9 @@ def syntax_problems(path: str, content: bytes) -> list[str] | None:
     is to be trusted most.
     """
     match PurePosixPath(path).suffix.lower():
-        case ".json":
-            return _loaded(json.loads, content)
+        case ".json" | ".jsonc" | ".code-workspace":
+            is_commented = _COMMENTED.search(path) is not None
+            return _loaded(_load_commented if is_commented else _load_json, content)
         case ".toml":
             return _loaded(tomllib.loads, content)
         case _:
@@ -52,6 +65,20 @@ def _word(node: Node, content: bytes) -> str:
     shown = content[node.start_byte : node.end_byte].decode(errors="replace")
     first = shown.strip().split("\n")[0]
     return f"{place}: cannot be read from here: {first[:_SHOWN]!r}"
+
+
+def _load_json(text: str) -> object:
+    # Windows' editors begin files with this sign; readers of JSON pass over it.
+    return json.loads(text.removeprefix("\ufeff"))
+
+
+def _load_commented(text: str) -> object:
+    return _load_json(_LAST_COMMA.sub(_blanked, _COMMENT.sub(_blanked, text)))
+
+
+def _blanked(found: re.Match[str]) -> str:
+    """Return a string as it is, and of anything else its line breaks and its width."""
+    return found[1] or re.sub(r"[^\n]", " ", found[0])
 
 
 def _loaded(load: Callable[[str], object], content: bytes) -> list[str]:
