@@ -34,26 +34,26 @@ _AROUND = frozenset(
     }
 )
 _CALLS = frozenset({"call_expression", "method_invocation"})
-_BLOCKS = frozenset({"statement_block", "block", "compound_statement"})
+_BODIES = frozenset({"statement_block", "block", "compound_statement", "object"})
 _NAME_FIELDS = ("name", "declarator", "left", "property", "key", "type")
+_VALUE_FIELDS = ("value", "right", "default_value")
 _NAMES = frozenset({"qualified_identifier", "member_expression", "operator_cast"})
 _AROUND_NAMES = frozenset({"parenthesized_declarator", "reference_declarator"})
+_NAMELESS = frozenset({"enum_specifier", "struct_specifier", "union_specifier"})
 _GENERIC = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
-_EXPORTS = ("module.exports =", "exports =")
+_EXPORTS = frozenset({"module.exports", "exports"})
 _WORD = re.compile(r"\w+")
 _BLANK = re.compile(r"\s+")
 
 
 def name_of(node: Node) -> str:
     """Return the name of a definition, or `ANONYMOUS`; never more than a line."""
-    if node.type == "assignment_expression" and _text(node).startswith(_EXPORTS):
-        # `module.exports = class Shop {…}` is found as others call it.
-        value = value_of(node)
-        own = value.child_by_field_name("name") if value is not None else None
-        if own is not None:
-            return _last_name(own)
-
     name = _last_name(node)
+    if name in _EXPORTS and (value := value_of(node)) is not None:
+        # `module.exports = class Shop {…}` is found as others call it.
+        own = value.child_by_field_name("name")
+        return _last_name(own) if own is not None else name
+
     if (receiver := node.child_by_field_name("receiver")) is not None:
         # Go's `(t *T[K])`: the type is the last word, but for its parameters.
         words = _WORD.findall(_GENERIC.sub("", _text(receiver)))
@@ -79,14 +79,19 @@ def declared_in(node: Node) -> list[Node]:
 
 def value_of(node: Node) -> Node | None:
     """Return what a declaration gives to its name, if it gives anything."""
-    return node.child_by_field_name("value") or node.child_by_field_name("right")
+    for field in _VALUE_FIELDS:
+        found = node.child_by_field_name(field)
+        if found is not None:
+            return found
+
+    return None
 
 
 def body_of(value: Node | None) -> Body | None:
     """Return the body of a value that is a definition at heart.
 
     So are functions, classes and objects that hold some, and what is called with one
-    function alone, as in `memo(function () {…})`.
+    of them alone, as in `memo(function () {…})` and `defineStore({…})`.
     """
     return next(_bodies(value, _VALUE_DEPTH), None)
 
@@ -122,7 +127,7 @@ def _called_with(call: Node, depth: int) -> list[Body]:
         (kind, body)
         for each in (arguments.named_children if arguments else ())
         for kind, body in _bodies(each, depth)
-        if kind == "function" and body.type in _BLOCKS
+        if body.type in _BODIES
     ]
     return found if len(found) == 1 else []
 
@@ -137,7 +142,8 @@ def _last_name(node: Node) -> str:
 
         node = deeper
 
-    if node is start and not node.type.endswith("identifier"):
+    is_named = node is not start or node.type.endswith("identifier")
+    if not is_named or node.type in _NAMELESS:
         return ANONYMOUS
 
     text = _text(node)

@@ -530,6 +530,14 @@ DEFINED = {
         ["s", "s.f", "s.in", "s.in.g"],
     ),
     "export const C = memo(forwardRef((p) => { x() }));": ("a.tsx", ["C"]),
+    "export const s = slice({ name: 1, reducers: { add() { x() } } });": (
+        "a.ts",
+        ["s", "s.name", "s.reducers", "s.reducers.add"],
+    ),
+    "export default define({ setup() { x() } });": (
+        "a.ts",
+        ["default", "default.setup"],
+    ),
     "declare global { interface Window { a: 1 } }": ("a.ts", ["Window"]),
     "package a\nvar f = func() int { return x }": ("a.go", ["f"]),
     "static S: Lazy<T> = Lazy::new(|| { x() });\npub mod shop;": (
@@ -548,6 +556,10 @@ DEFINED = {
     "class A { friend void f(A a) { x(); } A& operator=(A a) { x(); } };": (
         "a.cpp",
         ["A", "A.f", "A.operator="],
+    ),
+    "struct A { F f = [](int a) { x(); }; enum { ONE }; union { int a; }; };": (
+        "a.cpp",
+        ["A", "A.f", "A.(anonymous)", "A.(anonymous)"],
     ),
     "namespace n { namespace { void f() { x(); } } }": (
         "a.cpp",
