@@ -116,12 +116,21 @@ _TYPED_VALUES = (
     " enum_declaration"
 )
 
+# The word of `class API Shop {` that says what the linker exports, and lines such as
+# `G_BEGIN_DECLS`, with which what follows would be read as something else.
+_EXPORT_OR_FENCE = re.compile(
+    rb"(?<=class|truct)[ \t]+[A-Z][A-Z0-9_]+"
+    rb"(?=\s+(?!final\b)\w+\s*(?:final\s*)?[:{])"
+    rb"|^[A-Z_]*(?:BEGIN|END)[A-Z0-9_]*(?=[ \t\r]*$)",
+    re.MULTILINE,
+)
 _C = Language(
     name="C",
     module="tree_sitter_c",
     suffixes=_names(".c"),
     functions=_names("function_definition"),
     values=_names(_C_VALUES),
+    noise=_EXPORT_OR_FENCE,
     open=_names(_C_OPEN),
 )
 _CPP = Language(
@@ -135,11 +144,7 @@ _CPP = Language(
         + " alias_declaration concept_definition"
     ),
     wrappers=_names("template_declaration friend_declaration"),
-    # The word of `class API Shop {` that says what the linker exports.
-    noise=re.compile(
-        rb"(?<=class|truct)[ \t]+[A-Z][A-Z0-9_]+"
-        rb"(?=\s+(?!final\b)\w+\s*(?:final\s*)?[:{])"
-    ),
+    noise=_EXPORT_OR_FENCE,
     open=_names(_C_OPEN),
 )
 

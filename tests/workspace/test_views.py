@@ -493,6 +493,8 @@ def test_what_is_right_in_broken_code_is_shown(views: Views) -> None:
         (b"namespace n {\nbool even(int);\n}\n", ["n", "n.even"]),
         (b"struct Foo { int bar() { return 1; } };\n", ["Foo", "Foo.bar"]),
         (b"class API Foo {\npublic:\n  int bar();\n};\n", ["Foo", "Foo.bar"]),
+        (b"G_BEGIN_DECLS\nstruct Foo { int a; };\nG_END_DECLS\n", ["Foo"]),
+        (b"QT_BEGIN_NAMESPACE\nclass Foo { int a; };\n", ["Foo", "Foo.a"]),
     ],
 )
 def test_a_header_is_read_in_the_language_that_it_is_written_in(
