@@ -83,7 +83,7 @@ _GIVEN_UP = ("block", "cancel")
 _WORK = (REPLY, FAILURE, TOOLS, COMMAND)
 _USED = (REPLY, TOOLS, COMMAND)
 
-_VARYING = ("seconds", "delay", "retry_in", "dependants", "rounds")
+_VARYING = ("seconds", "delay", "retry_in", "dependants", "rounds", "where")
 
 
 @dataclass(frozen=True, slots=True)

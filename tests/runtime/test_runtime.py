@@ -162,7 +162,7 @@ async def test_an_error_of_our_own_ends_the_runtime_and_comes_out(
     async def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Run, "conduct", broken)
+    monkeypatch.setattr(Run, "_conduct", broken)
 
     with (
         anyio.fail_after(5),
