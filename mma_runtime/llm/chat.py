@@ -131,12 +131,20 @@ class ToolChoice(StrEnum):
 class Counted:
     """The first *turns* turns, with all before them, came to *tokens* at *model*.
 
-    The system prompt and the tools are in it, as the provider counted them.
+    The system prompt and *tools* are in it, as the provider counted them.
     """
 
     model: str
     turns: int
     tokens: int
+    tools: tuple[ToolSpec, ...] = ()
+
+    def bounds(self, model: str, tools: tuple[ToolSpec, ...]) -> bool:
+        """Whether a request to *model* with *tools* has no more before its new turns.
+
+        One with other tools may; one without any has less.
+        """
+        return self.model == model and (not tools or tools == self.tools)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ def estimate_tokens(text: str) -> int:
 def estimate_request(request: ChatRequest) -> int:
     """Return the likely number of input tokens of *request*."""
     counted, turns = request.counted, request.turns
-    if counted is not None and counted.model == request.model:
+    if counted is not None and counted.bounds(request.model, request.tools):
         tokens, turns = counted.tokens, turns[counted.turns :]
     else:
         tokens = estimate_tokens(request.system)
@@ -71,7 +71,7 @@ class InputBound:
     def of(self, request: ChatRequest) -> int:
         """Return how many input tokens *request* has at most."""
         counted = request.counted
-        if counted is not None and counted.model == request.model:
+        if counted is not None and counted.bounds(request.model, request.tools):
             new = request.turns[counted.turns :]
             return counted.tokens + sum(map(_bound_turn, new))
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from mma_runtime.llm.chat import (
     AssistantTurn,
+    ChatRequest,
     Counted,
     Image,
     Reasoning,
@@ -66,6 +67,17 @@ class Conversation:
         if text:
             self._refresh = user(text)
             self.turns.append(self._refresh)
+
+    def count(self, request: ChatRequest, tokens: int) -> None:
+        """Keep that *request*, its last, came to *tokens* of input.
+
+        A request without tools tells nothing of those with them, which come again when
+        the work goes on: then the older count is of more use.
+        """
+        if request.tools or self.counted is None or not self.counted.tools:
+            self.counted = Counted(
+                request.model, len(request.turns), tokens, request.tools
+            )
 
     def fit(self, budget: int) -> Cut | None:
         """Leave out the oldest rounds if it is beyond *budget*, an estimate in tokens.

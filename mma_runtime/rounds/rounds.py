@@ -25,7 +25,6 @@ from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
     Completion,
-    Counted,
     Finish,
     Reasoning,
     Text,
@@ -224,27 +223,24 @@ async def _ask(
     on_chunk: OnChunk | None,
 ) -> Completion:
     """Make one call; one with tools keeps enough back for one without."""
-    turns = tuple(conversation.turns)
     conversation.calls += 1
+    request = ChatRequest(
+        model=model.name,
+        system=conversation.system,
+        turns=tuple(conversation.turns),
+        tools=tools,
+        temperature=sampling.temperature,
+        max_output_tokens=sampling.max_output_tokens,
+        reasoning_effort=sampling.reasoning_effort,
+        origin=origin,
+        turn=conversation.calls,
+        counted=conversation.counted,
+    )
     completion = await model.complete(
-        ChatRequest(
-            model=model.name,
-            system=conversation.system,
-            turns=turns,
-            tools=tools,
-            temperature=sampling.temperature,
-            max_output_tokens=sampling.max_output_tokens,
-            reasoning_effort=sampling.reasoning_effort,
-            origin=origin,
-            turn=conversation.calls,
-            counted=conversation.counted,
-        ),
-        on_chunk,
-        wrap_up=WrapUp.KEEP if tools else WrapUp.USE,
+        request, on_chunk, wrap_up=WrapUp.KEEP if tools else WrapUp.USE
     )
     if completion.usage is not None and not model.has_fallbacks:
-        tokens = completion.usage.input
-        conversation.counted = Counted(model.name, len(turns), tokens)
+        conversation.count(request, completion.usage.input)
 
     return completion
 

@@ -4,6 +4,7 @@ Real calls through models, gates and the aggregator, in virtual time, over rando
 of budgets; the sums are checked after each message that the aggregator handles.
 """
 
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,12 +53,16 @@ from mma_runtime.llm.chat import (
     Finish,
     Text,
     TextDelta,
+    ToolSpec,
+    Turn,
+    UserTurn,
 )
 from mma_runtime.llm.pricing import FlatRates, Rates, TieredRates
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.model.route import Route
 from mma_runtime.rate_limits import Limits
+from mma_runtime.rounds.conversation import Conversation
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.testing.clock import virtual_backend
 
@@ -91,11 +96,12 @@ _ERRORS: dict[Ending, type[ProviderError]] = {
 class Call:
     """One call: how large it is, and what becomes of its attempts in turn.
 
-    *share* is how much of what is allowed is used; *crashes* kills the aggregator in
-    the middle.
+    *share* is how much of the output that is allowed is used; *crashes* kills the
+    aggregator in the middle.
     """
 
     size: int
+    tools: int
     output: int | None
     wrap_up: WrapUp
     seconds: float
@@ -152,11 +158,13 @@ some_limits = st.builds(
 some_calls = st.builds(
     Call,
     size=st.integers(0, 900),
+    tools=st.sampled_from([0, 0, 1, 3]),
     output=st.none() | st.integers(1, 1_500),
     wrap_up=st.sampled_from(list(WrapUp)),
     seconds=st.floats(0, 4),
     share=st.floats(0, 1),
-    endings=st.lists(st.sampled_from(list(Ending)), max_size=4).map(tuple),
+    endings=st.just(())
+    | st.lists(st.sampled_from(list(Ending)), max_size=4).map(tuple),
     crashes=st.booleans(),
 )
 some_jobs = st.builds(
@@ -173,11 +181,15 @@ some_jobs = st.builds(
 
 
 class Scripted(FunctionProvider):
-    """Lets each attempt end as it is written in its call."""
+    """Lets each attempt end as it is written in its call; bills what it received.
 
-    def __init__(self, calls: dict[int, Call], name: str) -> None:
+    A token of its is *letters* long: with one, as many as any tokenizer makes.
+    """
+
+    def __init__(self, calls: dict[int, Call], name: str, letters: int) -> None:
         super().__init__(lambda _: "", name=name)
         self._calls = calls
+        self._letters = letters
         self._attempts: dict[int, int] = {}
 
     async def stream(
@@ -213,7 +225,7 @@ class Scripted(FunctionProvider):
             case _:
                 pass
 
-        tokens = int(call.size * call.share)
+        tokens = _letters(request) // self._letters
         usage = Usage(
             input=tokens,
             cache_read=tokens // 3,
@@ -227,6 +239,21 @@ class Scripted(FunctionProvider):
             usage=usage if has_usage else None,
             model="m",
         )
+
+
+def _letters(request: ChatRequest) -> int:
+    """Count all that is sent, as a service does, whatever we know of it."""
+    said = [part.text for turn in request.turns for part in _texts(turn)]
+    tools = [
+        f"{tool.name}{tool.description}{json.dumps(tool.parameters)}"
+        for tool in request.tools
+    ]
+    return sum(map(len, [request.system, *said, *tools]))
+
+
+def _texts(turn: Turn) -> list[Text]:
+    assert isinstance(turn, UserTurn | AssistantTurn)
+    return [part for part in turn.parts if isinstance(part, Text)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +321,10 @@ class Sums:
 
         held = event.reservation
         assert held is not None
+        if event.usage.input > held.tokens:
+            told = f"{event.usage.input} tokens of input"
+            self.passed.append(f"{event.call}: {told} of {held.tokens} at most")
+
         spent = Amount(event.usd or Decimal(0), event.usage.total, 1)
         if event.state is CostState.UNKNOWN:
             spent = held.amount
@@ -320,6 +351,7 @@ class Agent(Actor):
         self._model = model
         self._costs = costs
         self._origin = origin
+        self._conversation = Conversation(system="s" * 20)
 
     @handles
     async def make(self, request: Make) -> None:
@@ -327,19 +359,34 @@ class Agent(Actor):
         if call.crashes:
             self._costs.tell(Crash())
 
+        conversation = self._conversation
+        conversation.say("u" * call.size)
         asked = ChatRequest(
             model="m",
-            system="s" * call.size,
-            turns=(),
+            system=conversation.system,
+            turns=tuple(conversation.turns),
+            tools=TOOLS[: call.tools],
             max_output_tokens=call.output,
             origin=self._origin,
             turn=request.number,
+            counted=conversation.counted,
         )
         try:
-            await self._model.complete(asked, wrap_up=call.wrap_up)
+            completion = await self._model.complete(asked, wrap_up=call.wrap_up)
         except MMAError:
             # Refused, or not answered: the agent goes on with its next call.
             return
+
+        if completion.usage is not None:
+            conversation.count(asked, completion.usage.input)
+
+        conversation.turns.append(completion.turn)
+
+
+TOOLS = tuple(
+    ToolSpec(name=f"tool{number}", description="d" * 300, parameters={"type": "object"})
+    for number in range(3)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,6 +396,7 @@ class World:
     budgets: Budgets
     limits: Limits
     rates: tuple[Rates, Rates]
+    letters: int
     jobs: list[Job]
 
 
@@ -364,7 +412,7 @@ async def live(world: World) -> tuple[Ledger, Sums, list[Event], CostReport]:
         costs = await system.spawn("costs", Watched, ledger, events, sums)
         routes = [
             Route(
-                Scripted(calls, name),
+                Scripted(calls, name, world.letters),
                 "m",
                 costs=costs,
                 emit=events.append,
@@ -406,6 +454,7 @@ worlds = st.builds(
     budgets=some_budgets,
     limits=some_limits,
     rates=st.tuples(any_rates, any_rates),
+    letters=st.integers(1, 5),
     jobs=st.lists(some_jobs, min_size=1, max_size=6),
 )
 

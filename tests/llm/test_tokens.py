@@ -1,8 +1,11 @@
 """How many tokens a request is likely to be."""
 
+from dataclasses import replace
+
 from mma_runtime.llm.chat import (
     AssistantTurn,
     ChatRequest,
+    Counted,
     Image,
     Text,
     ToolCall,
@@ -12,7 +15,12 @@ from mma_runtime.llm.chat import (
     UserTurn,
     user,
 )
-from mma_runtime.llm.tokens import TOKENS_PER_IMAGE, estimate_request, estimate_tokens
+from mma_runtime.llm.tokens import (
+    TOKENS_PER_IMAGE,
+    InputBound,
+    estimate_request,
+    estimate_tokens,
+)
 
 
 def test_four_characters_are_a_token_and_a_rest_counts_as_one() -> None:
@@ -50,3 +58,28 @@ def test_the_definitions_of_tools_count() -> None:
 
     assert estimate_request(bare) == 0
     assert estimate_request(armed) > 5
+
+
+def test_a_count_holds_for_the_tools_that_it_was_taken_with_and_for_none() -> None:
+    one = ToolSpec(name="read", description="Reads.", parameters={})
+    other = ToolSpec(name="write", description="w" * 900, parameters={})
+    counted = Counted("m", 1, 100, (one,))
+    turns = (user("u" * 2_000), user("go on"))
+
+    bounds = [
+        InputBound().of(
+            ChatRequest(
+                model=model, system="", turns=turns, tools=tools, counted=counted
+            )
+        )
+        for model, tools in (
+            ("m", (one,)),
+            ("m", (replace(one),)),
+            ("m", ()),
+            ("m", (other,)),
+            ("m", (one, other)),
+            ("n", (one,)),
+        )
+    ]
+
+    assert [bound < 200 for bound in bounds] == [True, True, True, False, False, False]

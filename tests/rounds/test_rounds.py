@@ -24,6 +24,7 @@ from mma_runtime.llm.chat import (
     UserTurn,
     user,
 )
+from mma_runtime.llm.tokens import InputBound
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.model.route import Route
@@ -182,6 +183,25 @@ async def test_a_bounded_conversation_can_be_gone_on_with() -> None:
     ]
     assert open_calls == []
     assert request.turn == 3
+
+
+async def test_work_that_goes_on_after_a_conclusion_is_bounded_with_its_tools() -> None:
+    def counted(request: ChatRequest) -> Completion:
+        turn = says(call()) if len(loop.provider.requests) == 1 else says(Text("done"))
+        usage = Usage(input=5_000 if request.tools else 100, output=5)
+        return Completion(turn=turn, finish=Finish.STOP, usage=usage, model="m")
+
+    loop = Loop([])
+    loop.provider = FunctionProvider(counted)
+    await loop.run(max_rounds=2)
+    loop.conversation.turns.append(user("mend it"))
+
+    await loop.run(max_rounds=2)
+
+    *_, concluding, reworking = loop.provider.requests
+    assert (concluding.tools, len(reworking.tools)) == ((), 2)
+    assert InputBound().of(concluding) > 5_000
+    assert InputBound().of(reworking) > 5_000
 
 
 async def test_an_answer_that_was_cut_off_is_bounded() -> None:
