@@ -13,6 +13,7 @@ from mma_runtime.llm.chat import (
     ToolTurn,
 )
 from mma_runtime.llm.provider import Capabilities, ModelInfo
+from mma_runtime.llm.usage import Usage
 
 
 class RecordingProvider:
@@ -28,7 +29,7 @@ class RecordingProvider:
 
     async def stream(
         self, request: ChatRequest
-    ) -> AsyncGenerator[Chunk | Completion, None]:
+    ) -> AsyncGenerator[Chunk | Usage | Completion, None]:
         self.requests.append(request)
         async with aclosing(self._inner.stream(request)) as stream:
             async for chunk in stream:

@@ -3,9 +3,10 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from mma_runtime.llm.chat import ChatRequest, Chunk, Completion
+from mma_runtime.llm.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,10 @@ class Capabilities:
     """What may be sent to a model; *shutdown* is the day it ends, if that is known.
 
     *max_output* is the most tokens that one answer may have, hidden reasoning included,
-    *context* how many tokens one request may have; `None` is unknown. *counts_cached*
-    tells whether input that is read from a cache counts against limits of tokens a
-    minute.
+    *context* how many tokens one request may have; `None` is unknown. *reasoning* tells
+    when it thinks what may not be shown: `always` unless the effort is `none`, `asked`
+    where an effort is asked for, or `never`. *counts_cached* tells whether input that
+    is read from a cache counts against limits of tokens a minute.
     """
 
     tools: bool = True
@@ -40,6 +42,14 @@ class Capabilities:
     max_output: int | None = None
     context: int | None = None
     counts_cached: bool = True
+    reasoning: Literal["always", "asked", "never"] = "never"
+
+    def thinks(self, effort: str | None) -> bool:
+        """Whether tokens that nobody sees may be billed with this reasoning effort."""
+        if self.reasoning == "always":
+            return effort != "none"
+
+        return self.reasoning == "asked" and effort not in {None, "none"}
 
 
 @runtime_checkable
@@ -67,8 +77,13 @@ class Provider(Protocol):
         """The name in `provider:model` addresses."""
         ...
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk | Completion, None]:
+    def stream(
+        self, request: ChatRequest
+    ) -> AsyncGenerator[Chunk | Usage | Completion, None]:
         """Send *request*, yield chunks as they come and one `Completion` at the end.
+
+        A `Usage` between them says what is billed as far as the service has told it:
+        what counts where the answer breaks off. Its output is 0 until that is told.
 
         Close the generator (`contextlib.aclosing`) to leave early. Cancellation closes
         the connection and is never caught.

@@ -16,15 +16,23 @@ from mma_runtime.llm.chat import (
 )
 
 CHARACTERS_PER_TOKEN = 4
-"""OpenAI's rule of thumb for English text."""
+"""OpenAI's rule of thumb for English text; of ASCII alone."""
 
 TOKENS_PER_IMAGE = 1_000
 """About what the three providers count for an image of a million pixels."""
 
 
 def estimate_tokens(text: str) -> int:
-    """Return the likely number of tokens in *text*; at least one for any text."""
-    return -(-len(text) // CHARACTERS_PER_TOKEN)
+    """Return the likely number of tokens in *text*; at least one for any text.
+
+    What is not ASCII counts as a token a character: tokenizers make about as many of
+    Chinese, and fewer of letters with accents, of which there are few.
+    """
+    if text.isascii():
+        return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+    plain = len(text.encode("ascii", "ignore"))
+    return len(text) - plain - (-plain // CHARACTERS_PER_TOKEN)
 
 
 def estimate_request(request: ChatRequest) -> int:

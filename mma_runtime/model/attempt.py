@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from mma_runtime.costs.reservations import Reservation, WrapUp
@@ -10,7 +11,7 @@ from mma_runtime.events import Origin
 from mma_runtime.governor.queueing import LONG_WAIT
 from mma_runtime.llm.chat import ChatRequest, Chunk, ToolCallDelta
 from mma_runtime.llm.tokens import estimate_request, estimate_tokens
-from mma_runtime.llm.usage import Usage
+from mma_runtime.llm.usage import NO_USAGE, Usage
 
 OnChunk = Callable[[Chunk], None]
 
@@ -50,8 +51,9 @@ class Call:
 class Attempt:
     """One attempt on its way, and what has come of it.
 
-    `has_left` is whether its permit has been given back, `is_counted` whether its cost
-    has been told or its reservation released.
+    *thinks* tells that there may be output that nobody sees. `told` is what the
+    provider has said so far of what it bills. `has_left` is whether its permit has been
+    given back, `is_counted` whether its cost has been told or its reservation released.
     """
 
     __slots__ = (
@@ -62,13 +64,19 @@ class Attempt:
         "number",
         "received",
         "request",
+        "thinks",
+        "told",
         "wish",
     )
 
-    def __init__(self, request: ChatRequest, number: int, wish: Reservation) -> None:
+    def __init__(
+        self, request: ChatRequest, number: int, wish: Reservation, *, thinks: bool
+    ) -> None:
         self.request: ChatRequest = request
         self.number: int = number
         self.wish: Reservation = wish
+        self.thinks: bool = thinks
+        self.told: Usage = NO_USAGE
         self.call: str = call_name(request.origin, request.turn, number)
         self.received: list[str] = []
         self.began: float = time.monotonic()
@@ -83,13 +91,17 @@ class Attempt:
             self.received.append(chunk.text)
 
     def estimate(self, said: str) -> Usage:
-        """Count the request and what was *said* ourselves; never above what is held."""
-        output = estimate_tokens(said)
-        if self.wish.output is not None:
-            output = min(output, self.wish.output)
+        """Count what the provider has not told ourselves; never above what is held.
 
-        return Usage(
-            input=min(estimate_request(self.request), self.wish.tokens), output=output
+        Thoughts that nobody saw count for all the output that was allowed.
+        """
+        told, wish = self.told, self.wish
+        most = wish.wanted if wish.output is None else wish.output
+        output = most if self.thinks else min(estimate_tokens(said), most)
+        return replace(
+            told,
+            input=told.input or min(estimate_request(self.request), wish.tokens),
+            output=told.output or output,
         )
 
 

@@ -86,7 +86,8 @@ class Route:
         self.breaker: Breaker = breaker or Breaker()
         self.gate: Gate = gate or Gate(adapts=False)
         self._billed = provider.priced_as(name)[2]
-        self._largest = provider.capabilities(name).max_output
+        self._capabilities = provider.capabilities(name)
+        self._largest = self._capabilities.max_output
         self._costs = costs
         self.emit = emit
         self._rates = rates
@@ -114,7 +115,8 @@ class Route:
         """
         request, on_chunk = call.request, call.on_chunk
         wish = self._wish(request, call.wrap_up)
-        attempt = Attempt(request, number, wish)
+        thinks = self._capabilities.thinks(request.reasoning_effort)
+        attempt = Attempt(request, number, wish, thinks=thinks)
         try:
             permit = await self._admission.admit(attempt, call)
         except BaseException:
@@ -225,6 +227,10 @@ class Route:
                         completion = chunk
                         continue
 
+                    if isinstance(chunk, Usage):
+                        attempt.told = chunk
+                        continue
+
                     if not attempt.received:
                         self.gate.accepted(permit)
 
@@ -319,7 +325,7 @@ class Route:
             words = str(error) if isinstance(error, Exception) else "cancelled"
             self.tell_failed(attempt.request, attempt.number, words, None)
 
-        if received:
+        if received or attempt.told.output:
             self._cost(attempt, CostState.ESTIMATED, attempt.estimate(received))
         elif was_turned_away(error):
             self._release(attempt, turned_away=True)

@@ -15,6 +15,7 @@ from mma_runtime.llm.chat import (
     ToolCallDelta,
 )
 from mma_runtime.llm.provider import Provider
+from mma_runtime.llm.usage import Usage
 
 
 async def provider_contract(make: Callable[[], Provider], request: ChatRequest) -> None:
@@ -54,6 +55,8 @@ async def _answered(
             _expect(not completions, "nothing comes after the completion")
             if isinstance(item, Completion):
                 completions.append(item)
+            elif isinstance(item, Usage):
+                _check_usage(item)
             else:
                 chunks.append(item)
     _expect(len(completions) == 1, "a stream ends in one completion")
@@ -79,13 +82,16 @@ def _check_completion(completion: Completion) -> None:
     )
     if completion.finish is Finish.TOOL_CALLS:
         _expect(bool(calls), "an answer that ends in tool calls holds some")
-    usage = completion.usage
-    if usage is not None:
-        _expect(
-            usage.cache_read + usage.cache_write <= usage.input,
-            "cached tokens are part of the input",
-        )
-        _expect(usage.reasoning <= usage.output, "reasoning is part of the output")
+    if completion.usage is not None:
+        _check_usage(completion.usage)
+
+
+def _check_usage(usage: Usage) -> None:
+    _expect(
+        usage.cache_read + usage.cache_write <= usage.input,
+        "cached tokens are part of the input",
+    )
+    _expect(usage.reasoning <= usage.output, "reasoning is part of the output")
 
 
 async def _check_early_leave(provider: Provider, request: ChatRequest) -> None:

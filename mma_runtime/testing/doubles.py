@@ -53,7 +53,7 @@ class FunctionProvider:
 
     async def stream(
         self, request: ChatRequest
-    ) -> AsyncGenerator[Chunk | Completion, None]:
+    ) -> AsyncGenerator[Chunk | Usage | Completion, None]:
         """Yield what the function returns for *request*, part by part.
 
         Cancellation cancels the function where it waits; `requests` keeps the request.

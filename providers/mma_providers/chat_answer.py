@@ -59,7 +59,7 @@ class ChatAnswer:
         self._calls: dict[int, _OpenCall] = {}
         self._finish = ""
         self._refused = False
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None
         self._choices = 0
 
     @property
@@ -101,7 +101,7 @@ class ChatAnswer:
         return Completion(
             turn=AssistantTurn(tuple(parts)),
             finish=self._meaning_of_finish(),
-            usage=self._usage,
+            usage=self.usage,
             model=self._model,
             raw_finish=self._finish,
             request_id=request_id,
@@ -120,7 +120,7 @@ class ChatAnswer:
         added: list[Chunk] = []
         self._model = word(body, "model") or self._model
         if body.get("usage"):
-            self._usage = _usage(body["usage"])
+            self.usage = _usage(body["usage"])
         for choice in body.get("choices") or ():
             self._choices += 1
             self._finish = word(choice, "finish_reason") or self._finish

@@ -46,6 +46,7 @@ from mma_runtime.llm.chat import (
     UserTurn,
 )
 from mma_runtime.llm.provider import Capabilities, ModelInfo
+from mma_runtime.llm.usage import Usage
 from mma_runtime.rate_limits import RateLimits
 
 T = TypeVar("T")
@@ -65,6 +66,11 @@ class Answer(Protocol):
     @property
     def text(self) -> str:
         """What has come so far."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What has been told of what is billed; the same object until there is more."""
         ...
 
     def take(self, event: bytes) -> list[Chunk]:
@@ -162,7 +168,7 @@ class Client(Generic[SdkT]):
 
     async def stream(
         self, request: ChatRequest
-    ) -> AsyncGenerator[Chunk | Completion, None]:
+    ) -> AsyncGenerator[Chunk | Usage | Completion, None]:
         """Send *request* and yield its answer; see `Provider.stream`."""
         self._check(request)
         body, answer = self._prepare(request)
@@ -184,8 +190,8 @@ class Client(Generic[SdkT]):
                         events = decoder.end() if data is None else decoder.feed(data)
                         for event in events:
                             begun = True
-                            for chunk in _read(answer.take, event):
-                                yield chunk
+                            for item in _added(answer, answer.take, event):
+                                yield item
                         if data is None:
                             break
                     else:
@@ -194,8 +200,8 @@ class Client(Generic[SdkT]):
                     raise Malformed("the answer is no stream of events")
             else:
                 whole = await self._read_whole(response, pace)
-                for chunk in _read(answer.take_whole, whole):
-                    yield chunk
+                for item in _added(answer, answer.take_whole, whole):
+                    yield item
             completion = _read(answer.completion, request_id)
             if limits is not None:
                 completion = replace(completion, limits=limits)
@@ -233,6 +239,7 @@ class Client(Generic[SdkT]):
             max_output=profile.max_output,
             context=profile.context,
             counts_cached=profile.counts_cached,
+            reasoning=profile.reasoning,
         )
 
     def priced_as(self, model: str) -> tuple[str, str, bool]:
@@ -366,6 +373,18 @@ class Client(Generic[SdkT]):
 def secret_of(key: SecretStr | None) -> str:
     """Return the key in plain, for the SDK alone; servers without keys get a word."""
     return key.get_secret_value() if key else "none"
+
+
+def _added(
+    answer: Answer, take: Callable[[T], list[Chunk]], what: T
+) -> list[Chunk | Usage]:
+    """Return what it adds, and what is billed where that is told with it."""
+    told = answer.usage
+    added: list[Chunk | Usage] = [*_read(take, what)]
+    if answer.usage is not None and answer.usage is not told:
+        added.append(answer.usage)
+
+    return added
 
 
 def _read(take: Callable[[T], ReadT], what: T) -> ReadT:

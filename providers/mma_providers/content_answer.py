@@ -64,7 +64,8 @@ class ContentAnswer:
         self._calls = 0
         self._candidates = 0
         self._finish = ""
-        self._usage: Object = {}
+        self._counts: Object = {}
+        self.usage: Usage | None = None
         self._response_id: str | None = None
 
     @property
@@ -85,7 +86,8 @@ class ContentAnswer:
         self._response_id = word(body, "responseId") or self._response_id
         usage = body.get("usageMetadata")
         if usage:
-            self._usage |= usage
+            self._counts |= usage
+            self.usage = _usage(self._counts)
         blocked = child(body, "promptFeedback").get("blockReason")
         if blocked:
             message = f"the prompt was blocked: {blocked}"
@@ -117,7 +119,7 @@ class ContentAnswer:
         return Completion(
             turn=turn,
             finish=finish,
-            usage=_usage(self._usage) if self._usage else None,
+            usage=self.usage,
             model=self._model,
             raw_finish=self._finish,
             request_id=request_id or self._response_id,

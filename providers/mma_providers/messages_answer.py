@@ -1,7 +1,7 @@
 """An answer of Anthropic's Messages as neutral chunks and one completion."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mma_providers.failures import Malformed, Report, Reported
@@ -59,7 +59,8 @@ class MessagesAnswer:
         self._by_tool = by_tool
         self._blocks: dict[int, _Block] = {}
         self._finish = ""
-        self._usage: Object = {}
+        self._counts: Object = {}
+        self.usage: Usage | None = None
 
     @property
     def text(self) -> str:
@@ -79,6 +80,9 @@ class MessagesAnswer:
                 message = body["message"]
                 self._model = word(message, "model") or self._model
                 self._count(message.get("usage"))
+                if self.usage is not None:
+                    # Its output is only the beginning, whatever will be thought.
+                    self.usage = replace(self.usage, output=0, reasoning=0)
             case "message_delta":
                 self._finish = word(body["delta"], "stop_reason") or self._finish
                 self._count(body.get("usage"))
@@ -124,7 +128,7 @@ class MessagesAnswer:
         return Completion(
             turn=turn,
             finish=finish,
-            usage=_usage(self._usage) if self._usage else None,
+            usage=_usage(self._counts) if self._counts else None,
             model=self._model,
             raw_finish=self._finish,
             request_id=request_id,
@@ -212,7 +216,8 @@ class MessagesAnswer:
         # What comes later is cumulative and may leave out what has not changed.
         if is_object(usage):
             known = {name: value for name, value in usage.items() if value is not None}
-            self._usage |= known
+            self._counts |= known
+            self.usage = _usage(self._counts)
 
 
 def messages_report(body: Object, status: int | None) -> Report:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from mma_runtime.errors import ConfigurationError
 
@@ -16,10 +16,11 @@ class Profile:
     *output_limit* is the name of that field. *stream_usage* asks for usage at the end
     of a stream. *responses* sends the model to the Responses interface. *sampling* is
     `yes`, `no`, or `unless reasoning` where a reasoning effort rules it out. *thinking*
-    is how an effort is said: `none`, `budget` in tokens, or `level`. *context* and
-    *max_output* are in tokens, *shutdown* is the day the family ends; `None` is not
-    known. *counts_cached* is whether input that was read from a cache counts against
-    the limits of tokens a minute.
+    is how an effort is said: `none`, `budget` in tokens, or `level`. *reasoning* is
+    when it thinks unseen, as in `Capabilities`. *context* and *max_output* are in
+    tokens, *shutdown* is the day the family ends; `None` is not known. *counts_cached*
+    is whether input that was read from a cache counts against the limits of tokens a
+    minute.
     """
 
     output_limit: str = "max_completion_tokens"
@@ -29,6 +30,7 @@ class Profile:
     sampling: str = "yes"
     effort: bool = False
     thinking: str = "none"
+    reasoning: Literal["always", "asked", "never"] = "never"
     tools: bool = True
     forced_choice: bool = True
     parallel_switch: bool = True
@@ -51,7 +53,9 @@ _SWITCHES: dict[str, type] = {
 }
 
 _GPT = Profile()
-_REASONING = Profile(system_role="developer", sampling="no", effort=True)
+_REASONING = Profile(
+    system_role="developer", sampling="no", effort=True, reasoning="always"
+)
 
 _OPENAI: dict[str, Profile] = {
     "gpt-3.5": Profile(
@@ -68,12 +72,18 @@ _OPENAI: dict[str, Profile] = {
     "gpt-5": Profile(
         system_role="developer",
         sampling="no",
+        reasoning="always",
         effort=True,
         shutdown=date(2026, 12, 11),
     ),
     **dict.fromkeys(
         ("gpt-5.1", "gpt-5.2", "gpt-5.3", "gpt-5.4"),
-        Profile(system_role="developer", sampling="unless reasoning", effort=True),
+        Profile(
+            system_role="developer",
+            sampling="unless reasoning",
+            effort=True,
+            reasoning="asked",
+        ),
     ),
     **dict.fromkeys(("gpt-5.5", "gpt-5.6", "gpt-6"), _REASONING),
     **dict.fromkeys(
@@ -92,6 +102,7 @@ _OPENAI: dict[str, Profile] = {
     "o1": Profile(
         system_role="developer",
         sampling="no",
+        reasoning="always",
         effort=True,
         parallel_switch=False,
         context=200_000,
@@ -101,6 +112,7 @@ _OPENAI: dict[str, Profile] = {
     "o1-mini": Profile(
         system_role="user",
         sampling="no",
+        reasoning="always",
         tools=False,
         parallel_switch=False,
         images=False,
@@ -113,6 +125,7 @@ _OPENAI: dict[str, Profile] = {
     "o3": Profile(
         system_role="developer",
         sampling="no",
+        reasoning="always",
         effort=True,
         parallel_switch=False,
         context=200_000,
@@ -122,6 +135,7 @@ _OPENAI: dict[str, Profile] = {
     "o3-mini": Profile(
         system_role="developer",
         sampling="no",
+        reasoning="always",
         effort=True,
         parallel_switch=False,
         images=False,
@@ -132,6 +146,7 @@ _OPENAI: dict[str, Profile] = {
     "o4-mini": Profile(
         system_role="developer",
         sampling="no",
+        reasoning="always",
         effort=True,
         parallel_switch=False,
         context=200_000,
@@ -141,13 +156,20 @@ _OPENAI: dict[str, Profile] = {
 }
 
 
-_CLAUDE = Profile(sampling="no", thinking="level", context=200_000, max_output=64_000)
+_CLAUDE = Profile(
+    sampling="no",
+    thinking="level",
+    reasoning="asked",
+    context=200_000,
+    max_output=64_000,
+)
 _ANTHROPIC: dict[str, Profile] = {
     "claude-3": Profile(json_schema=False, context=200_000, max_output=4_096),
     "claude-3-5": Profile(json_schema=False, context=200_000, max_output=8_192),
     "claude-3-7": Profile(
         sampling="unless reasoning",
         thinking="budget",
+        reasoning="asked",
         json_schema=False,
         context=200_000,
         max_output=64_000,
@@ -157,6 +179,7 @@ _ANTHROPIC: dict[str, Profile] = {
         Profile(
             sampling="unless reasoning",
             thinking="budget",
+            reasoning="asked",
             json_schema=False,
             context=200_000,
             max_output=32_000,
@@ -167,6 +190,7 @@ _ANTHROPIC: dict[str, Profile] = {
         Profile(
             sampling="unless reasoning",
             thinking="budget",
+            reasoning="asked",
             context=200_000,
             max_output=64_000,
         ),
@@ -174,6 +198,7 @@ _ANTHROPIC: dict[str, Profile] = {
     "claude-sonnet-4-5": Profile(
         sampling="unless reasoning",
         thinking="budget",
+        reasoning="asked",
         context=200_000,
         max_output=64_000,
         shutdown=date(2026, 11, 30),
@@ -183,6 +208,7 @@ _ANTHROPIC: dict[str, Profile] = {
         Profile(
             sampling="unless reasoning",
             thinking="level",
+            reasoning="asked",
             context=200_000,
             max_output=64_000,
         ),
@@ -193,6 +219,7 @@ _ANTHROPIC: dict[str, Profile] = {
         Profile(
             sampling="no",
             thinking="level",
+            reasoning="asked",
             forced_choice=False,
             context=200_000,
             max_output=64_000,
@@ -200,11 +227,15 @@ _ANTHROPIC: dict[str, Profile] = {
     ),
 }
 
-_GEMINI_3 = Profile(thinking="level", context=1_048_576, max_output=65_536)
+_GEMINI_3 = Profile(
+    thinking="level", reasoning="always", context=1_048_576, max_output=65_536
+)
 _GEMINI: dict[str, Profile] = {
     "gemini-1": Profile(context=1_048_576, max_output=8_192),
     "gemini-2.0": Profile(context=1_048_576, max_output=8_192),
-    "gemini-2.5": Profile(thinking="budget", context=1_048_576, max_output=65_536),
+    "gemini-2.5": Profile(
+        thinking="budget", reasoning="always", context=1_048_576, max_output=65_536
+    ),
 }
 
 
@@ -223,6 +254,8 @@ def compatible_profile(switches: Mapping[str, object]) -> Profile:
             wanted = _SWITCHES[name].__name__
             raise ConfigurationError(f"the switch {name!r} of a profile is a {wanted}")
     known: dict[str, Any] = dict(switches)
+    if known.get("effort"):
+        known["reasoning"] = "asked"
     return replace(_COMPATIBLE, **known)
 
 

@@ -44,6 +44,7 @@ class ResponsesAnswer:
 
     def __init__(self, model: str) -> None:
         self.done: bool = False
+        self.usage: Usage | None = None
         self._model = model
         self._texts: list[str] = []
         self._calls: dict[int, Object] = {}
@@ -79,13 +80,13 @@ class ResponsesAnswer:
         elif kind == "error":
             raise Reported(error_report(body.get("error") or {**body, "type": None}))
         elif kind in _ENDS:
-            self._response = body["response"]
+            self._end(body["response"])
             self.done = True
         return []
 
     def take_whole(self, body: Object) -> list[Chunk]:
         """Read an answer that was not streamed."""
-        self._response = body
+        self._end(body)
         added: list[Chunk] = []
         items: list[Object] = body.get("output") or []
         for index, item in enumerate(items):
@@ -119,11 +120,16 @@ class ResponsesAnswer:
         return Completion(
             turn=turn,
             finish=self._finish(status, reason, turn, items),
-            usage=_usage(response["usage"]) if response.get("usage") else None,
+            usage=self.usage,
             model=word(response, "model") or self._model,
             raw_finish=reason or status,
             request_id=request_id,
         )
+
+    def _end(self, response: Object) -> None:
+        self._response = response
+        if response.get("usage"):
+            self.usage = _usage(response["usage"])
 
     def _finish(
         self, status: str, reason: str, turn: AssistantTurn, items: list[Object]

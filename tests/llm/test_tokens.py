@@ -27,6 +27,15 @@ def test_four_characters_are_a_token_and_a_rest_counts_as_one() -> None:
     assert [estimate_tokens("x" * n) for n in (0, 1, 4, 5)] == [0, 1, 1, 2]
 
 
+def test_what_is_not_ascii_counts_as_a_token_a_character() -> None:
+    assert [estimate_tokens(text) for text in ("汉字", "汉字abcd", "zurück", "é")] == [
+        2,
+        3,
+        3,
+        1,
+    ]
+
+
 def test_every_part_of_a_request_counts() -> None:
     call = ToolCall("1", "read", {"path": "a"}, '{"path": "a"}')
     request = ChatRequest(

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import anyio
 import pytest
@@ -45,6 +45,7 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.llm.pricing import FlatRates
+from mma_runtime.llm.provider import Capabilities
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.model.route import Route
@@ -72,14 +73,17 @@ REQUEST = ChatRequest(
 class Stream(FunctionProvider):
     """Yields what it is given, and raises what is an error in it."""
 
-    def __init__(self, *items: Chunk | Completion | Exception | anyio.Event) -> None:
+    def __init__(
+        self, *items: Chunk | Usage | Completion | Exception | anyio.Event
+    ) -> None:
         super().__init__(lambda _: "")
         self.items = items
+        self.can = Capabilities()
         self.closed = 0
 
     async def stream(
         self, request: ChatRequest
-    ) -> AsyncGenerator[Chunk | Completion, None]:
+    ) -> AsyncGenerator[Chunk | Usage | Completion, None]:
         self.requests.append(request)
         try:
             for item in self.items:
@@ -92,6 +96,9 @@ class Stream(FunctionProvider):
                     yield item
         finally:
             self.closed += 1
+
+    def capabilities(self, model: str) -> Capabilities:
+        return self.can
 
 
 class Broken(FunctionProvider):
@@ -289,6 +296,70 @@ async def test_a_cancelled_call_is_estimated_and_its_stream_closed() -> None:
     assert stream.closed == 1
     assert (total.calls, total.estimated_calls) == (1, 1)
     assert total.usage.output == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "counted"),
+    [
+        (Usage(input=9_000, cache_write=8_000), (9_000, 8_000, 2)),
+        (Usage(input=9_000, output=70, reasoning=60), (9_000, 0, 70)),
+    ],
+)
+async def test_what_was_told_before_a_stream_broke_is_what_counts(
+    told: Usage, counted: tuple[int, int, int]
+) -> None:
+    provider = Stream(
+        told,
+        TextDelta("half of"),
+        error(ProviderFailed, in_stream=True, partial_text="half of"),
+    )
+    async with rig(provider) as tried:
+        with pytest.raises(ProviderFailed):
+            await tried.model.complete(REQUEST)
+        total = (await tried.report()).total
+
+    usage = total.usage
+    assert (total.calls, total.estimated_calls) == (1, 1)
+    assert (usage.input, usage.cache_write, usage.output) == counted
+
+
+async def test_what_was_told_before_a_call_was_cancelled_is_what_counts() -> None:
+    reached = anyio.Event()
+    provider = Stream(Usage(input=9_000), TextDelta("half"), reached)
+    async with rig(provider) as tried:
+        async with anyio.create_task_group() as group:
+            group.start_soon(tried.model.complete, REQUEST)
+            await reached.wait()
+            group.cancel_scope.cancel()
+        usage = (await tried.report()).total.usage
+
+    assert (usage.input, usage.output) == (9_000, 1)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "effort", "output"),
+    [
+        ("always", None, 700),
+        ("always", "none", 1),
+        ("asked", "high", 700),
+        ("asked", None, 1),
+        ("never", "high", 1),
+    ],
+)
+async def test_thoughts_that_nobody_saw_count_for_all_that_was_allowed(
+    reasoning: Literal["always", "asked", "never"], effort: str | None, output: int
+) -> None:
+    provider = Stream(
+        TextDelta("half"), error(ProviderFailed, in_stream=True, partial_text="half")
+    )
+    provider.can = Capabilities(reasoning=reasoning)
+    request = replace(REQUEST, max_output_tokens=700, reasoning_effort=effort)
+    async with rig(provider) as tried:
+        with pytest.raises(ProviderFailed):
+            await tried.model.complete(request)
+        total = (await tried.report()).total
+
+    assert (total.estimated_calls, total.usage.output) == (1, output)
 
 
 async def test_a_call_cancelled_before_any_output_has_an_unknown_cost() -> None:

@@ -18,6 +18,7 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.llm.provider import Provider
+from mma_runtime.llm.usage import Usage
 from mma_runtime.testing.wire.scripted import ScriptedServer
 
 KEY = "sk-test-0123456789"
@@ -92,5 +93,6 @@ async def collect(
         async for item in stream:
             if isinstance(item, Completion):
                 return chunks, item
-            chunks.append(item)
+            if not isinstance(item, Usage):
+                chunks.append(item)
     raise AssertionError("the stream ended without a completion")

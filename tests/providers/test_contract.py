@@ -47,6 +47,8 @@ from mma_runtime.testing.wire.answers import Answer, Call
 from mma_runtime.testing.wire.scripted import ScriptedServer, rendered
 from mma_runtime.testing.wire.server import Cut, Recorded, Reply, Silence, Step
 from tests.providers.services import (
+    ANTHROPIC,
+    GEMINI,
     KEY,
     PNG,
     PNG_BASE64,
@@ -69,9 +71,15 @@ every_service = pytest.mark.parametrize(
 )
 
 
-def broken_off(request: Recorded, *, after: int, last: tuple[Step, ...] = ()) -> Reply:
-    """Return a stream that ends after *after* events and then does *last*."""
-    whole = rendered(request, Answer(text="partial text", pieces=4))
+def broken_off(
+    request: Recorded,
+    answer: Answer = Answer(text="partial text", pieces=4),  # noqa: B008 - frozen
+    *,
+    after: int,
+    last: tuple[Step, ...] = (),
+) -> Reply:
+    """Return a stream of *answer* that ends after *after* events and does *last*."""
+    whole = rendered(request, answer)
     return replace(whole, body=whole.body[:after] + last)
 
 
@@ -317,6 +325,36 @@ async def test_a_stream_cut_in_the_middle_keeps_what_had_come(
     assert caught.value.facts.partial_text.startswith("par")
     assert isinstance(caught.value.__cause__, httpx2.RemoteProtocolError)
     assert isinstance(pickle.loads(pickle.dumps(caught.value)), ConnectionFailed)  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(
+    ("service", "after", "told"),
+    [
+        (ANTHROPIC, 2, Usage(input=9_000, cache_read=4_000)),
+        (GEMINI, 1, Usage(input=9_000, output=8, cache_read=4_000, reasoning=3)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+async def test_what_is_billed_is_told_before_a_stream_breaks(
+    wire: ScriptedServer, service: Service, after: int, told: Usage
+) -> None:
+    answer = Answer(
+        text="one two three",
+        input_tokens=9_000,
+        cached_tokens=4_000,
+        output_tokens=8,
+        reasoning_tokens=3,
+    )
+    wire.say(lambda request: broken_off(request, answer, after=after, last=(Cut(),)))
+
+    heard: list[object] = []
+    async with opened(service, wire) as provider:
+        with pytest.raises(ProviderError):
+            async with aclosing(provider.stream(service.ask())) as stream:
+                async for item in stream:
+                    heard.append(item)  # noqa: PERF401 - kept when the stream breaks
+
+    assert [item for item in heard if isinstance(item, Usage)][-1:] == [told]
 
 
 @every_service

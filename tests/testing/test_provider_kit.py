@@ -43,7 +43,7 @@ TURN = AssistantTurn(
 )
 
 
-async def items(provider: FunctionProvider) -> list[Chunk | Completion]:
+async def items(provider: FunctionProvider) -> list[Chunk | Usage | Completion]:
     async with aclosing(provider.stream(REQUEST)) as stream:
         return [item async for item in stream]
 
@@ -104,7 +104,7 @@ class Broken(FunctionProvider):
 
     async def stream(
         self, request: ChatRequest
-    ) -> AsyncGenerator[Chunk | Completion, None]:
+    ) -> AsyncGenerator[Chunk | Usage | Completion, None]:
         async with aclosing(super().stream(request)) as stream:
             async for item in stream:
                 match item, self.promise:
