@@ -28,10 +28,11 @@ class Capabilities:
     """What may be sent to a model; *shutdown* is the day it ends, if that is known.
 
     *max_output* is the most tokens that one answer may have, hidden reasoning included,
-    *context* how many tokens one request may have; `None` is unknown. *reasoning* tells
-    when it thinks what may not be shown: `always` unless the effort is `none`, `asked`
-    where an effort is asked for, or `never`. *counts_cached* tells whether input that
-    is read from a cache counts against limits of tokens a minute.
+    *context* how many tokens one request may have; `None` is unknown. *default_output*
+    is the limit in tokens that is sent where nobody sets one; `None` is none.
+    *reasoning* tells when it thinks what may not be shown: `always` unless the effort
+    is `none`, `asked` where an effort is asked for, or `never`. *counts_cached* tells
+    whether input that is read from a cache counts against limits of tokens a minute.
     """
 
     tools: bool = True
@@ -42,6 +43,7 @@ class Capabilities:
     max_output: int | None = None
     context: int | None = None
     counts_cached: bool = True
+    default_output: int | None = None
     reasoning: Literal["always", "asked", "never"] = "never"
 
     def thinks(self, effort: str | None) -> bool:

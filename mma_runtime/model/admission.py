@@ -28,8 +28,9 @@ from mma_runtime.model.attempt import Attempt, Call
 class Admission:
     """Admits attempts at the model *address*: reserved with *costs*, let in by *gate*.
 
-    *largest* is the model's own output limit, if it is known. `tree` may be set where
-    no level of it is limited: then it is written to at once, and nobody is asked.
+    *unasked* is the output limit that holds where none is sent along, if it is known.
+    `tree` may be set where no level of it is limited: then it is written to at once,
+    and nobody is asked.
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class Admission:
         costs: Ref,
         gate: Gate,
         emit: Callable[[Event], None],
-        largest: int | None,
+        unasked: int | None,
     ) -> None:
         self._address = address
         self._costs = costs
         self._gate = gate
         self._emit = emit
-        self._largest = largest
+        self._unasked = unasked
         self.tree: BudgetTree | None = None
 
     async def admit(self, attempt: Attempt, call: Call) -> Permit:
@@ -57,7 +58,7 @@ class Admission:
         """
         wish = attempt.wish
         await self._reserve(attempt)
-        if wish.output is not None and wish.output != self._largest:
+        if wish.output is not None and wish.output != self._unasked:
             attempt.request = replace(attempt.request, max_output_tokens=wish.output)
             self._tell_if_short(attempt, wish.output)
 

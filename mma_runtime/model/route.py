@@ -57,6 +57,12 @@ DEFAULT_OUTPUT = 4_096
 Every model in use takes as much.
 """
 
+REASONING_OUTPUT = 32_768
+"""The same of a model that thinks unseen, in tokens; its thoughts are in it.
+
+Every such model in use takes as much, and with less may not come to its answer.
+"""
+
 
 class Route:
     """A model that calls can go to.
@@ -87,14 +93,17 @@ class Route:
         self.gate: Gate = gate or Gate(adapts=False)
         self._billed = provider.priced_as(name)[2]
         self._capabilities = provider.capabilities(name)
-        self._largest = self._capabilities.max_output
+        # The limit that holds where none is sent along with the request.
+        self._unasked = (
+            self._capabilities.default_output or self._capabilities.max_output
+        )
         self._costs = costs
         self.emit = emit
         self._rates = rates
         self._bound = InputBound()
         self._observer = observer
         self._admission = Admission(
-            self.address, costs=costs, gate=self.gate, emit=emit, largest=self._largest
+            self.address, costs=costs, gate=self.gate, emit=emit, unasked=self._unasked
         )
         self._ledger: Ledger | None = None
         self.before_send: BeforeSend | None = None
@@ -115,7 +124,7 @@ class Route:
         """
         request, on_chunk = call.request, call.on_chunk
         wish = self._wish(request, call.wrap_up)
-        thinks = self._capabilities.thinks(request.reasoning_effort)
+        thinks = self._thinks(request)
         attempt = Attempt(request, number, wish, thinks=thinks)
         try:
             permit = await self._admission.admit(attempt, call)
@@ -185,12 +194,18 @@ class Route:
             request.origin,
             self.address,
             tokens=tokens,
-            wanted=asked or self._largest or DEFAULT_OUTPUT,
+            wanted=asked or self._unasked or self._default_output(request),
             quote=self._rates.quote(tokens) if self._rates is not None else None,
             asked=asked is not None,
             billed=self._billed,
             wrap_up=wrap_up,
         )
+
+    def _thinks(self, request: ChatRequest) -> bool:
+        return self._capabilities.thinks(request.reasoning_effort)
+
+    def _default_output(self, request: ChatRequest) -> int:
+        return REASONING_OUTPUT if self._thinks(request) else DEFAULT_OUTPUT
 
     # --- the call -------------------------------------------------------------
 

@@ -9,12 +9,16 @@ import httpx2
 from mma_providers.client import Answer, Client, Meaning, secret_of
 from mma_providers.failures import Report, retry_after
 from mma_providers.messages_answer import MessagesAnswer, messages_report
-from mma_providers.messages_request import answers_by_tool, messages_body
+from mma_providers.messages_request import (
+    answers_by_tool,
+    default_output,
+    messages_body,
+)
 from mma_providers.profiles import Profile, anthropic_profile
 from mma_providers.wire_json import Object, is_object
 from mma_runtime.errors import ConnectionFailed, ProviderTimedOut
 from mma_runtime.llm.chat import ChatRequest
-from mma_runtime.llm.provider import ModelInfo
+from mma_runtime.llm.provider import Capabilities, ModelInfo
 
 
 class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
@@ -36,6 +40,11 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
             # The runtime traces its calls itself, and only when it is told to.
             open_telemetry={"traces": False, "propagation": False},
         )
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Say what may be sent to *model*, from the table of profiles."""
+        limit = default_output(self._profile(model))
+        return replace(super().capabilities(model), default_output=limit)
 
     def _profile(self, model: str) -> Profile:
         return anthropic_profile(model)

@@ -33,12 +33,9 @@ _CACHE = {"type": "ephemeral"}
 
 def messages_body(request: ChatRequest, profile: Profile) -> Object:
     """Return the body to send; leaves out what the model rejects."""
-    limit = request.max_output_tokens or min(
-        _DEFAULT_OUTPUT, profile.max_output or _DEFAULT_OUTPUT
-    )
     body: Object = {
         "model": request.model,
-        "max_tokens": limit,
+        "max_tokens": request.max_output_tokens or default_output(profile),
         "messages": _messages(request.turns),
     }
     if request.streamed:
@@ -58,6 +55,11 @@ def messages_body(request: ChatRequest, profile: Profile) -> Object:
     if request.tools or len(request.turns) > 1:
         _mark_for_cache(body)
     return body
+
+
+def default_output(profile: Profile) -> int:
+    """Return the output limit that is sent where nobody sets one, in tokens."""
+    return min(_DEFAULT_OUTPUT, profile.max_output or _DEFAULT_OUTPUT)
 
 
 def answers_by_tool(request: ChatRequest, profile: Profile) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from mma_runtime.costs import CostAggregator, Ledger, Report
 from mma_runtime.costs.budget import Budget, Budgets
 from mma_runtime.costs.report import Spent
-from mma_runtime.costs.reservations import NOTHING
+from mma_runtime.costs.reservations import NOTHING, Reservation
 from mma_runtime.errors import (
     BudgetExhausted,
     ConnectionFailed,
@@ -47,6 +47,7 @@ from mma_runtime.llm.chat import (
     user,
 )
 from mma_runtime.llm.pricing import FlatRates
+from mma_runtime.llm.provider import Capabilities
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
 from mma_runtime.model.route import Route
@@ -330,6 +331,36 @@ async def test_an_output_limit_is_only_added_where_a_budget_needs_it(
     async with rig(budget) as tried:
         await Model(tried.route(provider)).complete(ask(output=None))
 
+    assert provider.requests[0].max_output_tokens == sent
+
+
+@pytest.mark.parametrize(
+    ("can", "effort", "reserved", "sent"),
+    [
+        (Capabilities(max_output=9_000), None, 9_000, None),
+        (Capabilities(max_output=9_000, default_output=5_000), None, 5_000, None),
+        (Capabilities(reasoning="always"), None, 32_768, 32_768),
+        (Capabilities(reasoning="always"), "none", 4_096, 4_096),
+        (Capabilities(reasoning="asked"), "low", 32_768, 32_768),
+        (Capabilities(reasoning="asked"), None, 4_096, 4_096),
+    ],
+)
+async def test_what_is_reserved_is_what_may_come(
+    can: Capabilities, effort: str | None, reserved: int, sent: int | None
+) -> None:
+    provider = FunctionProvider(lambda _: answer(40_000))
+    provider.capabilities = lambda model: can  # type: ignore[method-assign]
+    held: list[int | None] = []
+
+    async def look(_request: ChatRequest, _number: int, wish: Reservation) -> None:
+        held.append(wish.output)
+
+    async with rig(Budget(calls=5)) as tried:
+        route = tried.route(provider)
+        route.before_send = look
+        await Model(route).complete(ask(output=None, reasoning_effort=effort))
+
+    assert held == [reserved]
     assert provider.requests[0].max_output_tokens == sent
 
 
