@@ -50,9 +50,13 @@ def _plain(value: Any) -> Any:
     return _plain_fields(value) if is_dataclass(value) else value
 
 
-@_plain.register(Decimal)
-@_plain.register(Path)
-def _(value: object) -> str:
+@_plain.register
+def _(value: Decimal) -> str:
+    return f"{value:f}"
+
+
+@_plain.register
+def _(value: Path) -> str:
     return str(value)
 
 

@@ -9,7 +9,7 @@ import anyio
 
 from mma_runtime.costs.budget import Budgets
 from mma_runtime.costs.report import CostLine, CostReport, Spent
-from mma_runtime.costs.reservations import NOTHING, Amount, Level, Reservation
+from mma_runtime.costs.reservations import NOTHING, Amount, Level, Reservation, written
 from mma_runtime.costs.tree import BudgetTree
 from mma_runtime.events import BudgetWarning, CostCounted, Event, Origin
 from mma_runtime.kernel import Actor, Message, Request, handles
@@ -329,7 +329,7 @@ class CostAggregator(Actor):
 
     def _warn(self, level: Level, origin: Origin, per_cent: int) -> None:
         unit, limit, spent, _ = max(level.used(), key=lambda used: used[2] / used[1])
-        self._tell(level, origin, per_cent, (unit, f"{limit}", f"{spent}"))
+        self._tell(level, origin, per_cent, (unit, written(limit), written(spent)))
 
     def _warn_of_time(self, level: Level, origin: Origin, now: float) -> None:
         per_cent = level.warn_of_time(now)

@@ -56,6 +56,11 @@ class Amount(NamedTuple):
 NOTHING = Amount()
 
 
+def written(amount: Decimal | float) -> str:
+    """Write an amount as people do, without an exponent."""
+    return f"{Decimal(amount).normalize():f}"
+
+
 def add(one: Amount, other: Amount) -> Amount:
     """Add two amounts unit by unit."""
     return Amount(one[0] + other[0], one[1] + other[1], one[2] + other[2])

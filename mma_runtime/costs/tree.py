@@ -16,6 +16,7 @@ from mma_runtime.costs.reservations import (
     WrapUp,
     add,
     subtract,
+    written,
 )
 from mma_runtime.errors import BudgetExhausted, ConfigurationError
 from mma_runtime.events import Origin
@@ -391,11 +392,11 @@ def _exhausted(level: Level, needed: Amount, kept: Amount) -> BudgetExhausted:
             return BudgetExhausted(
                 level.name,
                 unit,
-                f"{limit}",
-                f"{spent}",
+                written(limit),
+                written(spent),
                 name=level.of,
-                reserved=f"{held}",
-                needed=f"{need}",
+                reserved=written(held),
+                needed=written(need),
             )
 
     seconds = f"{level.budget.seconds:g}"

@@ -99,7 +99,11 @@ def plain(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
 
-    if isinstance(value, Decimal | Path):
+    if isinstance(value, Decimal):
+        # Without an exponent: nothing is 0E-8 after a sum of small prices.
+        return f"{value:f}"
+
+    if isinstance(value, Path):
         return str(value)
 
     if isinstance(value, Enum):

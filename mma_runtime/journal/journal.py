@@ -110,7 +110,7 @@ class Journal:
     def record(self, event: Event) -> None:
         """Take an event from the bus; does not wait."""
         if isinstance(event, ModelCallFinished):
-            usd = None if event.usd is None else str(event.usd)
+            usd = None if event.usd is None else f"{event.usd:f}"
             self._costs[event.call.rpartition(".")[0]] = {
                 "model": event.model,
                 "usd": usd,

@@ -332,6 +332,19 @@ def test_an_unknown_call_stays_charged_with_its_worst_case() -> None:
     assert budgets.run.spent == Amount(Decimal("0.002"), 2_000, 1)
 
 
+def test_what_is_missing_is_worded_without_an_exponent() -> None:
+    budgets, one = tree(Budget(usd=Decimal("0.00030"))), wish(tokens=0, wanted=10)
+    for usd in ("0.00045", "0E-8"):
+        budgets.spend(one.origin, Amount(usd=Decimal(usd)))
+
+    budgets.reserve(one, 0)
+
+    assert str(one.error) == (
+        "the run's budget is used up: 0.00045 of 0.0003 usd spent, 0 reserved;"
+        " the next call needs up to 0.00001"
+    )
+
+
 # --- the concluding turn ------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from mma_runtime.events import (
     ToolCallStarted,
     TrackPlanned,
 )
-from mma_runtime.events.records import fact_names, to_record
+from mma_runtime.events.records import fact_names, plain, to_record
 from mma_runtime.events.schema import event_kinds, from_record, record_model
 
 ROOT = Path(__file__).parents[2]
@@ -213,3 +213,8 @@ def test_there_is_no_schema_of_something_else() -> None:
 
     assert result.exit_code == 2
     assert "'scenario', 'events'" in result.stderr
+
+
+def test_money_has_no_exponent() -> None:
+    assert plain(Decimal("0E-8")) == "0.00000000"
+    assert plain((Decimal("1.5E-7"), Decimal("2.50"))) == ["0.00000015", "2.50"]
