@@ -286,6 +286,10 @@ def _always(_total: Spent) -> bool:
     return True
 
 
+def _most(spent: Spent) -> str:
+    return "unknown" if spent.unknown_usd is None else dollars(spent.unknown_usd)
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     """A column of the table of costs; not shown where a total has nothing for it."""
@@ -325,8 +329,8 @@ _COLUMNS = (
     ),
     _Column(
         "at most more",
-        lambda spent: dollars(spent.unknown_usd),
-        lambda total: total.unknown_usd > 0,
+        _most,
+        lambda total: total.unknown_usd is None or total.unknown_usd > 0,
         is_money=True,
     ),
     _Column(

@@ -58,7 +58,11 @@ class CostEvent(Message):
         if self.state is not CostState.UNKNOWN or (held is not None and not held.quote):
             return self.usd
 
-        return held.amount.usd if held is not None else self.worst.usd
+        if held is not None:
+            return held.amount.usd
+
+        # A journal has a zero for what had no price.
+        return self.worst.usd or None
 
 
 class _Sum:
@@ -85,7 +89,8 @@ class _Sum:
         self.input = self.output = self.reasoning = 0
         self.cache: Usage | None = None
         self.usd = self.unpaid_usd = self.estimated_usd = Decimal(0)
-        self.unknown_usd = self.saved_usd = Decimal(0)
+        self.unknown_usd: Decimal | None = Decimal(0)
+        self.saved_usd = Decimal(0)
         self.estimated_calls = self.unknown_calls = 0
 
     def add(self, event: CostEvent) -> None:
@@ -101,10 +106,11 @@ class _Sum:
 
         if event.usd is None or event.state is CostState.UNKNOWN:
             self.unknown_calls += 1
-            if event.reservation is not None:
-                self.unknown_usd += event.reservation.amount.usd
+            most = event.charged_usd
+            if most is None or self.unknown_usd is None:
+                self.unknown_usd = None
             else:
-                self.unknown_usd += event.worst.usd
+                self.unknown_usd += most
         else:
             self.usd += event.usd
             if not event.billed:

@@ -18,8 +18,8 @@ class Spent:
     well. *usd* is the sum of what is known, in US dollars; *estimated_usd* is the part
     of it that we counted ourselves, *unpaid_usd* the part that scripted replies stand
     for. *unknown_calls* are not in it; *unknown_usd* is the most that they can have
-    cost. *reserved_usd* is held for the calls *in_flight*. *saved_usd* is what the
-    providers' caches saved.
+    cost, `None` where one of them has no price. *reserved_usd* is held for the calls
+    *in_flight*. *saved_usd* is what the providers' caches saved.
     """
 
     calls: int = 0
@@ -30,7 +30,7 @@ class Spent:
     estimated_calls: int = 0
     estimated_usd: Decimal = Decimal(0)
     unknown_calls: int = 0
-    unknown_usd: Decimal = Decimal(0)
+    unknown_usd: Decimal | None = Decimal(0)
     in_flight: int = 0
     reserved_usd: Decimal = Decimal(0)
     saved_usd: Decimal = Decimal(0)
@@ -46,7 +46,7 @@ class Spent:
             estimated_calls=self.estimated_calls + other.estimated_calls,
             estimated_usd=self.estimated_usd + other.estimated_usd,
             unknown_calls=self.unknown_calls + other.unknown_calls,
-            unknown_usd=self.unknown_usd + other.unknown_usd,
+            unknown_usd=_sum(self.unknown_usd, other.unknown_usd),
             in_flight=self.in_flight + other.in_flight,
             reserved_usd=self.reserved_usd + other.reserved_usd,
             saved_usd=self.saved_usd + other.saved_usd,
@@ -56,6 +56,10 @@ class Spent:
     def billed_usd(self) -> Decimal:
         """What real providers charge for, in US dollars."""
         return self.usd - self.unpaid_usd
+
+
+def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
 
 
 NOTHING_SPENT = Spent()

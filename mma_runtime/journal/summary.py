@@ -158,7 +158,8 @@ def _worst(intent: Record | None) -> Decimal:
 
 
 def _unknown(most: Decimal) -> Spent:
-    return Spent(calls=1, attempts=1, unknown_calls=1, unknown_usd=most)
+    """Return a call that came to *most* at most; a zero stands for no price."""
+    return Spent(calls=1, attempts=1, unknown_calls=1, unknown_usd=most or None)
 
 
 def summarise(path: Path) -> Summary:

@@ -382,3 +382,13 @@ def test_costs_have_a_column_for_what_there_is_something_of() -> None:
         "at most more": "$0.0300",
         "saved": "$0.0040",
     }
+
+
+def test_what_a_call_without_a_price_may_have_cost_is_no_zero() -> None:
+    spent = Spent(calls=1, attempts=1, unknown_calls=1, unknown_usd=None)
+    report = CostReport.of([CostLine(model="local:m", spent=spent)])
+
+    table = costs_table(report, "model")
+
+    total = {str(one.header): list(one.cells)[-1] for one in table.columns}
+    assert total["at most more"] == total["US dollars"] == "unknown"

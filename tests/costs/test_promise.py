@@ -482,6 +482,7 @@ def test_no_budget_is_passed_and_every_sum_is_exact(name: str, world: World) -> 
     total = report.total
     assert (total.in_flight, total.reserved_usd) == (0, Decimal(0))
     assert (total.usd, total.estimated_usd) == (sums.usd, sums.estimated)
+    assert total.unknown_usd is not None
     assert ledger.tree.run.spent.usd == total.usd + total.unknown_usd
     for keys in (("tier",), ("track", "ticket"), ("model",), ("provider",)):
         lines = report.by(*keys)

@@ -11,7 +11,7 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from mma_runtime.costs import CostAggregator, Ledger, Report
-from mma_runtime.costs.report import CostReport
+from mma_runtime.costs.report import CostReport, Spent
 from mma_runtime.errors import (
     AuthenticationFailed,
     BalanceExhausted,
@@ -190,6 +190,8 @@ async def test_without_a_price_the_tokens_are_counted_and_the_dollars_unknown() 
 
     assert total.usage.total == 15
     assert (total.usd, total.unknown_calls) == (Decimal(0), 1)
+    assert total.unknown_usd is None
+    assert (total + Spent(unknown_usd=Decimal(1))).unknown_usd is None
     assert tried.of(ModelCallFinished)[0].usd is None
 
 

@@ -11,12 +11,12 @@ from mma_runtime.runtime.expectations import check_expectations
 from mma_runtime.scenario.schema import Expect
 
 
-def spent(usd: str, unknown: int = 0, most: str = "0") -> Spent:
+def spent(usd: str, unknown: int = 0, most: str | None = "0") -> Spent:
     return Spent(
         calls=1 + unknown,
         usd=Decimal(usd),
         unknown_calls=unknown,
-        unknown_usd=Decimal(most),
+        unknown_usd=None if most is None else Decimal(most),
     )
 
 
@@ -39,7 +39,7 @@ async def test_a_call_of_unknown_cost_counts_with_the_most_that_it_can_be(
 
 
 async def test_a_model_without_a_price_holds_to_no_limit() -> None:
-    cost = await check("5", priced=spent("0", 1, "0.02"), unpriced=spent("0", 2))
+    cost = await check("5", priced=spent("0", 1, "0.02"), unpriced=spent("0", 2, None))
 
     assert not cost.passed
     assert cost.detail == "$0 and 3 calls of unknown price"
