@@ -199,8 +199,10 @@ class Level:
             if usd < 0:
                 return -1
 
-            quote = wish.quote
-            slope = quote.per_token + quote.per_input if keeps else quote.per_token
+            slope = wish.quote.per_token
+            if keeps and wish.later is not None:
+                slope += wish.later.per_input
+
             if slope * room > usd:
                 room = int(usd // slope)
 
@@ -288,8 +290,9 @@ class Reservation:
 
     The caller makes it, so that it can be let go of whatever becomes of the caller.
     *tokens* is the input, bounded from above; *wanted* the largest output; *asked*
-    tells that the user has set that. *quote* is `None` where no price is known. *model*
-    is `provider:model`; *billed* is false where nobody pays for it.
+    tells that the user has set that. *quote* is `None` where no price is known, *later*
+    is that of its ticket's concluding turn, which is longer; *quote* if left out.
+    *model* is `provider:model`; *billed* is false where nobody pays for it.
 
     Once granted, `output` is the output limit that the call has to keep, `None` where
     no budget applies, and `deadline` the time at which it has to end. Refused, `error`
@@ -302,6 +305,7 @@ class Reservation:
         "billed",
         "deadline",
         "error",
+        "later",
         "levels",
         "model",
         "news",
@@ -322,6 +326,7 @@ class Reservation:
         tokens: int,
         wanted: int,
         quote: Quote | None,
+        later: Quote | None = None,
         asked: bool = True,
         billed: bool = True,
         wrap_up: WrapUp = WrapUp.NONE,
@@ -331,6 +336,7 @@ class Reservation:
         self.tokens: int = tokens
         self.wanted: int = wanted
         self.quote: Quote | None = quote
+        self.later: Quote | None = later or quote
         self.asked: bool = asked
         self.billed: bool = billed
         self.wrap_up: WrapUp = wrap_up
@@ -354,7 +360,7 @@ class Reservation:
             return NOTHING
 
         tokens = self.tokens + output + WRAP_UP_INPUT
-        quote = self.quote
+        quote = self.later
         usd = NOTHING.usd
         if quote is not None:
             usd = quote.per_input * tokens + quote.per_token * WRAP_UP_OUTPUT

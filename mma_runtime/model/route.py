@@ -10,7 +10,7 @@ from math import inf
 import anyio
 
 from mma_runtime.costs import CostEvent, CostState, Ledger, Release
-from mma_runtime.costs.reservations import Reservation, WrapUp
+from mma_runtime.costs.reservations import WRAP_UP_INPUT, Reservation, WrapUp
 from mma_runtime.errors import (
     ProtocolViolated,
     ProviderError,
@@ -190,12 +190,21 @@ class Route:
     def _wish(self, request: ChatRequest, wrap_up: WrapUp) -> Reservation:
         tokens = self._bound.of(request)
         asked = request.max_output_tokens
+        wanted = asked or self._unasked or self._default_output(request)
+        rates, quote, later = self._rates, None, None
+        if rates is not None:
+            quote = rates.quote(tokens)
+            if wrap_up is WrapUp.KEEP:
+                # What it says and what tools say may lead to another step of the price.
+                later = rates.quote(tokens + wanted + WRAP_UP_INPUT)
+
         return Reservation(
             request.origin,
             self.address,
             tokens=tokens,
-            wanted=asked or self._unasked or self._default_output(request),
-            quote=self._rates.quote(tokens) if self._rates is not None else None,
+            wanted=wanted,
+            quote=quote,
+            later=later,
             asked=asked is not None,
             billed=self._billed,
             wrap_up=wrap_up,

@@ -12,7 +12,7 @@ import pytest
 from mma_runtime.costs import CostAggregator, Ledger, Report
 from mma_runtime.costs.budget import Budget, Budgets
 from mma_runtime.costs.report import Spent
-from mma_runtime.costs.reservations import NOTHING, Reservation
+from mma_runtime.costs.reservations import NOTHING, Reservation, WrapUp
 from mma_runtime.errors import (
     BudgetExhausted,
     ConnectionFailed,
@@ -46,7 +46,7 @@ from mma_runtime.llm.chat import (
     Text,
     user,
 )
-from mma_runtime.llm.pricing import FlatRates
+from mma_runtime.llm.pricing import FlatRates, TieredRates
 from mma_runtime.llm.provider import Capabilities
 from mma_runtime.llm.usage import Usage
 from mma_runtime.model import Model
@@ -362,6 +362,24 @@ async def test_what_is_reserved_is_what_may_come(
 
     assert held == [reserved]
     assert provider.requests[0].max_output_tokens == sent
+
+
+async def test_what_is_kept_for_a_conclusion_is_at_the_price_of_its_own_length() -> (
+    None
+):
+    dear = replace(DOLLAR_A_TOKEN, input=ONE * 9_000_000, output=ONE * 9_000_000)
+    steps = TieredRates(((3_000, dear), (0, DOLLAR_A_TOKEN)))
+    provider = FunctionProvider(lambda _: answer())
+    async with rig(Budget(usd=ONE * 1_000_000)) as tried:
+        route = Route(
+            provider, "m", costs=tried.costs, emit=tried.events.append, rates=steps
+        )
+        await Model(route).complete(ask(), wrap_up=WrapUp.KEEP)
+        await tried.spent()
+        kept = tried.ledger.tree.run.kept
+
+    assert kept.tokens > 3_000
+    assert kept.usd == 9 * kept.tokens
 
 
 async def test_a_call_is_cut_off_when_its_tickets_time_is_up() -> None:
