@@ -81,7 +81,7 @@ class InputBound:
         counted = request.counted
         if counted is not None and counted.bounds(request.model, request.tools):
             new = request.turns[counted.turns :]
-            return counted.tokens + sum(map(_bound_turn, new))
+            return counted.tokens + sum(map(bound_turn, new))
 
         tokens = _PER_REQUEST + _bytes(request.system)
         if request.tools:
@@ -90,7 +90,7 @@ class InputBound:
         if request.response_schema is not None:
             tokens += len(json.dumps(request.response_schema)) + _PER_TOOL
 
-        return tokens + sum(map(_bound_turn, request.turns))
+        return tokens + sum(map(bound_turn, request.turns))
 
     def _of_tools(self, tools: tuple[ToolSpec, ...]) -> int:
         known = self._tools.get(id(tools))
@@ -128,7 +128,8 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _bound_turn(turn: Turn) -> int:
+def bound_turn(turn: Turn) -> int:
+    """Return how many tokens *turn* has at most."""
     tokens = _PER_TURN
     match turn:
         case UserTurn(parts):

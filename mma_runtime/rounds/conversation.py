@@ -16,7 +16,8 @@ from mma_runtime.llm.chat import (
     UserTurn,
     user,
 )
-from mma_runtime.llm.tokens import TOKENS_PER_IMAGE, estimate_tokens
+from mma_runtime.llm.tokens import TOKENS_PER_IMAGE, bound_turn, estimate_tokens
+from mma_runtime.rounds.shortening import shortened
 
 KEPT = 0.7
 """The part of its budget that a history has left after it was trimmed.
@@ -78,6 +79,25 @@ class Conversation:
             self.counted = Counted(
                 request.model, len(request.turns), tokens, request.tools
             )
+
+    def conclude(self, text: str, room: int) -> None:
+        """Say *text*, the last word of a task, after its last round.
+
+        What the tools said in that round is shortened until the round and *text* have
+        at most *room* tokens, as far as it is the tools that take it.
+        """
+        self.say(text)
+        places = reversed(range(len(self.turns)))
+        start = next(
+            (one for one in places if isinstance(self.turns[one], AssistantTurn)), 0
+        )
+        last = self.turns[start:]
+        for place, turn in enumerate(last, start):
+            if isinstance(turn, ToolTurn):
+                others = sum(bound_turn(one) for one in last if one is not turn)
+                self.turns[place] = shortened(turn, room - others)
+                del self._sizes[place:]
+                self._tokens = sum(self._sizes)
 
     def fit(self, budget: int) -> Cut | None:
         """Leave out the oldest rounds if it is beyond *budget*, an estimate in tokens.

@@ -4,7 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from mma_runtime.costs.reservations import WRAP_UP_OUTPUT, WrapUp
+from mma_runtime.costs.reservations import (
+    WRAP_UP_INPUT,
+    WRAP_UP_OUTPUT,
+    WrapUp,
+)
 from mma_runtime.errors import (
     AnswerUnusable,
     BudgetExhausted,
@@ -255,7 +259,7 @@ async def _cut_short(
     turns = conversation.turns
     said = [turn.text for turn in turns if isinstance(turn, AssistantTurn)]
     last_words = next((text for text in reversed(said) if text.strip()), "")
-    turns.append(user(OVER_BUDGET))
+    conversation.conclude(OVER_BUDGET, WRAP_UP_INPUT)
     rounds = number - 1
     try:
         completion = await ask()

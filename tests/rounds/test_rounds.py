@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from mma_runtime.costs import CostAggregator, Ledger
+from mma_runtime.costs.budget import Budget, Budgets
+from mma_runtime.costs.reservations import Amount, Level
 from mma_runtime.errors import (
     AnswerUnusable,
     ConfigurationError,
@@ -75,6 +77,7 @@ class Loop:
         self.provider = FunctionProvider(self._reply)
         self.conversation = Conversation(system="be brief", turns=[user("go")])
         self.events: list[Event] = []
+        self.ledger = Ledger()
 
     def _reply(self, _request: ChatRequest) -> AssistantTurn | Completion | str:
         return self.replies.pop(0)
@@ -84,7 +87,7 @@ class Loop:
     ) -> Concluded | Bounded | Stuck:
         emit = self.events.append
         async with ActorSystem() as system:
-            costs = await system.spawn("costs", CostAggregator, Ledger(), emit)
+            costs = await system.spawn("costs", CostAggregator, self.ledger, emit)
             route = Route(self.provider, "m", costs=costs, emit=emit, rates=None)
             return await run_rounds(
                 Model(route),
@@ -258,6 +261,40 @@ async def test_what_comes_after_a_round_is_said_before_the_next_call() -> None:
     assert len(seen) == 1
     last = loop.provider.requests[1].turns[-1]
     assert last == UserTurn((Text("a hint"),))
+
+
+@pytest.mark.parametrize("letter", ["x", "字"])
+async def test_what_tools_said_last_is_shortened_to_what_is_kept_for_a_conclusion(
+    letter: str,
+) -> None:
+    @tool(read_only=True)
+    async def read() -> str:
+        """Read a lot, while others use up the budget."""
+        run = loop.ledger.tree.run
+        loop.ledger.tree.spend(Origin(), Amount(tokens=60_000 - sum(taken(run))))
+        return letter * 8_000
+
+    def taken(run: Level) -> tuple[int, int]:
+        return run.spent.tokens, run.held.tokens
+
+    loop = Loop(
+        [says(call("read", "{}", "c1"), call("read", "{}", "c2")), "half of it"]
+    )
+    loop.ledger = Ledger(Budgets(run=Budget(tokens=60_000)))
+
+    ended = await loop.run(read)
+
+    assert isinstance(ended, Bounded)
+    assert (ended.partial, ended.rounds) == ("half of it", 2)
+    assert ended.exhausted is not None
+    *_, results, _ = loop.provider.requests[-1].turns
+    assert isinstance(results, ToolTurn)
+    for result in results.results:
+        (text,) = result.content
+        assert isinstance(text, Text)
+        assert "characters are left out: no budget to read them" in text.text
+        assert text.text.startswith(letter * 100)
+        assert text.text.endswith(letter * 100)
 
 
 async def test_a_bound_below_one_is_refused() -> None:
