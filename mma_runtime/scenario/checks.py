@@ -84,6 +84,7 @@ def findings(data: Mapping[str, Any], names: Names | None = None) -> list[Findin
         *_tickets(data),
         *_commands(data),
         *_prices(data),
+        *_budget(data),
         *server_findings(table_of(data.get("mcp_servers"))),
         *_paths(data),
     ]
@@ -273,6 +274,14 @@ def _prices(data: Mapping[str, Any]) -> Iterator[Finding]:
             except re.error as error:
                 message = f"{pattern!r} is not a regular expression: {error}"
                 yield Finding(loc, message)
+
+
+def _budget(data: Mapping[str, Any]) -> Iterator[Finding]:
+    table = table_of(table_of(data.get("budget")).get("track"))
+    in_tracks = "epic" in data or "track" in data
+    if any(limit is not None for limit in table.values()) and not in_tracks:
+        message = "`tickets` by themselves belong to no track; set `budget` itself"
+        yield Finding(("budget", "track"), f"{message} or `budget.ticket`")
 
 
 def _paths(data: Mapping[str, Any]) -> Iterator[Finding]:

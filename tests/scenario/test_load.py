@@ -9,6 +9,7 @@ from mma_runtime.plan import Priority
 from mma_runtime.registry import Registry
 from mma_runtime.registry.table import ProviderSpec
 from mma_runtime.scenario.load import load, loads
+from mma_runtime.scenario.spending import LevelBudget
 
 SMALLEST = "tickets: [{id: hello, description: Say hello.}]\n"
 
@@ -544,6 +545,19 @@ def test_what_would_change_nothing_for_a_tier_is_no_key_of_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("limit", ["calls: 1", "usd: 0.5"])
+def test_a_budget_of_tracks_needs_tracks(limit: str) -> None:
+    text = f"budget: {{track: {{{limit}}}}}\n"
+
+    assert lines_of(text + SMALLEST) == [
+        (
+            "1:17 budget.track: `tickets` by themselves belong to no track; set"
+            " `budget` itself or `budget.ticket`"
+        )
+    ]
+    assert loads(text + "epic: do it\n").budget.track != LevelBudget()
+
+
 def test_a_workspace_needs_a_folder() -> None:
     assert lines_of("workspace: {apply: true}\n" + SMALLEST) == [
         "1:1 workspace.path: is missing"
@@ -724,7 +738,7 @@ def test_deep_nesting_is_refused() -> None:
 )
 def test_a_number_that_cannot_be_meant_is_refused(key: str, number: str) -> None:
     text = f"""
-tickets: [{{id: a, description: b}}]
+epic: do it
 tiers: {{worker: {{model: "openai:gpt-4o-mini"}}}}
 {key % number}
 """
