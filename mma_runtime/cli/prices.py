@@ -86,7 +86,7 @@ def _of(address: str, price: Price | None) -> Iterator[Line]:
         yield Line(model=address, above=0, rates=None, source="nobody knows")
         return
 
-    rates = price.rates
+    rates = price.rates.earlier(0.0)
     steps = ((0, rates),) if isinstance(rates, FlatRates) else reversed(rates.steps)
     for above, flat in steps:
         yield Line(model=address, above=above, rates=flat, source=price.source)

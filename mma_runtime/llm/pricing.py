@@ -7,8 +7,10 @@ part of that package: no network is used.
 import importlib
 import re
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from importlib import metadata
@@ -48,6 +50,10 @@ class Rates(Protocol):
 
     def quote(self, tokens: int) -> Quote:
         """Return the most that a call with at most *tokens* of input can cost."""
+        ...
+
+    def earlier(self, seconds: float) -> "Rates":
+        """Return the price of a call that was begun so many seconds ago."""
         ...
 
 
@@ -95,6 +101,10 @@ class FlatRates:
         per_input, per_output = self._worst
         return Quote(tokens * per_input, per_output, per_input)
 
+    def earlier(self, seconds: float) -> "FlatRates":  # noqa: ARG002 - as asked
+        """Return itself: it has no times."""
+        return self
+
 
 _NOTHING = Decimal(0)
 
@@ -119,18 +129,17 @@ class TieredRates:
 
     def quote(self, tokens: int) -> Quote:
         """Return the most that a call with at most *tokens* of input can cost."""
-        quotes = [
+        # A shorter request than the bound may be on a lower step, which need not be
+        # the cheaper one in every price.
+        return _dearest(
             rates.quote(tokens)
             for start, rates in self.steps
             if start < tokens or not start
-        ]
-        # A shorter request than the bound may be on a lower step, which need not be
-        # the cheaper one in every price.
-        return Quote(
-            max(quote.fixed for quote in quotes),
-            max(quote.per_token for quote in quotes),
-            max(quote.per_input for quote in quotes),
         )
+
+    def earlier(self, seconds: float) -> "TieredRates":  # noqa: ARG002 - as asked
+        """Return itself: it has no times."""
+        return self
 
     def at(self, tokens: int) -> FlatRates:
         """Return the rates of a request with *tokens* of input."""
@@ -139,6 +148,67 @@ class TieredRates:
                 return rates
 
         return self.steps[-1][1]
+
+
+def _dearest(quotes: Iterable[Quote]) -> Quote:
+    """Return the most of each of several, which need not be of the same one."""
+    fixed, per_token, per_input = zip(*quotes, strict=True)
+    return Quote(max(fixed), max(per_token), max(per_input))
+
+
+Slot = tuple[Callable[[datetime], bool], FlatRates | TieredRates]
+"""Whether a price holds at a time, in UTC, and what it is."""
+
+
+class TimedRates:
+    """Prices that change by the time of day, or on a day; *slots* in order.
+
+    The first that holds is the price. A call is quoted at the dearest price that may
+    hold within `LONGEST_CALL`, and costs what held when it was begun. *clock* returns
+    seconds since the epoch.
+    """
+
+    def __init__(
+        self, slots: Iterable[Slot], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._slots = tuple(slots)
+        self._clock = clock
+        # Looked for once a minute: before each call it would take longer than the rest.
+        self._minute = -1
+        self._possible: tuple[FlatRates | TieredRates, ...] = ()
+
+    def cost(self, usage: Usage) -> Decimal:
+        """Return what *usage* costs now, in US dollars."""
+        return self.earlier(0.0).cost(usage)
+
+    def saved(self, usage: Usage) -> Decimal:
+        """Return what the cache saves now, in US dollars; its writes are taken off."""
+        return self.earlier(0.0).saved(usage)
+
+    def quote(self, tokens: int) -> Quote:
+        """Return the most that a call with at most *tokens* of input can cost."""
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            ahead = (0, 1, *range(_STEP, LONGEST_CALL + 1, _STEP))
+            found = [self._at((minute + later) * 60) for later in ahead]
+            self._possible = tuple(dict.fromkeys(found))
+            self._minute = minute
+
+        return _dearest(rates.quote(tokens) for rates in self._possible)
+
+    def earlier(self, seconds: float) -> FlatRates | TieredRates:
+        """Return the price of a call that was begun so many seconds ago."""
+        return self._at(self._clock() - seconds)
+
+    def _at(self, seconds: float) -> FlatRates | TieredRates:
+        when = datetime.fromtimestamp(seconds, UTC)
+        return next(rates for holds, rates in self._slots if holds(when))
+
+
+LONGEST_CALL = 60
+"""How long a call may take for its quote to hold in any case, in minutes."""
+
+_STEP = 5  # Minutes; no price holds for less.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +231,7 @@ class PriceOverride:
 class Price:
     """The price of a model and where it is from, in words."""
 
-    rates: FlatRates | TieredRates
+    rates: FlatRates | TieredRates | TimedRates
     source: str
 
 
@@ -249,15 +319,49 @@ def _known_price(provider: str, model: str) -> Price | None:
     except LookupError:
         return None
 
-    charges: set[str] = {*vars(found.model_price)}
+    slots = _slots(found.model.prices)
+    if slots is None:
+        return None
+
+    rates = slots[0][1] if len(slots) == 1 else TimedRates(slots)
+    version = metadata.version("genai-prices")
+    return Price(rates, f"genai-prices {version}, as {found.model.id}")
+
+
+def _slots(prices: Any) -> list[Slot] | None:
+    """Return the prices with when each holds, as `TimedRates` has it."""
+    if not isinstance(prices, list):
+        rates = _rates(prices)
+        return None if rates is None else [(_always, rates)]
+
+    # The last one that holds is the price, and the first where none does.
+    listed: list[Any] = prices  # pyright: ignore[reportUnknownVariableType] - any
+    slots: list[Slot] = []
+    for one in (*reversed(listed), listed[0]):
+        rates = _rates(one.prices)
+        if rates is None:
+            return None
+
+        if one.constraint is None:
+            return [*slots, (_always, rates)]
+
+        slots.append((one.constraint.active, rates))
+
+    return [*slots[:-1], (_always, slots[-1][1])]
+
+
+def _always(_when: datetime) -> bool:
+    return True
+
+
+def _rates(price: Any) -> FlatRates | TieredRates | None:
+    charges: set[str] = {*vars(price)}
     if charges and not charges & {"input_mtok", "output_mtok"}:
         # By the hour, the page or the letter: that tokens are not charged is not free.
         return None
 
-    first, *others = _steps(found.model_price)
-    rates = TieredRates((first, *others)) if others else first[1]
-    version = metadata.version("genai-prices")
-    return Price(rates, f"genai-prices {version}, as {found.model.id}")
+    first, *others = _steps(price)
+    return TieredRates((first, *others)) if others else first[1]
 
 
 def _steps(price: Any) -> tuple[tuple[int, FlatRates], ...]:

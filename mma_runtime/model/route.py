@@ -404,6 +404,7 @@ class Route:
     def _cost(self, attempt: Attempt, state: CostState, usage: Usage) -> Decimal | None:
         rates, usd, saved = self._rates, None, _ZERO
         if rates is not None and state is not CostState.UNKNOWN:
+            rates = rates.earlier(time.monotonic() - attempt.began)
             usd = rates.cost(usage)
             if usage.cache_read or usage.cache_write:
                 saved = rates.saved(usage)

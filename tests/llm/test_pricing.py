@@ -2,11 +2,20 @@
 
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from decimal import Decimal
 
+import genai_prices
 import pytest
 
-from mma_runtime.llm.pricing import PriceList, PriceOverride
+from mma_runtime.llm.pricing import (
+    FlatRates,
+    PriceList,
+    PriceOverride,
+    Slot,
+    TimedRates,
+)
 from mma_runtime.llm.usage import Usage
 
 MILLION = 1_000_000
@@ -144,3 +153,77 @@ def test_an_overridden_price_loads_no_price_data() -> None:
     )
 
     assert done.stdout.strip() == "False"
+
+
+def flat(dollars: int) -> FlatRates:
+    each = Decimal(dollars)
+    return FlatRates(
+        input=each, output=each, cache_read=each, cache_write=each, cache_write_1h=each
+    )
+
+
+def at(hour: int, minute: int = 0) -> float:
+    return datetime(2026, 11, 30, hour, minute, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("now", "cost", "most"),
+    [
+        (at(2), 1, 1),
+        (at(3, 1), 1, 2),
+        (at(3, 59), 1, 2),
+        (at(4), 2, 2),
+        (at(6, 59), 2, 2),
+        (at(7), 1, 1),
+    ],
+)
+def test_a_price_by_the_time_of_day_is_quoted_at_its_dearest_within_an_hour(
+    now: float, cost: int, most: int
+) -> None:
+    dear = flat(2)
+    rates = TimedRates(
+        [(lambda when: 4 <= when.hour < 7, dear), (lambda _: True, flat(1))],
+        clock=lambda: now,
+    )
+
+    assert rates.cost(Usage(input=1_000_000)) == cost
+    assert rates.quote(1_000_000).at(0) == most
+
+
+def test_a_call_costs_what_held_when_it_was_begun() -> None:
+    slots: list[Slot] = [
+        (lambda when: when.hour >= 4, flat(2)),
+        (lambda _: True, flat(1)),
+    ]
+    rates = TimedRates(slots, clock=lambda: at(4, 1))
+
+    assert rates.earlier(30.0) == flat(2)
+    assert rates.earlier(90.0) == flat(1)
+
+
+def test_a_quote_moves_with_the_clock() -> None:
+    times = iter([at(1), at(1), at(4), at(4)])
+    slots: list[Slot] = [
+        (lambda when: when.hour >= 4, flat(2)),
+        (lambda _: True, flat(1)),
+    ]
+    rates = TimedRates(slots, clock=lambda: next(times))
+
+    assert [rates.quote(1_000_000).at(0) for _ in range(4)] == [1, 1, 2, 2]
+
+
+def test_prices_that_change_with_time_cost_as_the_list_says_for_each_hour() -> None:
+    rates = PriceList().rates("deepseek", "deepseek-v4-pro")
+    assert isinstance(rates, TimedRates)
+
+    for hour in range(24):
+        when = datetime(2026, 11, 29, hour, 30, tzinfo=UTC)
+        listed = genai_prices.calc_price(
+            genai_prices.Usage(input_tokens=1_000, output_tokens=1_000),
+            model_ref="deepseek-v4-pro",
+            provider_id="deepseek",
+            genai_request_timestamp=when,
+        )
+        ago = time.time() - when.timestamp()
+        usage = Usage(input=1_000, output=1_000)
+        assert rates.earlier(ago).cost(usage) == listed.total_price
