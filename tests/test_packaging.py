@@ -183,7 +183,7 @@ def test_the_documentation_imports_only_names_that_hold() -> None:
         found for text in texts for found in re.findall(pattern, text, re.MULTILINE)
     }
 
-    assert {module for module, name in used} - homes <= {"mma_runtime.llm"}
+    assert {module for module, _ in used} - homes <= {"mma_runtime.llm"}
     assert {f"{module}.{name}" for module, name in used if module.endswith(".llm")} <= (
         homes
     )

@@ -518,6 +518,7 @@ async def test_a_resumed_run_is_a_trace_of_its_own_without_the_calls_of_before(
         tools=[peek],
         telemetry=seen.telemetry(),
         home=tmp_path,
+        environment=ENVIRONMENT,
     ) as runtime:
         resumed = await runtime.resume(outcome.run)
         await resumed.outcome()
