@@ -112,11 +112,6 @@ class Bus:
             for subscription in self._held():
                 subscription.put(event)
 
-    @property
-    def has_subscribers(self) -> bool:
-        """Whether anybody holds a subscription that has not ended."""
-        return len(self._subscriptions) > 0
-
     def close(self) -> None:
         """End all subscriptions after the events that they still hold."""
         self._closed = True

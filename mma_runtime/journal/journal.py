@@ -132,7 +132,7 @@ class Journal:
                 and not kind.startswith("Actor")
                 and past.goes_on(event.origin)
             ):
-                self._differ(f"{kind} {_place(event.origin)} was not recorded: {facts}")
+                self.differ(f"{kind} {_place(event.origin)} was not recorded: {facts}")
 
         self.note(Entry(kind, event.origin, "", facts, NO_CONTENTS, event.time))
 
@@ -197,14 +197,14 @@ class Journal:
             return
 
         if past.came_to_an_end:
-            self._differ(f"{what} was not recorded")
+            self.differ(f"{what} was not recorded")
 
         while not past.is_over:
             with anyio.move_on_after(STALL) as wait:
                 await self._news.wait()
 
             if wait.cancelled_caught:
-                self._differ(f"{what} was not recorded, nor does the rest come")
+                self.differ(f"{what} was not recorded, nor does the rest come")
                 break
 
         # What is told from here on is how the replay ends, and not the run.
@@ -342,9 +342,9 @@ class Journal:
 
         if self.strict and past.came_to_an_end:
             if past.left:
-                self._differ(f"{past.left!r} was recorded, and did not come")
+                self.differ(f"{past.left!r} was recorded, and did not come")
             elif past.ended != state:
-                self._differ(f"it ended {state}, and {past.ended} was recorded")
+                self.differ(f"it ended {state}, and {past.ended} was recorded")
 
         self.give_up_order()
 
@@ -410,7 +410,7 @@ class Journal:
             return
 
         if self.strict:
-            self._differ(f"{past.steps[0].call!r} was to come before {name!r}")
+            self.differ(f"{past.steps[0].call!r} was to come before {name!r}")
             await anyio.sleep_forever()
 
         self.give_up_order()
@@ -429,9 +429,6 @@ class Journal:
 
     def differ(self, difference: str) -> None:
         """Tell of something that is not as it was recorded; the first counts."""
-        self._differ(difference)
-
-    def _differ(self, difference: str) -> None:
         if not self.difference:
             self.difference = difference
             self.trouble(difference)

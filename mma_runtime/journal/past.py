@@ -148,7 +148,6 @@ class Past:
         self.ended: str = ""
         self.seconds: float = 0.0
         self.without_content: bool = False
-        self.sessions: int = 1
         self.inherited: int = 0
         self.records = 0
         self.kept = 0
@@ -436,7 +435,6 @@ class Past:
         self._resumed = one.record.seq
         self._forget_failures()
         self._drop(one.facts.get("loose", ()))
-        self.sessions += 1
         self.inherited = one.facts.get("kept", self.inherited)
         if self.scenario != before:
             self.legs.append(one.record.seq)

@@ -8,7 +8,7 @@ from mma_runtime.supervisor.board import TicketCard
 
 
 class Desk(Protocol):
-    """Where deliveries report to: the supervisor."""
+    """Where deliveries report to: the dispatch."""
 
     def ended(self, card: TicketCard) -> None:
         """Take note that the ticket's delivery is over."""

@@ -18,7 +18,7 @@ from mma_runtime.supervisor.schedule import Schedule
 
 
 class Floor(Protocol):
-    """Where the work is done that orders are about: the supervisor."""
+    """Where the work is done that orders are about: the dispatch."""
 
     def is_at_work(self, ticket: str) -> bool:
         """Tell whether somebody works on *ticket*, or is still being stopped."""

@@ -66,12 +66,6 @@ class Schedule:
         lost = [need for need in needs if not (need.is_open or need.is_done)]
         return [card for need in lost for card in self.end(need)]
 
-    @property
-    def has_ready(self) -> bool:
-        """Whether `take` would return a ticket."""
-        self._drop_stale()
-        return bool(self._ready)
-
     def take(self) -> TicketCard | None:
         """Return the next ready ticket and put it to work, or `None`."""
         self._drop_stale()

@@ -76,7 +76,7 @@ def test_a_ticket_is_ready_when_all_that_it_needs_is_done() -> None:
     assert list(plan.take_all()) == ["a", "b"]
 
     plan.end("a")
-    assert not plan.schedule.has_ready
+    assert plan.schedule.take() is None
     plan.end("b")
 
     assert list(plan.take_all()) == ["c"]
