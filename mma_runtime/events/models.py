@@ -62,7 +62,7 @@ class ModelCallFailed(CallEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFellBack(CallEvent):
-    """A model was not to be had, so a call goes to the next one, *to*.
+    """A model was not available, so a call goes to the next one, *to*.
 
     *error* is why; it is empty where the model is left alone because of earlier errors.
     *seconds* is how long it is left alone from now on.

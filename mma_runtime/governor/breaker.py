@@ -81,7 +81,7 @@ class Breaker:
             self._trying = False
 
     def failed(self, error: ProviderError, now: float, openings: int) -> bool:
-        """Open if *error* says that the model is not to be had; tell if it does."""
+        """Open if *error* says that the model is not available; tell if it does."""
         self.left(openings)
         if not is_unavailable(error):
             return False

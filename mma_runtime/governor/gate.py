@@ -53,7 +53,7 @@ class Account:
                 gate.rest = self.rest
 
     def breaker(self, model: str) -> Breaker:
-        """Return what remembers whether *model* is to be had."""
+        """Return what remembers whether *model* is available."""
         return self._breakers.setdefault(model, Breaker())
 
     def wait(self, amounts: Amounts, now: float) -> float:

@@ -48,7 +48,7 @@ class Governor:
         return gate
 
     def breaker(self, provider: Provider, model: str) -> Breaker:
-        """Return what remembers whether *model* is to be had."""
+        """Return what remembers whether *model* is available."""
         return self._account(provider).breaker(model)
 
     def _account(self, provider: Provider) -> Account:

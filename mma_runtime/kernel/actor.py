@@ -53,8 +53,8 @@ class Actor:
     """Whether a request that comes while it is idle is handled in the asker's task.
 
     That saves a task for each actor, where there are thousands that mostly wait for
-    their own asks. Context variables that a handler sets are then the asker's, too, and
-    a cancelled asker waits for the handler to end. Not with a lifespan.
+    their own asks. A handler then shares the asker's context variables, and a cancelled
+    asker waits for it to end. Not with a lifespan.
     """
 
     __handlers__: ClassVar[Handlers]

@@ -32,7 +32,7 @@ _ON_JSON = """Answer with JSON that this schema describes, and nothing else:
 class Agent(Generic[OutputT]):
     """A model with instructions and tools; ask it by `Runtime.ask`.
 
-    *model* is `provider:model`, or several, tried in order when one is not to be had.
+    *model* is `provider:model`, or several, tried in order when one is not available.
     *output* is the type of its answers: a pydantic model, a dataclass, or whatever
     pydantic knows; the model is told its JSON schema, and what does not fit goes back
     to it twice, within *max_tool_rounds*. Without *output*, or with `str`, an answer is

@@ -77,7 +77,7 @@ class TierOptions(Table):
     model: str | tuple[str, ...] | None = Field(
         default=None,
         description="`provider:model`, as in `openai:gpt-4o-mini`; or a list of them,"
-        " tried in order when one is not to be had.",
+        " tried in order when one is not available.",
         examples=["openai:gpt-4o-mini"],
         min_length=1,
     )

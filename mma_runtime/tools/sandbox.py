@@ -137,7 +137,7 @@ class Confinement:
 
         Behind walls only the *writable* folders can be changed, and there is no
         network. The rest of the file system can be read, but for what is *hidden*, and
-        where secrets and other programs' sockets are wont to be.
+        where secrets and other programs' sockets usually are.
         """
         launched = [_SHELL, "-c", _LAUNCH, "sh", *_words(limits), *argv]
         if self.bubblewrap is None:
