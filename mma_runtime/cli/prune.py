@@ -43,7 +43,7 @@ def command(
     doomed: list[Path] = []
     if days is not None:
         limit = time.time() - days * DAY
-        doomed = [one for one in idle if (one / JOURNAL).stat().st_mtime < limit]
+        doomed = [one for one in idle if _written_at(one) < limit]
 
     if megabytes is not None:
         rest = [one for one in idle if one not in doomed]
@@ -72,6 +72,11 @@ def command(
     freed = sum(sizes[folder] for folder in gone) / MEGABYTE
     results.write(f"{count(len(gone), 'run')} {word}, {freed:.1f} MB")
     return 0
+
+
+def _written_at(folder: Path) -> float:
+    """Return when the run was last written to, be it in the journal's log only."""
+    return max(path.stat().st_mtime for path in folder.glob(f"{JOURNAL}*"))
 
 
 def _size(folder: Path) -> int:

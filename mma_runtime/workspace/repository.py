@@ -76,7 +76,7 @@ class Repository:
         except (WorkspaceError, FileNotFoundError):
             return None
 
-        top, objects, shallow, object_format, commit = facts.decode().splitlines()
+        top, objects, shallow, object_format, commit = os.fsdecode(facts).splitlines()
         if Path(top).resolve() != source or (source / ".gitmodules").exists():
             return None
 
@@ -227,7 +227,7 @@ def uncommitted(source: Path) -> list[str]:
         WorkspaceError: git cannot tell.
     """
     try:
-        prefix = _git(source, "rev-parse", "--show-prefix").decode().rstrip("\n")
+        prefix = os.fsdecode(_git(source, "rev-parse", "--show-prefix")).rstrip("\n")
     except FileNotFoundError:
         return []
     except WorkspaceError as error:

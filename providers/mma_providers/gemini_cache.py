@@ -15,12 +15,16 @@ from mma_providers.wire_json import Object
 _PREFIX = ("systemInstruction", "tools", "toolConfig")
 _SMALLEST = 16_000  # Characters; below about 4,000 tokens nothing is kept.
 _RENEWAL = 0.9  # Of its time, after which a prefix is kept for longer.
+_MEMORY = 3_600.0  # Seconds for which a prefix that came once is remembered.
 _CLEANING = 5.0  # Seconds for removing all prefixes at the end.
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A prefix at the service; *renew_at* and *ends_at* are on the loop's clock."""
+    """A prefix at the service; *renew_at* and *ends_at* are on the loop's clock.
+
+    Without a *name* the service has refused to keep it, and is not asked until then.
+    """
 
     name: str
     renew_at: float
@@ -32,13 +36,15 @@ class PrefixCache:
 
     That is the system prompt, the tools and the first content. It is kept when it comes
     for the second time, since keeping costs too, renewed after 90 % of its time while
-    it is used, and removed by `clear`. Where the service refuses, requests go whole.
+    it is used, and removed by `clear`. Where the service refuses, requests go whole,
+    and it is asked again after *ttl* seconds.
     """
 
     def __init__(self, models: Any, ttl: float) -> None:
         self._caches = models
         self._ttl = ttl
-        self._seen: set[str] = set()
+        # When each that is not kept came last; those of long ago are forgotten.
+        self._seen: dict[str, float] = {}
         self._kept: dict[str, _Kept | None] = {}
 
     async def shortened(self, model: str, body: Object) -> Object:
@@ -51,8 +57,7 @@ class PrefixCache:
             return body
 
         key = hashlib.sha256(f"{model}\0{text}".encode()).hexdigest()
-        if key not in self._seen:
-            self._seen.add(key)
+        if key not in self._kept and not self._came_before(key):
             return body
 
         kept = await self._find(key, model, prefix)
@@ -70,7 +75,7 @@ class PrefixCache:
 
     async def clear(self) -> None:
         """Remove all prefixes from the service, as far as it answers in time."""
-        kept = [one for one in self._kept.values() if one is not None]
+        kept = [one for one in self._kept.values() if one is not None and one.name]
         self._kept.clear()
         with anyio.move_on_after(_CLEANING, shield=True):
             for one in kept:
@@ -80,16 +85,33 @@ class PrefixCache:
     async def _find(self, key: str, model: str, prefix: Object) -> _Kept | None:
         now = anyio.current_time()
         kept = self._kept.get(key)
-        if kept is not None and now < kept.renew_at:
-            return kept
-        if kept is not None and now < kept.ends_at:
-            return await self._renew(kept)
         if key in self._kept and kept is None:
-            # Another call is about to have it kept, or the service would not.
+            # Another call is about to have it kept.
             return None
+        if kept is not None and now < kept.renew_at:
+            return kept if kept.name else None
+        if kept is not None and kept.name and now < kept.ends_at:
+            return await self._renew(kept)
         return await self._create(key, model, prefix)
 
+    def _came_before(self, key: str) -> bool:
+        """Tell whether *key* came in the last hour; note that it comes now."""
+        now = anyio.current_time()
+        old = [one for one, at in self._seen.items() if now - at > _MEMORY]
+        for one in old:
+            del self._seen[one]
+
+        came = key in self._seen
+        self._seen[key] = now
+        return came
+
     async def _create(self, key: str, model: str, prefix: Object) -> _Kept | None:
+        now = anyio.current_time()
+        ended = [k for k, one in self._kept.items() if one and one.ends_at < now]
+        for one in ended:
+            del self._kept[one]
+
+        self._seen.pop(key, None)
         self._kept[key] = None
         options = types.HttpOptions(extra_body=prefix)
         config = types.CreateCachedContentConfig(
@@ -98,6 +120,7 @@ class PrefixCache:
         try:
             made = await self._caches.create(model=model, config=config)
         except errors.APIError:
+            self._kept[key] = self._timed("")
             return None
         except BaseException:
             del self._kept[key]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mma_providers import gemini_cache
 from mma_runtime.errors import RequestRejected
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, Text, user
 from mma_runtime.testing.wire.answers import Answer
@@ -120,6 +121,28 @@ async def test_where_the_service_refuses_requests_go_whole(
 
     assert service.calls == ["POST"]
     assert all("systemInstruction" in body for body in service.sent)
+
+
+async def test_a_service_that_refused_is_asked_again_after_its_time(
+    wire: ScriptedServer,
+) -> None:
+    service = Service(refuses=True)
+
+    await run(wire, service, ask(), ask(), ask(), ask(), ttl=0.0)
+
+    assert service.calls == ["POST", "POST", "POST"]
+    assert all("systemInstruction" in body for body in service.sent)
+
+
+async def test_prefixes_of_long_ago_are_forgotten(
+    wire: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini_cache, "_MEMORY", -1.0)
+    service = Service()
+
+    await run(wire, service, ask(), ask(), ask(), ttl=300)
+
+    assert service.calls == []
 
 
 async def test_a_prefix_that_is_gone_is_sent_again(wire: ScriptedServer) -> None:
