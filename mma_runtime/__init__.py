@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # Type checkers cannot follow `__getattr__`.
     from mma_runtime.scenario.schema import Scenario, TierOptions, Tiers
     from mma_runtime.scenario.settings import Settings
     from mma_runtime.scenario.spending import Budget
-    from mma_runtime.supervisor.questions import Question
+    from mma_runtime.supervisor.question import Question
     from mma_runtime.tiers.tiers import Tier
     from mma_runtime.tools.approval import Approval
     from mma_runtime.tools.tool import Tool, tool

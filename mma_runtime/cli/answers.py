@@ -11,7 +11,7 @@ from mma_runtime.cli.keyboard import Keyboard
 from mma_runtime.cli.live import Display
 from mma_runtime.cli.wording import count, one_line, visible
 from mma_runtime.runtime.run import Run
-from mma_runtime.supervisor.questions import Question
+from mma_runtime.supervisor.question import Question
 from mma_runtime.tools.approval import Approval
 from mma_runtime.tools.policy import alike
 

@@ -19,8 +19,8 @@ from mma_runtime.events import Event
 from mma_runtime.events.records import record_of
 from mma_runtime.events.schema import event_kinds
 from mma_runtime.journal import JournalReader, Record
+from mma_runtime.journal.kinds import MERGE
 from mma_runtime.journal.lock import holder
-from mma_runtime.journal.past import MERGE
 from mma_runtime.journal.summary import Summary
 from mma_runtime.recording import JOURNAL, find_run
 

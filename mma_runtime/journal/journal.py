@@ -10,17 +10,16 @@ from mma_runtime.errors import JournalUnavailable
 from mma_runtime.events import NOWHERE, Event, ModelCallFinished, Origin
 from mma_runtime.events.records import facts_of
 from mma_runtime.journal.digests import RequestDigests
-from mma_runtime.journal.past import (
+from mma_runtime.journal.kinds import (
     ALWAYS_NEW,
     BEGIN,
     FORGOTTEN,
     MERGE,
     ORDER,
     STEP,
-    Past,
-    Recorded,
     event_key,
 )
+from mma_runtime.journal.past import Past, Recorded
 from mma_runtime.journal.record import NO_CONTENTS, Content, Entry, Record
 from mma_runtime.journal.recovery import Loss
 from mma_runtime.journal.scrub import NO_SECRETS, Scrubber

@@ -9,8 +9,8 @@ from typing import Any
 
 from mma_runtime.costs.report import NOTHING_SPENT, CostLine, CostReport, Spent
 from mma_runtime.errors import JournalError, JournalTooNew
+from mma_runtime.journal.kinds import INTERRUPTED
 from mma_runtime.journal.lock import holder
-from mma_runtime.journal.past import INTERRUPTED
 from mma_runtime.journal.reader import JournalReader
 from mma_runtime.journal.record import Record
 from mma_runtime.llm.usage import NO_USAGE, Usage

@@ -17,7 +17,8 @@ from mma_runtime.events import (
 from mma_runtime.journal.codec import decode_results, failure_facts
 from mma_runtime.journal.footprint import Footprint
 from mma_runtime.journal.journal import Journal
-from mma_runtime.journal.past import COMMAND, TOOLS, OnceCall, Recorded
+from mma_runtime.journal.kinds import COMMAND, TOOLS
+from mma_runtime.journal.past import OnceCall, Recorded
 from mma_runtime.journal.record import Content, Entry
 from mma_runtime.llm.chat import Text, ToolCall, ToolSpec, ToolTurn
 from mma_runtime.tools.command import CommandResult

@@ -16,7 +16,8 @@ from mma_runtime.journal.codec import (
 )
 from mma_runtime.journal.digests import settings_of
 from mma_runtime.journal.journal import Journal
-from mma_runtime.journal.past import FAILURE, INTENT, REPLY, Recorded
+from mma_runtime.journal.kinds import FAILURE, INTENT, REPLY
+from mma_runtime.journal.past import Recorded
 from mma_runtime.journal.record import Content, Entry
 from mma_runtime.llm.chat import ChatRequest, Completion
 from mma_runtime.model.attempt import OnChunk

@@ -12,7 +12,8 @@ import yaml
 from mma_runtime.errors import ConfigurationError, JournalUnreadable
 from mma_runtime.journal import JournalReader, Past
 from mma_runtime.journal.codec import decode
-from mma_runtime.journal.past import ANSWER, REPLY, Recorded
+from mma_runtime.journal.kinds import ANSWER, REPLY
+from mma_runtime.journal.past import Recorded
 from mma_runtime.llm.chat import AssistantTurn, Reasoning
 from mma_runtime.recording.recording import JOURNAL, scenario_of
 from mma_runtime.scenario.schema import TIERS, Scenario

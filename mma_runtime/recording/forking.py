@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mma_runtime.arguments import check_kind, check_text
 from mma_runtime.errors import ConfigurationError, did_you_mean
 from mma_runtime.journal import Record
-from mma_runtime.journal.past import INTENT, ONCE, REPLY
+from mma_runtime.journal.kinds import INTENT, ONCE, REPLY
 
 _ENDS = frozenset(("RunFinished", "TrackFinished", "ExpectationChecked"))
 

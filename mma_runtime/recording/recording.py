@@ -27,7 +27,7 @@ from mma_runtime.journal import (
     Scrubber,
 )
 from mma_runtime.journal.batch import in_json
-from mma_runtime.journal.past import BEGUN, NEVER_BEGAN, RESUMED, WITHOUT_CONTENT
+from mma_runtime.journal.kinds import BEGUN, NEVER_BEGAN, RESUMED, WITHOUT_CONTENT
 from mma_runtime.journal.record import Content, digest_of
 from mma_runtime.journal.scrub import in_texts
 from mma_runtime.journal.writer import open_file

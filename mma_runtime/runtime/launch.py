@@ -22,7 +22,8 @@ from mma_runtime.scenario.schema import Scenario, TierOptions
 from mma_runtime.supervisor.board import Board
 from mma_runtime.supervisor.job import Job
 from mma_runtime.supervisor.once import Once
-from mma_runtime.supervisor.questions import NoAnswer, Questions
+from mma_runtime.supervisor.question import NoAnswer
+from mma_runtime.supervisor.questions import Questions
 from mma_runtime.tiers import Tier
 from mma_runtime.tiers.briefing import NO_GROUND, Ground, check_images, read_ground
 from mma_runtime.tiers.sight import read_prompt

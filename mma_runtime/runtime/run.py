@@ -41,7 +41,8 @@ from mma_runtime.supervisor.orders import (
     ResumeRun,
     StartRun,
 )
-from mma_runtime.supervisor.questions import Asked, Question
+from mma_runtime.supervisor.question import Question
+from mma_runtime.supervisor.questions import Asked
 from mma_runtime.tiers import Tier
 from mma_runtime.tools.approval import Approval
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from mma_runtime.errors import ActorFailed, ActorStopped, ConfigurationError, Refused
 from mma_runtime.events import Origin
 from mma_runtime.journal import Entry, Journal
-from mma_runtime.journal.past import VIEW
+from mma_runtime.journal.kinds import VIEW
 from mma_runtime.kernel import Actor, Ref, Request
 from mma_runtime.llm.chat import ToolSpec
 from mma_runtime.tools.choice import MCP_PREFIX

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from mma_runtime.errors import ActorStopped, BudgetExhausted
 from mma_runtime.events import Origin, TicketDropped, TicketPlanned, TicketReopened
-from mma_runtime.journal.past import BEGIN
+from mma_runtime.journal.kinds import BEGIN
 from mma_runtime.kernel import Ref
 from mma_runtime.model.admission import reached
 from mma_runtime.news import News

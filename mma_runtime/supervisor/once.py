@@ -18,7 +18,8 @@ import anyio
 from mma_runtime.errors import NotRepeated
 from mma_runtime.events import Origin
 from mma_runtime.journal import Entry, Journal
-from mma_runtime.journal.past import ONCE, OnceCall
+from mma_runtime.journal.kinds import ONCE
+from mma_runtime.journal.past import OnceCall
 from mma_runtime.journal.toolbox import with_ended
 from mma_runtime.llm.chat import Text, ToolCall, ToolSpec
 from mma_runtime.supervisor.questions import Questions

@@ -9,7 +9,7 @@ from mma_runtime.errors import Refused
 from mma_runtime.events import Origin, RunPaused, RunResumed, TicketPrioritised
 from mma_runtime.journal import Entry, Record
 from mma_runtime.journal.journal import STALL
-from mma_runtime.journal.past import ORDER, STEP
+from mma_runtime.journal.kinds import ORDER, STEP
 from mma_runtime.plan import Priority
 from mma_runtime.supervisor.board import TicketCard
 from mma_runtime.supervisor.job import Job

@@ -22,7 +22,7 @@ from mma_runtime.cli.keyboard import Keyboard
 from mma_runtime.cli.live import Display, LiveDisplay
 from mma_runtime.events import Origin
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, ToolCall, ToolTurn
-from mma_runtime.supervisor.questions import Question
+from mma_runtime.supervisor.question import Question
 from mma_runtime.testing import FunctionProvider
 from tests.cli.conftest import WRITE, Project
 from tests.cli.ptys import Terminal, environ

@@ -20,7 +20,7 @@ import pytest
 from mma_runtime import Run, Runtime, Scenario
 from mma_runtime.bus import Bus
 from mma_runtime.events import ApprovalAsked, Origin
-from mma_runtime.supervisor.questions import Question
+from mma_runtime.supervisor.question import Question
 from mma_runtime.testing import Answer, FunctionProvider, ScriptedServer, wire_server
 from tests.docs.blocks import ROOT, Block, blocks, name_of, save_files
 

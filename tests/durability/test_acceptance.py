@@ -16,7 +16,7 @@ import pytest
 from mma_runtime import RunState, Runtime
 from mma_runtime.errors import JournalUnreadable
 from mma_runtime.journal import JournalReader, JournalWriter
-from mma_runtime.journal.past import MERGE
+from mma_runtime.journal.kinds import MERGE
 from mma_runtime.llm.chat import ChatRequest, ToolTurn
 from mma_runtime.recording import JOURNAL, run_folders
 from mma_runtime.testing import FunctionProvider

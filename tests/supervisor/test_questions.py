@@ -13,7 +13,7 @@ from mma_runtime.errors import Refused
 from mma_runtime.events import AcceptanceChecked, ApprovalAsked, ApprovalGiven
 from mma_runtime.llm.chat import AssistantTurn, ChatRequest, ToolCall, ToolTurn
 from mma_runtime.outcome import Outcome
-from mma_runtime.supervisor.questions import Question
+from mma_runtime.supervisor.question import Question
 from mma_runtime.testing import FunctionProvider
 from mma_runtime.tools.approval import Approval
 from tests.team import Said, project, scenario, team, tracks, use
