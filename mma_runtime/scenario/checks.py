@@ -17,7 +17,7 @@ from mma_runtime.registry import Registry
 from mma_runtime.scenario.references import written_out
 
 ENTRIES = ("epic", "track", "tickets")
-NEEDED = {
+NEEDED: Mapping[str, tuple[str, ...]] = {
     "epic": ("orchestrator", "tech_lead", "worker"),
     "track": ("tech_lead", "worker"),
     "tickets": ("worker",),
