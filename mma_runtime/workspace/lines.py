@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from difflib import SequenceMatcher
+from difflib import Match, SequenceMatcher
+from itertools import accumulate
 
 Opcode = tuple[str, int, int, int, int]
 """A stretch of two texts as difflib puts it: kind, its range before, its range after.
@@ -12,6 +13,9 @@ The kinds are `equal`, `replace`, `delete` and `insert`.
 
 _PAIRS = 1_000_000
 """How many pairs of equal lines are looked through: some 0.4 s of CPU."""
+
+_LOOKS = 3_000_000
+"""How many pairs are looked at in all: the sides of each match are looked through."""
 
 # What difflib takes for popular: more than one line of a hundred, in 200 lines or more.
 _POPULAR_FROM = 200
@@ -52,14 +56,41 @@ def match_lines(before: Sequence[bytes], after: Sequence[bytes]) -> list[Opcode]
     return opcodes
 
 
+class _Matcher(SequenceMatcher[bytes]):
+    """Finds no more matches after so many looks: coarser then, never wrong."""
+
+    def __init__(
+        self,
+        before: Sequence[bytes],
+        after: Sequence[bytes],
+        pairs: Sequence[int],
+        *,
+        autojunk: bool,
+    ) -> None:
+        super().__init__(None, before, after, autojunk)
+        self._cost = list(accumulate((1 + count for count in pairs), initial=0))
+        self._left = _LOOKS
+
+    def find_longest_match(
+        self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
+    ) -> Match:
+        end = len(self._cost) - 1 if ahi is None else ahi
+        self._left -= self._cost[end] - self._cost[alo]
+        if self._left < 0:
+            return Match(alo, blo, 0)
+
+        return super().find_longest_match(alo, end, blo, bhi)
+
+
 def _match(before: Sequence[bytes], after: Sequence[bytes]) -> Sequence[Opcode]:
     counts = Counter(after)
     pairs = [counts[line] for line in before]
     if sum(pairs) <= _PAIRS:
-        return SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        return _Matcher(before, after, pairs, autojunk=False).get_opcodes()
 
     most = len(after) // 100 + 1 if len(after) >= _POPULAR_FROM else len(after)
-    if sum(count for count in pairs if count <= most) <= _PAIRS:
-        return SequenceMatcher(None, before, after, autojunk=True).get_opcodes()
+    rare = [count if count <= most else 0 for count in pairs]
+    if sum(rare) <= _PAIRS:
+        return _Matcher(before, after, rare, autojunk=True).get_opcodes()
 
     return [("replace", 0, len(before), 0, len(after))]

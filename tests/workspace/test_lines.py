@@ -62,6 +62,15 @@ def test_popular_lines_beside_rare_ones_are_matched_along(
     assert sum(a2 - a1 for kind, a1, a2, _, _ in opcodes if kind == "equal") == 597
 
 
+@given(TEXTS, TEXTS, st.integers(0, 500))
+def test_matching_that_is_cut_short_is_coarser_but_right(
+    before: list[bytes], after: list[bytes], looks: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "_LOOKS", looks)
+        rebuilt(match_lines(before, after), before, after)
+
+
 @pytest.mark.parametrize(
     ("before", "after"), [([], []), ([b"a\n"], []), ([], [b"a\n", b"b"])]
 )
