@@ -164,7 +164,7 @@ async def test_a_reader_that_is_gone_is_forgotten() -> None:
 
     bus.emit(event(1))
 
-    assert not bus._subscriptions
+    assert not bus._subscriptions  # pyright: ignore[reportPrivateUsage] - held weakly
 
 
 def test_an_event_cannot_be_changed_by_who_reads_it() -> None:
