@@ -26,7 +26,7 @@ from mma_runtime import (
 from mma_runtime.errors import ArgumentInvalid, ConfigurationError
 from mma_runtime.recording.changes import Changes
 from mma_runtime.recording.forking import ForkPoint
-from mma_runtime.runtime.staffing import installed_agents, load_agent
+from mma_runtime.runtime.tier_agents import installed_agents, load_agent
 from mma_runtime.scenario.settings import Settings
 from mma_runtime.telemetry import Telemetry
 from mma_runtime.testing import FunctionProvider, ScriptedServer, assert_cost
@@ -254,7 +254,7 @@ def test_an_installed_agent_that_cannot_be_used_is_named(
 ) -> None:
     point = EntryPoint("tech_lead", value, "mma.agents")
     monkeypatch.setattr(
-        "mma_runtime.runtime.staffing.entry_points", Mock(return_value=[point])
+        "mma_runtime.runtime.tier_agents.entry_points", Mock(return_value=[point])
     )
 
     with pytest.raises(ConfigurationError, match=words):

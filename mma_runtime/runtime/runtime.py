@@ -45,8 +45,9 @@ from mma_runtime.runtime.household import Household
 from mma_runtime.runtime.launch import handed_over, make_run
 from mma_runtime.runtime.outfit import Outfit
 from mma_runtime.runtime.run import Run
-from mma_runtime.runtime.staffing import ProviderPool, Team, checked_agents
+from mma_runtime.runtime.staffing import ProviderPool, Team
 from mma_runtime.runtime.surroundings import GIVEN, Stock, Surroundings
+from mma_runtime.runtime.tier_agents import checked_agents
 from mma_runtime.scenario.project import Apply, check_apply
 from mma_runtime.scenario.schema import Scenario
 from mma_runtime.scenario.settings import NO_SETTINGS, Settings

@@ -72,7 +72,7 @@ from mma_runtime.llm.chat import (
     ToolSpec,
 )
 from mma_runtime.llm.provider import Capabilities, ModelInfo
-from mma_runtime.runtime import staffing
+from mma_runtime.runtime import tier_agents
 from mma_runtime.scenario.load import loads
 from mma_runtime.tiers import Review, ReviewTicket
 from mma_runtime.tools.tool import Content
@@ -400,9 +400,9 @@ async def test_a_tier_agent_of_ones_own_is_passed_by_its_tiers_name(
 @pytest.fixture
 def nothing_looked_up() -> Iterator[None]:
     """What is installed is looked up once; here that is to be forgotten."""
-    staffing.installed_agents.cache_clear()
+    tier_agents.installed_agents.cache_clear()
     yield
-    staffing.installed_agents.cache_clear()
+    tier_agents.installed_agents.cache_clear()
 
 
 @pytest.mark.usefixtures("nothing_looked_up")
@@ -411,7 +411,7 @@ async def test_a_tier_agent_of_ones_own_is_found_by_its_entry_point(
 ) -> None:
     point = EntryPoint("tech_lead", f"{__name__}:Strict", "mma.agents")
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Strict.__module__])
-    monkeypatch.setattr(staffing, "entry_points", Mock(return_value=(point,)))
+    monkeypatch.setattr(tier_agents, "entry_points", Mock(return_value=(point,)))
     async with Runtime(home=tmp_path, providers=[team()]) as runtime:
         assert await reviews(runtime, "tested") == [True]
 
@@ -421,7 +421,7 @@ async def test_what_is_installed_is_looked_up_once_for_all_tiers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = Mock(return_value=())
-    monkeypatch.setattr(staffing, "entry_points", look)
+    monkeypatch.setattr(tier_agents, "entry_points", look)
     async with Runtime(home=tmp_path, providers=[team()]) as runtime:
         for _ in range(2):
             run = await runtime.start(scenario(epic="do it"))
