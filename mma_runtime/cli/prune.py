@@ -76,7 +76,10 @@ def command(
 
 def _written_at(folder: Path) -> float:
     """Return when the run was last written to, be it in the journal's log only."""
-    return max(path.stat().st_mtime for path in folder.glob(f"{JOURNAL}*"))
+    journal, log = folder / JOURNAL, folder / f"{JOURNAL}-wal"
+    # Who only reads leaves an empty log.
+    has_log = log.exists() and log.stat().st_size > 0
+    return max(path.stat().st_mtime for path in (journal, *[log] * has_log))
 
 
 def _size(folder: Path) -> int:

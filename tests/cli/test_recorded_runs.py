@@ -648,6 +648,20 @@ def test_prune_removes_by_age_and_by_size(project: Project) -> None:
     assert "2 runs removed" in project.mma("prune", "--days", "0", *home).stdout
 
 
+def test_a_run_is_as_old_as_what_was_written_last(project: Project) -> None:
+    project.run()
+    (folder,) = run_folders(project.home)
+    log = folder / f"{JOURNAL}-wal"
+    log.write_bytes(b"written, and not in the file yet")
+    os.utime(folder / JOURNAL, (1, 1))
+    aged = ("prune", "--days", "1", "--dry-run", "--home", str(project.home))
+
+    assert "0 runs would be removed" in project.mma(*aged).stdout
+
+    os.utime(log, (1, 1))
+    assert "1 run would be removed" in project.mma(*aged).stdout
+
+
 def test_the_folder_of_recorded_runs_is_named_by_journal(project: Project) -> None:
     place = str(project.folder / "elsewhere")
 
