@@ -172,8 +172,9 @@ class BudgetTree:
                     _stand(wish, blocked)
 
     def _serve_hoping(self, now: float) -> None:
-        hoping, self._hoping = self._hoping, {}
-        for wish in hoping:
+        for wish in tuple(self._hoping):
+            # One by one: the others still wait while it is looked at again.
+            del self._hoping[wish]
             if wish.state is not State.WAITING or (
                 self.is_timed and self._is_late(wish, now)
             ):

@@ -11,6 +11,7 @@ from pydantic import Field
 from tree_sitter import Node
 
 from mma_runtime.errors import ToolFailed, WorkspaceError
+from mma_runtime.tools.files import editable_text
 from mma_runtime.tools.tool import tool
 from mma_runtime.workspace.checkout import Checkout
 from mma_runtime.workspace.files import VIEW_LIMIT
@@ -101,7 +102,7 @@ class CodeTools:
 
         checkout = self._checkout
         content = checkout.read_bytes(path, limit=VIEW_LIMIT)
-        _refuse_other_encodings(path, content)
+        editable_text(path, content)
         found = _only(checkout.views.find(path, content, symbol), content, line)
         start = content.rfind(b"\n", 0, found.start) + 1
         indent = content[start : found.start]
@@ -282,15 +283,6 @@ def _rows_in_strings(path: str, content: bytes) -> set[int]:
 
 def _is_string(node: Node) -> bool:
     return "string" in node.type and node.type != "concatenated_string"
-
-
-def _refuse_other_encodings(path: str, content: bytes) -> None:
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        raise ToolFailed(
-            f"{path!r} is not in UTF-8; an edit would damage it"
-        ) from error
 
 
 def _refuse_broken(path: str, before: bytes, after: bytes) -> None:

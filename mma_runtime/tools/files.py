@@ -216,15 +216,23 @@ class FileTools:
                 f"{path!r} is a binary file ({len(content):,} bytes); only text works"
             )
 
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            if strict:
-                raise ToolFailed(
-                    f"{path!r} is not in UTF-8; an edit would damage it"
-                ) from error
+        if strict:
+            return editable_text(path, content)
 
         return content.decode(errors="replace")
+
+
+def editable_text(path: str, content: bytes) -> str:
+    """Return *content* as text that may be changed and written back.
+
+    Raises `ToolFailed` where the file at *path* is not in UTF-8.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ToolFailed(
+            f"{path!r} is not in UTF-8; an edit would damage it"
+        ) from error
 
 
 @contextmanager
