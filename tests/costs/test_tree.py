@@ -399,6 +399,26 @@ def test_tickets_that_wait_for_what_each_other_keeps_do_not_wait_for_ever() -> N
     assert [*states, more.state] == [State.WAITING, State.GRANTED]
 
 
+def test_of_those_that_are_left_waiting_for_each_other_the_first_is_refused() -> None:
+    budgets = tree(Budget(calls=6))
+    for name in "abc":
+        one = wish(wrap_up=WrapUp.KEEP, ticket=name)
+        budgets.reserve(one, 0)
+        budgets.settle(one, Amount(calls=1), 0)
+
+    first, second = (wish(wrap_up=WrapUp.KEEP, ticket=name) for name in "ab")
+    for one in (first, second):
+        budgets.reserve(one, 0)
+    states = [first.state, second.state]
+    last = wish(wrap_up=WrapUp.USE, ticket="c")
+    budgets.reserve(last, 0)
+    budgets.settle(last, Amount(calls=1), 0)
+
+    # The third ticket has used up what it had kept: nothing was freed.
+    assert states == [State.WAITING, State.WAITING]
+    assert [first.state, second.state] == [State.REFUSED, State.WAITING]
+
+
 def test_who_waits_for_what_can_never_be_enough_is_refused() -> None:
     budgets = tree(Budget(calls=2))
     mine = wish(wrap_up=WrapUp.KEEP)
